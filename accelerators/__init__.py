@@ -1,0 +1,11 @@
+"""What the hardware offers: the schema, the shipped templates, energy tables."""
+
+from accelerators.errors import AcceleratorError
+from accelerators.library import dump, load, parse, templates
+from accelerators.schema import Accelerator, Memory, Unit
+from accelerators.tables import EnergyTable, energy_table
+
+__all__ = [
+    "Accelerator", "AcceleratorError", "EnergyTable", "Memory", "Unit", "dump", "energy_table", "load", "parse",
+    "templates",
+]  # fmt: skip

@@ -1,0 +1,136 @@
+"""Read an accelerator: a shipped template by name, or a YAML file, with values set by dotted path."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from accelerators.errors import AcceleratorError
+from accelerators.schema import Accelerator
+
+_SYSTOLIC = re.compile(r"systolic-(\d+)x(\d+)$")
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def templates() -> list[str]:
+    """Names of the shipped templates; `systolic-RxC` scales to any array."""
+    folder = files("accelerators") / "templates"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> Accelerator:
+    """The accelerator of a template name or a YAML file.
+
+    `overrides` maps dotted paths to values (`compute.rows`, `memories.dram.bandwidth_bytes_per_s`: an item of a
+    list is named by its `name`). Raises `AcceleratorError`: unknown template, malformed YAML, a key, value or
+    path that the schema refuses.
+    """
+    description = _read(str(name_or_path))
+    for path, value in (overrides or {}).items():
+        _assign(description, path, value)
+    return parse(description, str(name_or_path))
+
+
+def parse(description: Mapping[str, Any], origin: str) -> Accelerator:
+    """Check a description against the schema; `origin` names it in errors."""
+    try:
+        return Accelerator.model_validate(description)
+    except ValidationError as error:
+        raise AcceleratorError(f"accelerator {origin}: {_explain(error)}") from None
+
+
+def dump(accelerator: Accelerator) -> str:
+    """The accelerator as YAML that `load` reads back."""
+    return yaml.safe_dump(accelerator.model_dump(mode="json", exclude_unset=True), sort_keys=False, width=110)
+
+
+def read_yaml(text: str, origin: str) -> dict[str, Any]:
+    """Parse YAML that must be a mapping; `AcceleratorError` names the line otherwise."""
+    try:
+        content = yaml.load(text, Loader=_LOADER)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" at line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "not readable"
+        raise AcceleratorError(f"{origin}: malformed YAML{line}: {problem}") from None
+    if not isinstance(content, dict):
+        raise AcceleratorError(f"{origin}: expected a mapping of keys to values, found {type(content).__name__}")
+    return content
+
+
+def _read(name: str) -> dict[str, Any]:
+    folder = files("accelerators") / "templates"
+    path = Path(name)
+    if path.suffix in {".yaml", ".yml"}:
+        if not path.is_file():
+            raise AcceleratorError(f"no accelerator file {name!r}; `zerocast list accelerators` names the templates")
+        return read_yaml(path.read_text(encoding="utf-8"), name)
+    scaled = _SYSTOLIC.match(name)
+    template = folder / f"{'systolic-32x32' if scaled else name}.yaml"
+    if not template.is_file():
+        close = difflib.get_close_matches(name, templates(), n=2)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(templates())}, or a YAML file"
+        raise AcceleratorError(f"unknown accelerator {name!r}; {hint}")
+    description = read_yaml(template.read_text(encoding="utf-8"), name)
+    if scaled:
+        rows, cols = int(scaled[1]), int(scaled[2])
+        description["name"] = name
+        description["compute"] |= {"rows": rows, "cols": cols}
+    return description
+
+
+def _assign(description: dict[str, Any], path: str, value: Any) -> None:
+    """Set the value at a dotted path of a raw description; the path must lead to a field of the schema."""
+    here: Any = description
+    keys = path.split(".")
+    for depth, key in enumerate(keys):
+        done = ".".join(keys[:depth]) or "the description"
+        if isinstance(here, list):
+            names = [item.get("name") for item in here if isinstance(item, dict)]
+            if key not in names:
+                raise AcceleratorError(f"no parameter {path!r}: {done} has {', '.join(map(str, names)) or 'no items'}")
+            here = here[names.index(key)]
+            if depth == len(keys) - 1:
+                raise AcceleratorError(f"{path!r} names a whole part; set one of {', '.join(here)}")
+        elif not isinstance(here, dict):
+            raise AcceleratorError(f"no parameter {path!r}: {done} is the value {here!r}")
+        elif depth == len(keys) - 1:
+            here[key] = value
+        else:
+            here = here.setdefault(key, {})
+
+
+def _explain(error: ValidationError) -> str:
+    """Every mistake of a description in one line each: key, bad value, what is allowed."""
+    mistakes = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"]) or "description"
+        message = item["msg"].removeprefix("Value error, ")
+        if item["type"] == "extra_forbidden":
+            message = f"unknown key{_close_key(item['loc'])}"
+        elif item["type"] == "missing":
+            message = "is missing"
+        elif item["loc"]:
+            message = f"{message}; found {item['input']!r}"
+        mistakes.append(f"{key}: {message}" if item["loc"] else message)
+    return "; ".join(mistakes)
+
+
+def _close_key(location: tuple[int | str, ...]) -> str:
+    """A suggestion for a misspelt key, from the fields of the part it stands in."""
+    model: Any = Accelerator
+    for part in location[:-1]:
+        field = getattr(model, "model_fields", {}).get(part) if isinstance(part, str) else None
+        if field is not None:
+            candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+            model = next((c for c in candidates if hasattr(c, "model_fields")), None)
+    allowed = list(getattr(model, "model_fields", {}))
+    close = difflib.get_close_matches(str(location[-1]), allowed, n=1)
+    return f"; did you mean {close[0]!r}?" if close else (f"; allowed: {', '.join(allowed)}" if allowed else "")

@@ -1,0 +1,319 @@
+"""The accelerator schema: what a piece of hardware offers, as data.
+
+Every field's docstring says its unit. An accelerator is one YAML file against `Accelerator`; `sources` gives,
+for each dotted path (or a prefix of it), where the value comes from: read, derived, or assumed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+Dataflow = Literal["output_stationary", "weight_stationary", "input_stationary"]
+Operand = Literal["input", "weight", "output"]
+"""Operands of an einsum out = a * b: `input` is a (activations; output gradients in the backward passes),
+`weight` is b (weights; the saved activations in the weight-gradient pass), `output` the result."""
+
+
+class Part(BaseModel):
+    """A part of the description: unknown keys are refused, values are frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class FpgaPart(Part):
+    """What an FPGA offers to the design, after the board's shell took its share."""
+
+    part: str
+    """Vendor's part name."""
+    lut: PositiveInt
+    """Look-up tables."""
+    ff: PositiveInt
+    """Flip-flops."""
+    dsp: PositiveInt
+    """DSP slices."""
+    bram36: PositiveInt
+    """36-kbit block RAMs."""
+    uram: int = Field(ge=0)
+    """288-kbit UltraRAMs."""
+
+
+class Technology(Part):
+    """What the chip is made in."""
+
+    node_nm: PositiveFloat
+    """Feature size in nm."""
+    clock_hz: PositiveFloat
+    """Clock of the array and the units, in Hz."""
+    energy_table: str
+    """Name of a file in `accelerators/tables/`."""
+    energy_scale: PositiveFloat = 1.0
+    """Factor on every on-chip entry of the energy table (node or FPGA overhead); DRAM is not scaled."""
+    static_power_w: float = Field(default=0.0, ge=0)
+    """Power drawn whether or not anything happens, in W."""
+    fpga: FpgaPart | None = None
+    """Set for FPGA designs: the budget that the resources must fit."""
+
+
+class Memory(Part):
+    """A memory level. The first is the off-chip one; the others are on-chip buffers beside each other."""
+
+    name: str
+    """Unique name."""
+    holds: tuple[Operand, ...] = ("input", "weight", "output")
+    """Operands kept here; what a level does not hold bypasses it."""
+    capacity_bytes: PositiveFloat | None = None
+    """Usable size in bytes, both halves of a double buffer counted; None for a level that is never full."""
+    bandwidth_bytes_per_s: PositiveFloat | None = None
+    """Off-chip level: peak bandwidth, reads and writes together, in bytes/s."""
+    efficiency: float = Field(default=1.0, gt=0, le=1)
+    """Share of the peak bandwidth that long bursts reach."""
+    port_bytes_per_cycle: PositiveFloat | None = None
+    """On-chip level: bytes that it feeds to (and, apart, takes from) the array in one cycle."""
+    double_buffered: bool = True
+    """Whether the next tile loads while this one computes (each tile then takes its size twice)."""
+    formats: dict[Operand, tuple[str, ...]] = Field(default_factory=dict)
+    """Compression formats that an operand may be kept in; uncompressed where none is named."""
+    energy: str
+    """Entry of the energy table that prices an access: `dram.NAME` (per bit) or `sram` (by capacity)."""
+
+
+class Fold(Part):
+    """Cycles of one fold, the work of the array between two changes of what it holds stationary.
+
+    cycles = steps * initiation interval + skew_rows + skew_cols + constant (+ rows, where the load or drain
+    of the stationary operand is not hidden behind the neighbouring fold).
+    """
+
+    skew_rows: Literal["array", "used"] = "array"
+    """Whether data skew over all rows or over those in use."""
+    skew_cols: Literal["array", "used"] = "array"
+    """Whether data skew over all columns or over those in use."""
+    hidden_load: tuple[Dataflow, ...] = ()
+    """Dataflows in which the load (or drain) of what is stationary hides behind the neighbouring fold."""
+    constant_cycles: int = 0
+    """Cycles added to each fold, e.g. -2 for the two skews that share their first step with the stream."""
+    pipelined: bool = False
+    """True where the next fold's stream follows the last without a bubble: a tile pays its skew once."""
+    streams_through_tiles: bool = False
+    """True where buffer tiles do not cut a fold's stream, as models assume that count array cycles alone."""
+
+
+class Compute(Part):
+    """The array of processing elements (PEs)."""
+
+    rows: PositiveInt
+    """PE rows."""
+    cols: PositiveInt
+    """PE columns."""
+    macs_per_pe: PositiveInt = 1
+    """Multiply-accumulates of one PE in one cycle."""
+    rates: dict[str, PositiveFloat]
+    """Data types that the PE multiplies, with the rate relative to `macs_per_pe`."""
+    accumulate_bits: PositiveInt = 32
+    """Width of a partial sum."""
+    dataflows: tuple[Dataflow, ...] = Field(min_length=1)
+    """Dataflows that the array can run."""
+    accumulate_latency_cycles: PositiveInt = 1
+    """Cycles from a partial sum into the adder to the next use of the sum."""
+    accumulators_per_pe: PositiveInt = 1
+    """Partial sums that a PE can keep in flight in output-stationary mode."""
+    interleave: bool = False
+    """Whether independent accumulations are interleaved to hide the accumulate latency."""
+    fold: Fold = Fold()
+    """Timing of a fold."""
+
+
+class OperandSparsity(Part):
+    """What the array does about zeros in one operand."""
+
+    mode: Literal["none", "gate", "skip", "structured_skip"] = "none"
+    """gate saves energy; skip saves cycles for any zero; structured_skip saves cycles for N:M only."""
+    max_group: PositiveInt = 16
+    """structured_skip: largest M that the operand multiplexer spans."""
+    sync_group: PositiveInt = 1
+    """skip: lanes that wait for the slowest among them."""
+    match: Literal["none", "nm_mux", "leading_nonzero", "intersection", "cartesian", "prefix_sum"] = "none"
+    """Mechanism that finds the effectual pairs."""
+
+
+class Sparsity(Part):
+    """Zero handling of the array per operand."""
+
+    input: OperandSparsity = OperandSparsity()
+    """Operand a."""
+    weight: OperandSparsity = OperandSparsity()
+    """Operand b."""
+
+
+class Unit(Part):
+    """A unit beside the array. It works through elements at lanes / (cycles per element) a cycle."""
+
+    name: str
+    """Unique name; the resource that the schedule books."""
+    functions: tuple[str, ...]
+    """Vector and index functions it runs; `*` stands for all that no other unit names."""
+    lanes: PositiveInt
+    """Elements in flight side by side."""
+    flops_per_lane: PositiveFloat = 1.0
+    """Pipelined operations a lane performs in one cycle (vector functions)."""
+    streams: bool = False
+    """Whether elementwise work is applied to data on their way from the array to memory."""
+
+
+class Schedule(Part):
+    """Switches of the controller."""
+
+    pregenerate: bool = False
+    """Make the compressed N:M operands when the weights are updated, not when they are used."""
+    offline: bool = True
+    """Choose the best dataflow per layer and pass; otherwise the first one listed is used for all."""
+    prefetch_weights: bool = True
+    """Load the first weight tile of an op while the one before it computes."""
+
+
+class Host(Part):
+    """What the machine around the accelerator adds."""
+
+    launch_overhead_s: float = Field(default=0.0, ge=0)
+    """Time before each op can start, in s."""
+
+
+class Cost(Part):
+    """FPGA resources of one instance of a component."""
+
+    lut: float = Field(default=0.0, ge=0)
+    """Look-up tables."""
+    ff: float = Field(default=0.0, ge=0)
+    """Flip-flops."""
+    dsp: float = Field(default=0.0, ge=0)
+    """DSP slices."""
+
+
+class Resources(Part):
+    """FPGA resources per component; buffers are counted from their capacity and port width."""
+
+    pe: Cost = Cost()
+    """One processing element, its N:M multiplexer included."""
+    lane: dict[str, Cost] = Field(default_factory=dict)
+    """One lane of a unit, by unit name."""
+    fixed: Cost = Cost()
+    """Controller, DMA, interconnect."""
+    uram_from_bytes: PositiveFloat = 65536
+    """Buffers of this size and above are built from UltraRAM, smaller ones from block RAM."""
+
+
+class Source(Part):
+    """Where a value comes from."""
+
+    kind: Literal["read", "derived", "assumption"]
+    """read in the named source, derived from read values, or assumed because nothing is published."""
+    text: str = Field(min_length=8)
+    """The source, or the reason for the assumption."""
+
+
+class Accelerator(Part):
+    """A whole accelerator."""
+
+    name: str
+    """Template name."""
+    family: str
+    """Kind of engine, for listings."""
+    description: str
+    """One line."""
+    technology: Technology
+    """Process, clock, energy."""
+    memories: tuple[Memory, ...] = Field(min_length=2)
+    """Off-chip level first, then the on-chip buffers."""
+    compute: Compute
+    """The array."""
+    sparsity: Sparsity = Sparsity()
+    """What is done about zeros."""
+    units: tuple[Unit, ...] = ()
+    """Units beside the array."""
+    schedule: Schedule = Schedule()
+    """Controller switches."""
+    host: Host = Host()
+    """Launch overhead."""
+    resources: Resources | None = None
+    """FPGA resource coefficients."""
+    sources: dict[str, Source]
+    """Source of each value, by dotted path or a prefix of it."""
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Accelerator:
+        offchip, *buffers = self.memories
+        if offchip.bandwidth_bytes_per_s is None:
+            raise ValueError(f"memories.0 ({offchip.name}): the off-chip level needs bandwidth_bytes_per_s")
+        for operand in ("input", "weight", "output"):
+            homes = [memory.name for memory in buffers if operand in memory.holds]
+            if len(homes) != 1:
+                raise ValueError(f"memories: exactly one on-chip buffer must hold {operand!r}; found {homes or 'none'}")
+        for memory in buffers:
+            if memory.capacity_bytes is None:
+                raise ValueError(f"memories ({memory.name}): an on-chip buffer needs capacity_bytes")
+        for what, names in (("memories", [m.name for m in self.memories]), ("units", [u.name for u in self.units])):
+            if len(set(names)) != len(names):
+                raise ValueError(f"{what}: names must differ; found {names}")
+        if self.technology.fpga is not None and self.resources is None:
+            raise ValueError("resources: an FPGA design needs its resource coefficients")
+        return self
+
+    @property
+    def dram(self) -> Memory:
+        """The off-chip level."""
+        return self.memories[0]
+
+    @property
+    def buffers(self) -> tuple[Memory, ...]:
+        """The on-chip levels."""
+        return self.memories[1:]
+
+    def buffer_of(self, operand: Operand) -> Memory:
+        """The on-chip buffer that holds an operand."""
+        return next(memory for memory in self.buffers if operand in memory.holds)
+
+    @property
+    def dram_bytes_per_s(self) -> float:
+        """Off-chip bandwidth that long bursts reach."""
+        assert self.dram.bandwidth_bytes_per_s is not None  # checked when the description was read
+        return self.dram.bandwidth_bytes_per_s * self.dram.efficiency
+
+    @property
+    def peak_macs_per_s(self) -> float:
+        """Dense multiply-accumulates per second at rate 1."""
+        compute = self.compute
+        return compute.rows * compute.cols * compute.macs_per_pe * self.technology.clock_hz
+
+    def unit_for(self, function: str) -> Unit | None:
+        """The unit that runs a vector or index function: one that names it, else one that takes all."""
+        named = [unit for unit in self.units if function in unit.functions]
+        rest = [unit for unit in self.units if "*" in unit.functions]
+        return next(iter(named + rest), None)
+
+    def source_of(self, path: str) -> Source | None:
+        """Source of the value at a dotted path: the entry for it, or for its longest prefix."""
+        parts = path.split(".")
+        for length in range(len(parts), 0, -1):
+            if source := self.sources.get(".".join(parts[:length])):
+                return source
+        return None
+
+    def leaves(self) -> Iterator[tuple[str, Any]]:
+        """Dotted path and value of every parameter that the description sets (names and sources apart)."""
+        skip = {"name", "family", "description", "sources"}
+        yield from _leaves("", self.model_dump(exclude=skip, exclude_unset=True))
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        children = value.items()
+    elif isinstance(value, (list, tuple)) and value and isinstance(value[0], dict):
+        children = ((item.get("name", i), {k: v for k, v in item.items() if k != "name"}) for i, item in enumerate(value))  # type: ignore[assignment]
+    else:
+        yield path, value
+        return
+    for key, child in children:
+        yield from _leaves(f"{path}.{key}" if path else str(key), child)

@@ -1,0 +1,24 @@
+"""What to do about it: the command line, comparisons, reports, plots. Names are loaded on first use."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from analysis.errors import AnalysisError
+
+_LATER = {
+    "report": "analysis.report",
+    "gain": "analysis.gain",
+    "without_zeros": "analysis.baseline",
+    "price_shapes": "analysis.gemm_table",
+    "read_shapes": "analysis.gemm_table",
+}
+
+__all__ = ["AnalysisError", *_LATER]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        return getattr(importlib.import_module(_LATER[name]), name)
+    raise AttributeError(f"module 'analysis' has no attribute {name!r}")

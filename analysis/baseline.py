@@ -1,0 +1,48 @@
+"""The same network without the recipe's zeros: what a speedup is measured against."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from analysis.errors import AnalysisError
+from workloads.ir import Einsum, Index, Op, Tensor, Workload
+from workloads.patterns import DENSE
+
+_OF_THE_RECIPE = ("weight", "gradient", "constant")
+"""Roles of tensors that a recipe puts zeros into. Zeros of activations belong to the network and stay."""
+
+
+def has_zeros(workload: Workload) -> bool:
+    """True where a recipe (or the model's own weights) left zeros in a weight or a gradient."""
+    tensors = any(not t.pattern.is_dense for t in workload.tensors.values() if t.role in _OF_THE_RECIPE)
+    return tensors or any(not pattern.is_dense for op in workload.einsums for pattern in op.patterns.values())
+
+
+def without_zeros(workload: Workload) -> Workload:
+    """The workload with dense weights and gradients, and without the selections that made their N:M copies.
+
+    Raises `AnalysisError` for a recipe that removed channels: those are gone from the shapes.
+    """
+    if str(workload.meta.get("recipe", "")).startswith("channel"):
+        raise AnalysisError(
+            f"workload {workload.name!r} was pruned by {workload.meta['recipe']!r}, which removed its channels: "
+            "there is no dense network in it; save the dense one too and give it as --baseline FILE.npz"
+        )
+    made = {op.outputs[0]: op.inputs[0] for op in workload.ops if _selects(op)}
+    ops = tuple(_dense(op, made) for op in workload.ops if not _selects(op))
+    tensors = {name: _dense_tensor(tensor) for name, tensor in workload.tensors.items() if name not in made}
+    meta = {**workload.meta, "recipe": "dense"}
+    return replace(workload, ops=ops, tensors=tensors, layers={}, meta=meta)
+
+
+def _selects(op: Op) -> bool:
+    return isinstance(op, Index) and op.function == "nm_select"
+
+
+def _dense(op: Op, made: dict[str, str]) -> Op:
+    inputs = tuple(made.get(name, name) for name in op.inputs)
+    return replace(op, inputs=inputs, patterns={}) if isinstance(op, Einsum) else replace(op, inputs=inputs)
+
+
+def _dense_tensor(tensor: Tensor) -> Tensor:
+    return replace(tensor, pattern=DENSE) if tensor.role in _OF_THE_RECIPE else tensor

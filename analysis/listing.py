@@ -1,0 +1,53 @@
+"""What there is to choose from: one line per model, recipe, accelerator; and an accelerator's parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from accelerators import Accelerator
+from analysis.units import si
+
+
+def models() -> Iterator[tuple[str, str]]:
+    """Name of each zoo model, and what goes in."""
+    from workloads.zoo.registry import ENTRIES
+
+    for name, entry in sorted(ENTRIES.items()):
+        if entry.image:
+            yield name, f"{entry.image}x{entry.image} images, {entry.arguments['classes']} classes"
+        else:
+            yield name, f"sequences of {entry.tokens} tokens"
+
+
+def recipes() -> Iterator[tuple[str, str]]:
+    """Grammar of each recipe, and what it does."""
+    from workloads.recipes import recipes as known
+
+    yield from known().items()
+
+
+def accelerators() -> Iterator[tuple[str, str]]:
+    """Name of each template: family, array, clock."""
+    from accelerators import load, templates
+
+    for name in templates():
+        accelerator = load(name)
+        compute = accelerator.compute
+        array = f"{compute.rows}x{compute.cols}" + (f"x{compute.macs_per_pe}" if compute.macs_per_pe > 1 else "")
+        yield name, f"{accelerator.family}, {array}, {si(accelerator.technology.clock_hz, 'Hz')}"
+    yield "systolic-RxC", "systolic-32x32 with R rows and C columns"
+
+
+def parameters(accelerator: Accelerator) -> Iterator[tuple[str, str, str, str]]:
+    """Dotted path, value, kind of source (read, derived, assumption) and its text, of each parameter set."""
+    for path, value in accelerator.leaves():
+        source = accelerator.source_of(path)
+        text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+        yield path, text, source.kind if source else "", source.text if source else ""
+
+
+def columns(lines: Iterator[tuple[str, str]]) -> str:
+    """Two aligned columns."""
+    rows = list(lines)
+    width = max((len(name) for name, _ in rows), default=0)
+    return "\n".join(f"{name:<{width}}  {text}" for name, text in rows)

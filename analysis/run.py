@@ -1,0 +1,172 @@
+"""From a model's name to a result and its baseline: lower, prune, simulate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+
+from accelerators import Accelerator
+from analysis.baseline import has_zeros, without_zeros
+from analysis.errors import AnalysisError
+from simulator import Result, simulate
+from workloads.ir import Workload
+
+Step = Callable[[int, int], None]
+"""Told how many parts of a step are done, and how many there are."""
+
+
+class Steps(Protocol):
+    """Announces the long steps: `with steps("simulate") as step` gives the callback to report to."""
+
+    def __call__(self, what: str, /) -> AbstractContextManager[Step]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What to lower: a zoo name, "path/to/file.py:factory" or a saved workload (.npz), and how.
+
+    prune: recipe, None for dense. batch, dtype: None for the model's own and fp16.
+    """
+
+    model: str
+    prune: str | None = None
+    training: bool = False
+    batch: int | None = None
+    optimizer: str | None = None
+    dtype: str | None = None
+    allow_unknown: bool = False
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether the model is a saved workload, which needs no PyTorch."""
+        return self.model.endswith(".npz")
+
+
+def check(network: Network) -> None:
+    """Refuse what can be refused before the slow steps: `AnalysisError` or `WorkloadError`."""
+    if network.is_saved:
+        given = {"--prune": network.prune, "--training": network.training, "--batch": network.batch,
+                 "--optimizer": network.optimizer, "--dtype": network.dtype}  # fmt: skip
+        if wrong := [option for option, value in given.items() if value]:
+            raise AnalysisError(
+                f"{', '.join(wrong)} cannot change the saved workload {network.model!r}; give them to `zerocast lower`"
+            )
+        return
+    if network.batch is not None and network.batch < 1:
+        raise AnalysisError(f"--batch {network.batch}: must be 1 or more")
+    one_of("--optimizer", network.optimizer or "sgd_momentum", ("sgd_momentum", "adamw"))
+    if network.prune is not None:
+        from workloads.recipes import parse
+
+        parse(network.prune)
+
+
+def lower(network: Network, steps: Steps) -> Workload:
+    """The workload of a network, pruned by its recipe. Imports PyTorch unless it is a saved one."""
+    check(network)
+    if network.is_saved:
+        from workloads.store import load_workload
+
+        return load_workload(network.model)
+    from workloads import capture, prune
+    from workloads.zoo import build
+
+    with steps("build"):
+        module, inputs = build(network.model, batch=network.batch)
+    pruning = None
+    if network.prune is not None:
+        with steps("prune"):
+            module, pruning = prune(module, network.prune, inputs)
+    with steps("capture"):
+        workload = capture(
+            module, inputs, name=_title(network.model), training=network.training, pruning=pruning,
+            optimizer=network.optimizer or "sgd_momentum", dtype=network.dtype or "fp16",
+            allow_unknown=network.allow_unknown,
+        )  # fmt: skip
+    return replace(workload, meta={**workload.meta, "optimizer": network.optimizer or "sgd_momentum"}) \
+        if network.training and "optimizer" not in workload.meta else workload  # fmt: skip
+
+
+def baseline_of(network: Network, workload: Workload, wanted: str | None, steps: Steps) -> Workload | None:
+    """What to compare with: None, the dense network, another recipe, or another saved workload.
+
+    wanted: `none`, `dense`, a recipe, FILE.npz; None stands for dense where the workload has zeros of a recipe.
+    """
+    if wanted == "none":
+        return None
+    if wanted is not None and wanted.endswith(".npz"):
+        return lower(Network(wanted), steps)
+    removed = str(workload.meta.get("recipe", "")).startswith("channel")
+    if wanted is None and not (removed or has_zeros(workload)):
+        return None
+    if wanted in (None, "dense"):
+        return lower(replace(network, prune=None), steps) if removed and not network.is_saved \
+            else without_zeros(workload)  # fmt: skip
+    if network.is_saved:
+        raise AnalysisError(f"--baseline {wanted!r}: a saved workload compares with dense, none or FILE.npz")
+    return lower(replace(network, prune=wanted), steps)
+
+
+def compare(
+    network: Network,
+    accelerator: Accelerator,
+    steps: Steps,
+    *,
+    baseline: str | None = None,
+    objective: str = "latency",
+    fidelity: str = "analytic",
+) -> tuple[Result, Result | None]:
+    """Simulate a network and its baseline on the same accelerator."""
+    check(network)
+    workload = lower(network, steps)
+    other = baseline_of(network, workload, baseline, steps)
+    options: dict[str, Any] = {"objective": objective, "fidelity": fidelity}
+    with steps("simulate") as step:
+        result = simulate(workload, accelerator, progress=step, **options)
+    if other is None:
+        return result, None
+    with steps("simulate the baseline") as step:
+        return result, simulate(other, accelerator, progress=step, **options)
+
+
+def one_of(option: str, value: str, allowed: Iterable[str]) -> str:
+    """The value, or `AnalysisError` with what is allowed."""
+    names = list(allowed)
+    if value not in names:
+        raise AnalysisError(f"{option} {value!r}: choose {', '.join(names[:-1])} or {names[-1]}")
+    return value
+
+
+def overrides(settings: Iterable[str]) -> dict[str, Any]:
+    """`key=value` settings as dotted paths and YAML values, in order."""
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key.strip():
+            raise AnalysisError(f"--set {setting!r}: write key=value, e.g. compute.rows=64")
+        try:
+            values[key.strip()] = _number(yaml.safe_load(text))
+        except yaml.YAMLError:
+            raise AnalysisError(f"--set {setting!r}: {text!r} is not a YAML value") from None
+    return values
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 1e9 as text, because it has no dot; people mean the number."""
+    if isinstance(value, list):
+        return [_number(item) for item in value]
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def _title(model: str) -> str:
+    """Name of the workload: the zoo's, or that of the user's factory."""
+    path, _, factory = model.rpartition(":")
+    return f"{Path(path).stem}.{factory}" if path else model

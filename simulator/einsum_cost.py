@@ -1,0 +1,138 @@
+"""From one einsum to its row: lower to products, choose mappings, price, and say what bounds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from accelerators.schema import Accelerator
+from simulator.energy import REGISTER_ACCESSES_PER_MAC, executed_macs
+from simulator.gemm import Gemm, gemms
+from simulator.gemm_cost import GemmCost, Objective, best_mapping, gemm_cost
+from simulator.pipeline import pipeline_time
+from simulator.result import OpRow
+from simulator.tiles import walk_tiles
+from simulator.traffic import TileBytes, changes, tile_bytes
+from workloads.ir import Einsum, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class EinsumCost:
+    """Row of an einsum (without schedule times), and what the schedule needs to know of it."""
+
+    row: OpRow
+    link_s: float
+    weight_prologue_s: float
+
+
+class Pricer:
+    """Prices einsums on one accelerator. Equal products are mapped and priced once."""
+
+    def __init__(self, accelerator: Accelerator, objective: Objective = "latency", fidelity: str = "analytic") -> None:
+        self.accelerator = accelerator
+        self.objective = objective
+        self.fidelity = fidelity
+        self._known: dict[Gemm, OpRow] = {}
+        self._times: dict[Gemm, tuple[float, float]] = {}
+
+    def einsum(self, workload: Workload, op: Einsum, output_on_chip: bool = False) -> EinsumCost:
+        """Cost of an einsum: the sum over its products. An output that stays on chip is not stored."""
+        parts = []
+        for gemm in gemms(workload, op):
+            parts.append(replace(gemm, output=replace(gemm.output, bits=0)) if output_on_chip else gemm)
+        rows = [self.gemm(part) for part in parts]
+        link_s = sum(self._times[part][0] for part in parts)
+        row = rows[0] if len(rows) == 1 else _merge(rows)
+        overhead = self.accelerator.host.launch_overhead_s
+        row = replace(row, op=op.name, layer=op.layer, phase=op.phase, kind=op.kind, function=op.source,
+                      latency_s=row.latency_s + overhead)  # fmt: skip
+        return EinsumCost(row, link_s, self._times[parts[0]][1])
+
+    def gemm(self, gemm: Gemm) -> OpRow:
+        """Row of one product under its best mapping."""
+        if gemm not in self._known:
+            cost = best_mapping(gemm, self.accelerator, self.objective)
+            self._known[gemm], self._times[gemm] = self._row(gemm, cost)
+        return self._known[gemm]
+
+    def _row(self, gemm: Gemm, cost: GemmCost) -> tuple[OpRow, tuple[float, float]]:
+        accelerator = self.accelerator
+        latency, link, cycles = float(cost.time.latency_s), float(cost.time.link_s), float(cost.cycles)
+        read, write = float(cost.time.read_bytes), float(cost.time.write_bytes)
+        if self.fidelity == "tile":
+            walk = walk_tiles(gemm, accelerator, cost.mapping)
+            latency, link, cycles = walk.latency_s, walk.link_s, max(walk.cycles, float(cost.port_cycles))
+            read, write = walk.read_bytes, walk.write_bytes
+        wide = gemm_cost(gemm, accelerator, cost.mapping, spread=1.0) if _is_random(gemm) else cost
+        compute = accelerator.compute
+        rate = compute.macs_per_pe * compute.rates[gemm.dtype]
+        share = min(float(cost.steps_share), 1.0)
+        ideal = gemm.macs * share / (compute.rows * compute.cols * rate)
+        macs = float(executed_macs(gemm, accelerator, share))
+        operands = operand_bytes(gemm, accelerator, cost)
+        ports = cost.ports
+        energy = cost.energy
+        row = OpRow(
+            op="", layer="", phase="FF", kind="einsum", function="gemm", resource="array",
+            macs=gemm.macs, effectual_macs=gemm.effectual_macs, flops=2.0 * macs, cycles=cycles, ideal_cycles=ideal,
+            latency_s=latency, spread_s=float(wide.time.latency_s - cost.time.latency_s),
+            utilisation=min(ideal / max(latency * accelerator.technology.clock_hz, 1e-30), 1.0),
+            bound=_bound(cost, link, cycles, ideal, accelerator), skipped=cost.skipped,
+            dataflow=cost.mapping.dataflow, order=cost.mapping.order,
+            tile_m=int(cost.mapping.m), tile_n=int(cost.mapping.n), tile_k=int(cost.mapping.k),
+            m=gemm.m, n=gemm.n, k=gemm.k, batch=gemm.batch,
+            input_density=gemm.input.pattern.density, weight_density=gemm.weight.pattern.density,
+            dram_read_bytes=read, dram_write_bytes=write, dram_input_bytes=operands["input"],
+            dram_weight_bytes=operands["weight"], dram_output_bytes=operands["output"],
+            buffer_read_bytes=float(ports.input_read + ports.weight_read + ports.output_read) + write,
+            buffer_write_bytes=float(ports.output_write) + read,
+            register_bytes=macs * REGISTER_ACCESSES_PER_MAC * gemm.input.bits / 8,
+            mac_j=float(energy.mac_j), register_j=float(energy.register_j), buffer_j=float(energy.buffer_j),
+            dram_j=float(energy.dram_j), energy_j=float(energy.total_j),
+        )  # fmt: skip
+        return row, (link, float(cost.time.weight_prologue_s))
+
+
+def operand_bytes(gemm: Gemm, accelerator: Accelerator, cost: GemmCost) -> dict[str, float]:
+    """Off-chip bytes by operand under a mapping: the traffic with the other operands' tiles taken as empty."""
+    tile = tile_bytes(gemm, accelerator, cost.mapping)
+    nothing = np.zeros_like(tile.input)
+    alone = {
+        "input": TileBytes(tile.input, nothing, nothing, nothing),
+        "weight": TileBytes(nothing, tile.weight, nothing, nothing),
+        "output": TileBytes(nothing, nothing, tile.output, tile.partial),
+    }
+    moved = {}
+    for name, part in alone.items():
+        time = pipeline_time(changes(gemm, cost.mapping, part), part, 0.0, 1.0)
+        moved[name] = float(time.read_bytes + time.write_bytes)
+    return moved
+
+
+def _is_random(gemm: Gemm) -> bool:
+    return any(not side.pattern.is_dense and side.structured is None for side in (gemm.input, gemm.weight))
+
+
+def _bound(cost: GemmCost, link_s: float, cycles: float, ideal: float, accelerator: Accelerator) -> str:
+    """What sets the latency of a product."""
+    if link_s > cycles / accelerator.technology.clock_hz:
+        return "dram"
+    if float(cost.port_cycles) >= cycles and cycles > 0:
+        return "port"
+    return "fill" if ideal < 0.5 * cycles else "compute"
+
+
+_SUMMED = (
+    "macs", "effectual_macs", "flops", "cycles", "ideal_cycles", "latency_s", "spread_s", "dram_read_bytes",
+    "dram_write_bytes", "dram_input_bytes", "dram_weight_bytes", "dram_output_bytes", "buffer_read_bytes",
+    "buffer_write_bytes", "register_bytes", "mac_j", "register_j", "buffer_j", "dram_j", "energy_j", "batch",
+)  # fmt: skip
+
+
+def _merge(rows: list[OpRow]) -> OpRow:
+    """Row of several products in turn: sums, and the mapping of the one that takes longest."""
+    longest = max(rows, key=lambda row: row.latency_s)
+    sums = {column: sum(getattr(row, column) for row in rows) for column in _SUMMED}
+    weighted = sum(row.utilisation * row.latency_s for row in rows) / max(sums["latency_s"], 1e-30)
+    return replace(longest, utilisation=weighted, note=f"{len(rows)} products, the longest is shown", **sums)

@@ -1,0 +1,94 @@
+"""Price of actions: count times energy per action."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from accelerators.schema import Accelerator, Memory
+from accelerators.tables import energy_table
+from simulator.gemm import Gemm
+from simulator.traffic import PortBytes
+
+Array = NDArray[np.float64]
+
+REGISTER_ACCESSES_PER_MAC = 4
+"""A PE reads both operands and its partial sum, and writes the sum back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Energy:
+    """Energy in J by component; broadcasts."""
+
+    mac_j: Array
+    register_j: Array
+    buffer_j: Array
+    dram_j: Array
+    vector_j: Array
+
+    @property
+    def total_j(self) -> Array:
+        """All dynamic energy in J."""
+        return self.mac_j + self.register_j + self.buffer_j + self.dram_j + self.vector_j
+
+
+def access_j_per_byte(accelerator: Accelerator, memory: Memory) -> float:
+    """Energy of one byte read from or written to a memory level, in J."""
+    technology = accelerator.technology
+    scale = 1.0 if memory.energy.startswith("dram.") else technology.energy_scale
+    return scale * _access_j_per_byte(technology.energy_table, memory.energy, memory.capacity_bytes)
+
+
+@cache
+def _access_j_per_byte(table_name: str, kind: str, capacity_bytes: float | None) -> float:
+    table = energy_table(table_name)
+    if kind.startswith("dram."):
+        return 8 * table.dram_j_per_bit(kind.removeprefix("dram."))
+    assert capacity_bytes is not None  # the schema asks for it on chip
+    return 8 * float(table.sram_j_per_bit(capacity_bytes))
+
+
+def executed_macs(gemm: Gemm, accelerator: Accelerator, steps_share: ArrayLike) -> Array:
+    """Multiply-accumulates that cost energy: those not skipped (`steps_share` of all), less those gated.
+
+    An operand whose zeros are gated or skipped switches nothing, so only its nonzeros count; zeros that the
+    array does not see (mode none) are multiplied like any other number.
+    """
+    executed = gemm.macs * np.asarray(steps_share, dtype=float)
+    for name in ("input", "weight"):
+        operand = getattr(gemm, name)
+        if getattr(accelerator.sparsity, name).mode in ("gate", "skip"):
+            executed = np.minimum(executed, gemm.macs * operand.pattern.density)
+    return executed
+
+
+def gemm_energy(
+    gemm: Gemm, accelerator: Accelerator, macs: ArrayLike, ports: PortBytes, dram_bytes: ArrayLike
+) -> Energy:
+    """Energy of a matrix product from its executed MACs, its buffer traffic and its off-chip bytes.
+
+    Every off-chip byte also enters or leaves a buffer once.
+    """
+    technology = accelerator.technology
+    table = energy_table(technology.energy_table)
+    scale = technology.energy_scale
+    macs = np.asarray(macs, dtype=float)
+    width = gemm.input.bits + gemm.weight.bits + 2 * accelerator.compute.accumulate_bits
+    per_byte = {side: access_j_per_byte(accelerator, accelerator.buffer_of(side))  # type: ignore[arg-type]
+                for side in ("input", "weight", "output")}  # fmt: skip
+    buffers = (
+        ports.input_read * per_byte["input"]
+        + ports.weight_read * per_byte["weight"]
+        + (ports.output_read + ports.output_write) * per_byte["output"]
+    )
+    dram = np.asarray(dram_bytes, dtype=float)
+    return Energy(
+        mac_j=macs * table.mac_j(gemm.dtype) * scale,
+        register_j=macs * width * table.register_j_per_bit * scale,
+        buffer_j=buffers + dram * max(per_byte.values()),
+        dram_j=dram * access_j_per_byte(accelerator, accelerator.dram),
+        vector_j=np.zeros_like(macs),
+    )

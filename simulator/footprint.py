@@ -1,0 +1,69 @@
+"""Off-chip memory that a workload needs: what persists, and the most that is alive at once."""
+
+from __future__ import annotations
+
+from simulator.result import Footprint
+from workloads.ir import Tensor, Workload
+
+_PERSISTENT = ("weight", "optimizer_state", "constant", "input")
+
+
+def stored_bytes(tensor: Tensor) -> int:
+    """Bytes of a tensor off chip; a tensor kept as N:M values and offsets takes only those."""
+    from workloads.formats import storage_bits
+    from workloads.patterns import NM
+
+    if isinstance(tensor.pattern, NM):
+        elements = {tensor.pattern.rank: tensor.elements}
+        stored = storage_bits("nm_offsets", tensor.pattern, elements, tensor.bits)
+        return int(-(-(stored.value_bits + stored.metadata_bits) // 8))
+    return tensor.bytes
+
+
+def footprint(workload: Workload) -> Footprint:
+    """Bytes of weights, gradients, optimizer state and activations saved for the backward passes, and the peak.
+
+    A tensor lives from the op that writes it to the last op that reads it; weights, optimizer state, constants
+    and inputs live throughout. Ops run in the order of the list.
+    """
+    last: dict[str, int] = {}
+    for number, op in enumerate(workload.ops):
+        for name in (*op.inputs, *op.outputs):
+            last[name] = number
+    sizes = {name: stored_bytes(workload.tensors[name]) for name in last}
+    lasting = sum(size for name, size in sizes.items() if workload.tensors[name].role in _PERSISTENT)
+    alive, peak = lasting, lasting
+    born: set[str] = set()
+    dies: dict[int, list[str]] = {}
+    for name, number in last.items():
+        dies.setdefault(number, []).append(name)
+    for number, op in enumerate(workload.ops):
+        for name in op.outputs:
+            if name not in born and workload.tensors[name].role not in _PERSISTENT:
+                born.add(name)
+                alive += sizes[name]
+        peak = max(peak, alive)
+        alive -= sum(sizes[name] for name in dies.get(number, ()) if name in born)
+    return Footprint(
+        weight_bytes=_sum(workload, "weight"),
+        gradient_bytes=sum(t.bytes for t in _weight_gradients(workload)),
+        optimizer_bytes=_sum(workload, "optimizer_state"),
+        saved_activation_bytes=sum(sizes[name] for name in _saved(workload)),
+        peak_bytes=peak,
+    )
+
+
+def _sum(workload: Workload, role: str) -> int:
+    return sum(tensor.bytes for tensor in workload.tensors.values() if tensor.role == role)
+
+
+def _weight_gradients(workload: Workload) -> list[Tensor]:
+    names = {name for op in workload.ops if op.phase == "UPDATE" for name in op.inputs}
+    return [workload.tensors[name] for name in names if workload.tensors[name].role == "gradient"]
+
+
+def _saved(workload: Workload) -> set[str]:
+    """Activations written in the forward pass and read in a later one."""
+    written = {name for op in workload.ops if op.phase == "FF" for name in op.outputs}
+    read = {name for op in workload.ops if op.phase != "FF" for name in op.inputs}
+    return {name for name in written & read if workload.tensors[name].role == "activation"}

@@ -1,0 +1,155 @@
+"""Lower an einsum to matrix products: what the array sees of it.
+
+out[M, N] = input[M, K] weight[K, N], `batch` times over. M collects the ranks of operand a and the output,
+N those of b and the output, K those of a and b, batch those of all three.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from simulator.errors import SimulationError
+from workloads.ir import Affine, Einsum, Workload
+from workloads.patterns import DENSE, NM, Pattern
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """One side of a matrix product.
+
+    unique: elements that must come from memory for the whole (one batch item); fewer than the rows times
+    columns of the product where a convolution reads overlapping windows.
+    halo: rows of the product whose input a tile shares with its neighbour (windows that straddle the cut).
+    pattern: its zeros; `fiber` names the ranks that lie along K, so that a fiber's zeros can be asked for.
+    """
+
+    unique: int
+    bits: int
+    pattern: Pattern = DENSE
+    fiber: tuple[tuple[str, int], ...] = ()
+    halo: int = 0
+
+    @property
+    def structured(self) -> NM | None:
+        """The N:M pattern where its groups lie along K (only then can an array skip them)."""
+        on_fiber = isinstance(self.pattern, NM) and self.pattern.rank in dict(self.fiber)
+        return self.pattern if on_fiber and isinstance(self.pattern, NM) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Gemm:
+    """`batch` products of one size; hashable, so that equal layers are priced once."""
+
+    batch: int
+    m: int
+    n: int
+    k: int
+    input: Operand
+    weight: Operand
+    output: Operand
+    dtype: str
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates, zeros included."""
+        return self.batch * self.m * self.n * self.k
+
+    @property
+    def effectual_macs(self) -> float:
+        """Multiply-accumulates with both operands nonzero, zeros of the two sides taken as independent."""
+        return self.macs * self.input.pattern.density * self.weight.pattern.density
+
+
+def plain_gemm(m: int, n: int, k: int, dtype: str, bits: int, a: Pattern = DENSE, b: Pattern = DENSE) -> Gemm:
+    """A matrix product by itself; patterns name the reduction rank `k`, rows `m`, columns `n`."""
+    fiber = (("k", k),)
+    return Gemm(
+        batch=1, m=m, n=n, k=k, dtype=dtype,
+        input=Operand(m * k, bits, a, fiber),
+        weight=Operand(n * k, bits, b, fiber),
+        output=Operand(m * n, bits),
+    )  # fmt: skip
+
+
+def gemms(workload: Workload, op: Einsum) -> tuple[Gemm, ...]:
+    """The matrix products that an array runs for one einsum.
+
+    An output whose index mixes ranks (the input gradient of a convolution: h = p * stride + r) is computed by
+    gathering: the kernel ranks move into K and each residue class of h modulo the stride is one product over
+    the taps that reach it. All classes together hold exactly the einsum's multiply-accumulates.
+    """
+    mixed = [affine for affine in op.index[2] if len(affine) > 1 and _is_window(op, affine)]
+    return tuple(_product(workload, op, taps, classes) for taps, classes in _tap_classes(op, mixed))
+
+
+def _is_window(op: Einsum, affine: Affine) -> bool:
+    """True for p * stride + r, where p comes with a and r with b; not for a split rank such as g * size + c."""
+    in_a, in_b = op.ranks_of(0), op.ranks_of(1)
+    ranks = {rank for rank, _ in affine}
+    return bool(ranks & (in_b - in_a)) and bool(ranks & (in_a - in_b))
+
+
+def _tap_classes(op: Einsum, mixed: list[Affine]) -> Iterator[tuple[dict[str, int], int]]:
+    """For each kind of residue class: the taps of each kernel rank that reach it, and how many are of the kind."""
+    b_only = op.ranks_of(1) - op.ranks_of(0)
+    kernels, choices = [], []
+    for affine in mixed:
+        kernel, dilation = next((rank, coef) for rank, coef in affine if rank in b_only)
+        stride = max((coef for rank, coef in affine if rank not in b_only), default=1)
+        landed = Counter(r * dilation % stride for r in range(op.sizes[kernel]))
+        kernels.append(kernel)
+        choices.append(list(landed.values()))
+    for taps, classes in Counter(product(*choices)).items():
+        yield dict(zip(kernels, taps, strict=True)), classes
+
+
+def _product(workload: Workload, op: Einsum, taps: dict[str, int], classes: int) -> Gemm:
+    """One product: ranks sorted into batch, M, N, K; `taps` are kernel ranks gathered into K."""
+    in_a, in_b = op.ranks_of(0), op.ranks_of(1)
+    in_out = op.ranks_of(2) - taps.keys()
+    sizes = {rank: taps.get(rank, size) for rank, size in op.sizes.items()}
+    in_a = in_a | taps.keys()
+
+    def extent(*ranks: str) -> int:
+        return math.prod(sizes[rank] for rank in ranks)
+
+    groups: dict[str, list[str]] = {"batch": [], "m": [], "n": [], "k": []}
+    for rank in sizes:
+        where = (rank in in_a, rank in in_b, rank in in_out)
+        kind = {(True, True, True): "batch", (True, False, True): "m", (False, True, True): "n",
+                (True, True, False): "k"}.get(where)  # fmt: skip
+        if kind is None:
+            # a rank of one operand only (summed or repeated) is part of its side's K or of the batch
+            kind = "k" if not where[2] else "batch"
+        groups[kind].append(rank)
+    batch, m, n, k = (extent(*groups[kind]) for kind in ("batch", "m", "n", "k"))
+    fiber = tuple((rank, sizes[rank]) for rank in groups["k"])
+    tensors = [workload.tensors[name] for name in (*op.inputs[:2], op.outputs[0])]
+    if min(batch, m, n, k) < 1:
+        raise SimulationError(f"op {op.name!r} has an empty rank; sizes are {dict(op.sizes)}")
+    weight_share = extent(*taps) / math.prod(op.sizes[rank] for rank in taps) if taps else 1.0
+    a_unique = min(-(-tensors[0].elements // batch), m * k)
+    b_unique = min(max(round(tensors[1].elements * weight_share / batch), 1), k * n)
+    return Gemm(
+        batch=batch * classes, m=m, n=n, k=k, dtype=tensors[0].dtype,
+        input=Operand(a_unique, tensors[0].bits, workload.pattern_of(op, 0), fiber, _halo(op, groups["m"])),
+        weight=Operand(b_unique, tensors[1].bits, workload.pattern_of(op, 1), fiber),
+        output=Operand(m * n, tensors[2].bits),
+    )  # fmt: skip
+
+
+def _halo(op: Einsum, m_ranks: list[str]) -> int:
+    """Output positions whose windows straddle a cut between tiles along M: (taps - stride) rows of a window."""
+    for affine in op.index[0]:
+        if len(affine) == 2 and (outer := max(affine, key=lambda t: t[1]))[0] in m_ranks:
+            inner = next(term for term in affine if term != outer)
+            if inner[0] in m_ranks or inner[0] == "g":
+                continue
+            overlap = max(op.sizes[inner[0]] * inner[1] - outer[1], 0)
+            after = m_ranks[m_ranks.index(outer[0]) + 1 :]
+            return -(-overlap // outer[1]) * math.prod(op.sizes[rank] for rank in after)
+    return 0

@@ -1,0 +1,203 @@
+"""Cost of one matrix product under one or a million mappings, and the choice among them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelerators.schema import Accelerator
+from simulator.compute import array_cycles, reduction_steps, skips
+from simulator.energy import Energy, executed_macs, gemm_energy
+from simulator.errors import SimulationError
+from simulator.gemm import Gemm
+from simulator.mapping import ORDERS, THIN_ABOVE, Mapping, mapspace, tile_units
+from simulator.pipeline import PipelineTime, pipeline_time
+from simulator.traffic import PortBytes, TileBytes, changes, fits, port_bytes, tile_bytes
+
+Array = NDArray[np.float64]
+Objective = Literal["latency", "energy", "edp", "cycles"]
+
+
+@dataclass(frozen=True, slots=True)
+class GemmCost:
+    """Cost of a product; every field broadcasts over the mapping's arrays.
+
+    cycles: of the array, ports included, without off-chip waits.
+    """
+
+    mapping: Mapping
+    cycles: Array
+    port_cycles: Array
+    steps_share: Array
+    time: PipelineTime
+    ports: PortBytes
+    energy: Energy
+    skipped: str
+
+    def objective(self, objective: Objective) -> Array:
+        """The figure to be made small: seconds, joules, their product, or cycles of the array alone."""
+        if objective == "cycles":
+            return self.cycles
+        if objective == "latency":
+            return self.time.latency_s
+        if objective == "energy":
+            return self.energy.total_j
+        return self.time.latency_s * self.energy.total_j
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayCost:
+    """The part of a cost that does not depend on the order of the loops over tiles.
+
+    busy_cycles: array and ports, whichever takes longer. macs: executed ones.
+    """
+
+    busy_cycles: Array
+    port_cycles: Array
+    steps_share: Array
+    macs: Array
+    ports: PortBytes
+    tile: TileBytes
+
+
+def array_cost(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: float = 0.0) -> ArrayCost:
+    """Array cycles, port traffic and tile sizes of a product; broadcasts over the mapping."""
+    compute_cycles, steps = total_cycles(gemm, accelerator, mapping, spread)
+    ports = port_bytes(gemm, accelerator, mapping, steps)
+    port_cycles = _port_cycles(accelerator, ports)
+    share = np.minimum(steps * mapping.trips_k / gemm.k, 1.0)
+    macs = executed_macs(gemm, accelerator, share)
+    tile = tile_bytes(gemm, accelerator, mapping)
+    return ArrayCost(np.maximum(compute_cycles, port_cycles), port_cycles, share, macs, ports, tile)
+
+
+def gemm_cost(
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: float = 0.0, array: ArrayCost | None = None
+) -> GemmCost:
+    """Price a product under a mapping (or arrays of them).
+
+    `spread` moves a random pattern's step count by that many standard deviations (see `reduction_steps`).
+    `array` is the order-independent part where it is known already.
+    """
+    part = array if array is not None else array_cost(gemm, accelerator, mapping, spread)
+    tiles = gemm.batch * mapping.trips_m * mapping.trips_n * mapping.trips_k
+    time = pipeline_time(
+        changes(gemm, mapping, part.tile),
+        part.tile,
+        part.busy_cycles / tiles / accelerator.technology.clock_hz,
+        accelerator.dram_bytes_per_s,
+        all(memory.double_buffered for memory in accelerator.buffers),
+    )
+    energy = gemm_energy(gemm, accelerator, part.macs, part.ports, time.read_bytes + time.write_bytes)
+    return GemmCost(
+        mapping, part.busy_cycles, part.port_cycles, part.steps_share, time, part.ports, energy,
+        skips(gemm, accelerator, mapping.dataflow),
+    )  # fmt: skip
+
+
+def total_cycles(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: float = 0.0) -> tuple[Array, Array]:
+    """Array cycles of the whole product, and the reduction steps left in an average K tile.
+
+    Exact over full and edge tiles: tiles along M and N are of two sizes (full, and the rest), so the product
+    is the sum over their four combinations; along K the steps add up.
+    """
+    if accelerator.compute.fold.streams_through_tiles:
+        steps = reduction_steps(gemm, accelerator, mapping.dataflow, gemm.k, spread)
+        whole = array_cycles(accelerator, gemm.dtype, mapping.dataflow, gemm.m, gemm.n, steps)
+        return gemm.batch * whole * np.ones_like(mapping.trips_k), steps / mapping.trips_k
+    steps = reduction_steps(gemm, accelerator, mapping.dataflow, mapping.k, spread)
+    rest_k = gemm.k - (mapping.trips_k - 1) * mapping.k
+    last = reduction_steps(gemm, accelerator, mapping.dataflow, rest_k, spread)
+    total: Array = np.asarray(0.0)
+    for extent_m, count_m in _two_sizes(gemm.m, mapping.m, mapping.trips_m):
+        for extent_n, count_n in _two_sizes(gemm.n, mapping.n, mapping.trips_n):
+            for extent_k, count_k in ((steps, mapping.trips_k - 1), (last, 1.0)):
+                cycles = array_cycles(accelerator, gemm.dtype, mapping.dataflow, extent_m, extent_n, extent_k)
+                total = total + count_m * count_n * count_k * cycles
+    average = (steps * (mapping.trips_k - 1) + last) / mapping.trips_k
+    return gemm.batch * total, average
+
+
+def _two_sizes(extent: int, tile: Array, trips: Array) -> tuple[tuple[Array, Array | float], ...]:
+    """Full tiles and their number, the last tile and one."""
+    return (tile, trips - 1), (extent - (trips - 1) * tile, 1.0)
+
+
+def _port_cycles(accelerator: Accelerator, ports: PortBytes) -> Array:
+    """Cycles that the narrowest buffer port needs for its reads (reads and writes go through separate ports)."""
+    needed: Array = np.asarray(0.0)
+    reads = {"input": ports.input_read, "weight": ports.weight_read, "output": ports.output_read}
+    for memory in accelerator.buffers:
+        if memory.port_bytes_per_cycle is not None:
+            read = sum((reads[side] for side in memory.holds), np.asarray(0.0))
+            needed = np.maximum(needed, read / memory.port_bytes_per_cycle)
+            if "output" in memory.holds:
+                needed = np.maximum(needed, ports.output_write / memory.port_bytes_per_cycle)
+    return needed
+
+
+def best_mapping(
+    gemm: Gemm, accelerator: Accelerator, objective: Objective = "latency", limit: int = THIN_ABOVE
+) -> GemmCost:
+    """The cheapest mapping of the mapspace and its cost.
+
+    Ties (within 1e-12) are broken by energy, then latency, then the first in the order dataflow, loop order,
+    tile M, N, K ascending, so that the choice is deterministic. `SimulationError` where no mapping fits.
+    """
+    best: Mapping | None = None
+    best_key = (np.inf, np.inf, np.inf)
+    for grid in mapspace(gemm, accelerator, limit):
+        allowed = fits(gemm, accelerator, grid)
+        if not allowed.any():
+            continue
+        array = array_cost(gemm, accelerator, grid)
+        for order in ORDERS:
+            mapping = replace(grid, order=order)
+            index, key = _cheapest(gemm_cost(gemm, accelerator, mapping, array=array), allowed, objective)
+            if _before(key, best_key):
+                best, best_key = mapping.at(index), key
+    if best is None:
+        raise SimulationError(_no_fit(gemm, accelerator))
+    return gemm_cost(gemm, accelerator, best)
+
+
+def _cheapest(
+    cost: GemmCost, allowed: NDArray[np.bool_], objective: Objective
+) -> tuple[tuple[int, ...], tuple[float, float, float]]:
+    """Index of the cheapest allowed mapping of a grid and its (objective, energy, latency)."""
+    goal, energy, latency, ok = np.broadcast_arrays(
+        cost.objective(objective), cost.energy.total_j, cost.time.latency_s, allowed
+    )
+    shape = goal.shape
+    goal, energy, latency = goal.ravel(), energy.ravel(), latency.ravel()
+    candidates = np.flatnonzero(ok.ravel())
+    for figure in (goal, energy, latency):
+        values = figure[candidates]
+        candidates = candidates[values <= values.min() * (1 + 1e-12)]
+    at = int(candidates[0])
+    index = tuple(int(i) for i in np.unravel_index(at, shape))
+    return index, (float(goal[at]), float(energy[at]), float(latency[at]))
+
+
+def _before(key: tuple[float, float, float], other: tuple[float, float, float]) -> bool:
+    """Lexicographic comparison in which figures within 1e-12 of each other are equal."""
+    for mine, theirs in zip(key, other, strict=True):
+        if mine < theirs * (1 - 1e-12) or theirs == np.inf:
+            return True
+        if mine > theirs * (1 + 1e-12):
+            return False
+    return False
+
+
+def _no_fit(gemm: Gemm, accelerator: Accelerator) -> str:
+    """Names the smallest tile and the buffers that cannot hold it."""
+    units = {dataflow: tile_units(gemm, accelerator, dataflow) for dataflow in accelerator.compute.dataflows}
+    tiles = "; ".join(f"{dataflow} needs tiles of {m} x {n} x {k}" for dataflow, (m, n, k) in units.items())
+    buffers = ", ".join(f"{memory.name} {memory.capacity_bytes:g} B" for memory in accelerator.buffers)
+    return (
+        f"no mapping of a {gemm.m} x {gemm.n} x {gemm.k} product fits {accelerator.name}: {tiles} (M x N x K), "
+        f"the buffers have {buffers}; enlarge memories.*.capacity_bytes or shrink compute.rows/cols"
+    )

@@ -1,0 +1,112 @@
+"""Mappings of a matrix product onto an array and its buffers.
+
+A mapping is a dataflow (what stays in the array), a tile (extents of M, N, K kept in the buffers) and the order
+of the three loops over tiles, outermost first. All numbers may be arrays: one `Mapping` then stands for many.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import permutations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from accelerators.schema import Accelerator, Dataflow
+from simulator.gemm import Gemm
+
+ORDERS: tuple[str, ...] = tuple("".join(order) for order in permutations("mnk"))
+
+THIN_ABOVE = 20
+"""Tile sizes kept per rank; longer lists are thinned to evenly spread ones on a log scale."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """dataflow and loop order by name; tile extents in elements, trips = number of tiles along each rank."""
+
+    dataflow: Dataflow
+    order: str
+    m: NDArray[np.float64]
+    n: NDArray[np.float64]
+    k: NDArray[np.float64]
+    trips_m: NDArray[np.float64]
+    trips_n: NDArray[np.float64]
+    trips_k: NDArray[np.float64]
+
+    def at(self, index: tuple[int, ...]) -> Mapping:
+        """The single mapping at one index of the broadcast arrays."""
+        arrays = (self.m, self.n, self.k, self.trips_m, self.trips_n, self.trips_k)
+        full = np.broadcast_arrays(*arrays)
+        return Mapping(self.dataflow, self.order, *(array[index] for array in full))
+
+    @property
+    def trips(self) -> dict[str, NDArray[np.float64]]:
+        """Number of tiles by rank name."""
+        return {"m": self.trips_m, "n": self.trips_n, "k": self.trips_k}
+
+
+def mapping_of(gemm: Gemm, dataflow: Dataflow, order: str, m: ArrayLike, n: ArrayLike, k: ArrayLike) -> Mapping:
+    """The mapping with tiles of m x n x k elements (cut to the problem's size)."""
+    extents = [np.minimum(np.asarray(e, dtype=float), d) for e, d in ((m, gemm.m), (n, gemm.n), (k, gemm.k))]
+    trips = [np.ceil(d / e) for e, d in zip(extents, (gemm.m, gemm.n, gemm.k), strict=True)]
+    return Mapping(dataflow, order, *extents, *trips)
+
+
+def tile_units(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> tuple[int, int, int]:
+    """Granularity of M, N, K tiles: whole folds of the array, and whole N:M groups along K.
+
+    A smaller tile would leave part of the array idle in every fold.
+    """
+    compute = accelerator.compute
+    lanes = max(int(compute.macs_per_pe * compute.rates.get(gemm.dtype, 1.0)), 1)
+    groups = [op.structured.m for op in (gemm.input, gemm.weight) if op.structured is not None]
+    group = max(groups, default=1)
+    if dataflow == "output_stationary":
+        return compute.rows, compute.cols, max(group, lanes)
+    kept = min((op.structured.density for op in (gemm.input, gemm.weight) if op.structured is not None), default=1.0)
+    depth = -(-int(compute.rows * lanes / kept) // group) * group
+    if dataflow == "weight_stationary":
+        return 1, compute.cols, depth
+    return compute.cols, 1, depth
+
+
+def tile_extents(extent: int, unit: int, limit: int = THIN_ABOVE) -> NDArray[np.float64]:
+    """Tile extents worth trying along a rank: for each number of tiles the smallest tile that gives it.
+
+    A larger tile with the same number of tiles takes more buffer and moves the same bytes, so leaving it out
+    loses nothing. Lists longer than `limit` are thinned evenly on a log scale (first and last stay).
+    """
+    sizes = _smallest_tiles(-(-extent // unit))
+    if len(sizes) > limit:
+        wanted = np.geomspace(sizes[0], sizes[-1], limit)
+        above = np.clip(np.searchsorted(sizes, wanted), 1, len(sizes) - 1)
+        nearer = np.where(wanted - sizes[above - 1] < sizes[above] - wanted, above - 1, above)
+        sizes = sizes[np.unique(nearer)]
+    return np.minimum(sizes * unit, extent).astype(float)
+
+
+def _smallest_tiles(units: int) -> NDArray[np.int64]:
+    """The values of ceil(units / t) over t = 1, 2, ..., ascending, in O(sqrt(units)).
+
+    Up to the root every count t gives its own value; the small values s are those that their own count returns.
+    """
+    root = math.isqrt(units)
+    low = np.arange(1, root + 2)
+    large = -(-units // low)
+    small = low[-(-units // -(-units // low)) == low]
+    return np.unique(np.concatenate([small, large]))
+
+
+def mapspace(gemm: Gemm, accelerator: Accelerator, limit: int = THIN_ABOVE) -> Iterator[Mapping]:
+    """One `Mapping` of arrays [m tiles, n tiles, k tiles] per dataflow; each stands for all of `ORDERS`.
+
+    Without offline scheduling only the first dataflow of the list is tried.
+    """
+    dataflows = accelerator.compute.dataflows
+    for dataflow in dataflows if accelerator.schedule.offline else dataflows[:1]:
+        units = tile_units(gemm, accelerator, dataflow)
+        m, n, k = (tile_extents(d, u, limit) for d, u in zip((gemm.m, gemm.n, gemm.k), units, strict=True))
+        yield mapping_of(gemm, dataflow, ORDERS[0], m[:, None, None], n[None, :, None], k[None, None, :])

@@ -1,0 +1,57 @@
+"""Time of a matrix product as a pipeline of tiles over the array and the off-chip link.
+
+With double buffers, step i computes tile i while the link stores what tile i-1 left and loads tile i+1; the next
+step begins when both are done. First load and last store stand alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from simulator.traffic import Change, TileBytes
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineTime:
+    """Seconds and off-chip bytes of a tile pipeline; all broadcast over mappings.
+
+    latency_s: the whole product. link_s: time the link is busy. weight_prologue_s: the part of the first load that
+    fetches weights, which a controller can hide behind the work before.
+    """
+
+    latency_s: Array
+    link_s: Array
+    weight_prologue_s: Array
+    read_bytes: Array
+    write_bytes: Array
+
+
+def pipeline_time(
+    steps: Iterable[Change], tile: TileBytes, tile_compute_s: ArrayLike, link_bytes_per_s: float, doubled: bool = True
+) -> PipelineTime:
+    """Total over the kinds of step: count * max(compute, link), plus first load, last compute, last store.
+
+    Without double buffers (`doubled` False) compute and link take turns.
+    """
+    compute = np.asarray(tile_compute_s, dtype=float)
+    read = tile.input + tile.weight
+    write = tile.output
+    latency = (read + write) / link_bytes_per_s + compute
+    for step in steps:
+        link = (step.loads_bytes + step.stores_bytes) / link_bytes_per_s
+        latency = latency + step.count * (np.maximum(compute, link) if doubled else compute + link)
+        read = read + step.count * step.loads_bytes
+        write = write + step.count * step.stores_bytes
+    return PipelineTime(
+        latency_s=latency,
+        link_s=(read + write) / link_bytes_per_s,
+        weight_prologue_s=tile.weight / link_bytes_per_s,
+        read_bytes=read,
+        write_bytes=write,
+    )

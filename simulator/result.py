@@ -1,0 +1,158 @@
+"""The result of a simulation: one row per op and pass, a timeline, totals. Units are in the column names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True, slots=True)
+class OpRow:
+    """One op. Latency is the op's own, as if it ran alone; start and end come from the schedule.
+
+    bound: what sets the latency: `compute`, `fill` (skew and drain are more than half of the array's cycles),
+    `port`, `dram`, `unit`, `launch`, or `uncosted` where the accelerator has nothing to run the op on.
+    ideal_cycles: cycles of a full array with every skippable zero skipped; utilisation = ideal / cycles spent.
+    spread_s: one standard deviation of the latency under random zeros.
+    """
+
+    op: str
+    layer: str
+    phase: str
+    kind: str
+    function: str
+    resource: str
+    macs: int = 0
+    effectual_macs: float = 0.0
+    flops: float = 0.0
+    cycles: float = 0.0
+    ideal_cycles: float = 0.0
+    latency_s: float = 0.0
+    spread_s: float = 0.0
+    start_s: float = 0.0
+    end_s: float = 0.0
+    utilisation: float = 0.0
+    bound: str = ""
+    skipped: str = ""
+    dataflow: str = ""
+    order: str = ""
+    tile_m: int = 0
+    tile_n: int = 0
+    tile_k: int = 0
+    m: int = 0
+    n: int = 0
+    k: int = 0
+    batch: int = 0
+    input_density: float = 1.0
+    weight_density: float = 1.0
+    dram_read_bytes: float = 0.0
+    dram_write_bytes: float = 0.0
+    dram_input_bytes: float = 0.0
+    dram_weight_bytes: float = 0.0
+    dram_output_bytes: float = 0.0
+    buffer_read_bytes: float = 0.0
+    buffer_write_bytes: float = 0.0
+    register_bytes: float = 0.0
+    mac_j: float = 0.0
+    register_j: float = 0.0
+    buffer_j: float = 0.0
+    dram_j: float = 0.0
+    vector_j: float = 0.0
+    energy_j: float = 0.0
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Off-chip memory of the workload in bytes. `peak_bytes` is the most that is alive at once."""
+
+    weight_bytes: int
+    gradient_bytes: int
+    optimizer_bytes: int
+    saved_activation_bytes: int
+    peak_bytes: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a workload costs on an accelerator.
+
+    latency_s is the end of the schedule, with overlap; the sum of the rows' latencies is more where ops overlap.
+    layers: for each weight, why it was left dense, or "". notes: what a reader must know to believe the numbers.
+    """
+
+    workload: str
+    accelerator: str
+    fidelity: str
+    clock_hz: float
+    peak_macs_per_s: float
+    dram_bytes_per_s: float
+    rows: tuple[OpRow, ...]
+    latency_s: float
+    static_j: float
+    footprint: Footprint
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    layers: Mapping[str, str] = field(default_factory=dict)
+    resources: Mapping[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def total(self, column: str) -> float:
+        """Sum of a numeric column over all ops."""
+        return float(sum(getattr(row, column) for row in self.rows))
+
+    @property
+    def energy_j(self) -> float:
+        """Dynamic and static energy in J."""
+        return self.total("energy_j") + self.static_j
+
+    @property
+    def uncosted(self) -> tuple[str, ...]:
+        """Ops that no part of the accelerator runs: they are in the table, and in no total."""
+        return tuple(row.op for row in self.rows if row.bound == "uncosted")
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """The rows as a table."""
+        import pandas
+
+        return pandas.DataFrame([asdict(row) for row in self.rows], columns=[f.name for f in fields(OpRow)])
+
+    def summary(self) -> dict[str, Any]:
+        """Totals and context, ready for JSON."""
+        columns = ("macs", "effectual_macs", "cycles", "dram_read_bytes", "dram_write_bytes", "buffer_read_bytes",
+                   "buffer_write_bytes", "mac_j", "register_j", "buffer_j", "dram_j", "vector_j")  # fmt: skip
+        return {
+            "workload": self.workload,
+            "accelerator": self.accelerator,
+            "fidelity": self.fidelity,
+            "latency_s": self.latency_s,
+            "energy_j": self.energy_j,
+            **{column: self.total(column) for column in columns},
+            "static_j": self.static_j,
+            "footprint": asdict(self.footprint),
+            "resources": dict(self.resources),
+            "meta": dict(self.meta),
+            "layers_left_dense": {name: why for name, why in self.layers.items() if why},
+            "uncosted_ops": list(self.uncosted),
+            "notes": list(self.notes),
+        }
+
+    def save_timeline(self, path: str | Path) -> None:
+        """Write the schedule in the Chrome trace format (opens in Perfetto): one track per resource, in us."""
+        tracks = {name: number for number, name in enumerate(dict.fromkeys(row.resource for row in self.rows), 1)}
+        events: list[dict[str, Any]] = [
+            {"ph": "M", "pid": 1, "tid": number, "name": "thread_name", "args": {"name": name}}
+            for name, number in tracks.items()
+        ]
+        for row in self.rows:
+            args = {"phase": row.phase, "bound": row.bound, "dataflow": row.dataflow, "utilisation": row.utilisation}
+            events.append({
+                "ph": "X", "pid": 1, "tid": tracks[row.resource], "name": row.op, "cat": row.phase,
+                "ts": row.start_s * 1e6, "dur": (row.end_s - row.start_s) * 1e6, "args": args,
+            })  # fmt: skip
+        Path(path).write_text(json.dumps({"traceEvents": events, "displayTimeUnit": "ms"}), encoding="utf-8")

@@ -1,0 +1,83 @@
+"""Rewrites of the op list that a controller makes: pre-generation of N:M operands, streaming of elementwise work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from accelerators.schema import Accelerator
+from workloads.ir import Einsum, Index, Op, Vector, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A workload as a controller runs it.
+
+    on_chip: for an op, tensors that it does not fetch from (or put into) off-chip memory.
+    along: for an op, the ops whose output it takes on the fly.
+    """
+
+    workload: Workload
+    on_chip: dict[str, frozenset[str]]
+    along: dict[str, tuple[str, ...]]
+
+
+def plan(workload: Workload, accelerator: Accelerator) -> Plan:
+    """Apply the accelerator's controller switches."""
+    on_chip: dict[str, set[str]] = {}
+    along: dict[str, tuple[str, ...]] = {}
+    if accelerator.schedule.pregenerate:
+        workload = _pregenerate(workload, on_chip, along)
+    _stream(workload, accelerator, on_chip, along)
+    return Plan(workload, {name: frozenset(tensors) for name, tensors in on_chip.items()}, along)
+
+
+def _pregenerate(workload: Workload, on_chip: dict[str, set[str]], along: dict[str, tuple[str, ...]]) -> Workload:
+    """Move each weight selection behind the update of its weight: the step uses copies that the last one made.
+
+    The selector then takes the new weights from the update engine as they come out, without fetching them.
+    """
+    updates = {op.outputs[0]: op for op in workload.ops if op.phase == "UPDATE" and op.outputs}
+    moved: dict[str, list[Op]] = {}
+    kept: list[Op] = []
+    for op in workload.ops:
+        source = updates.get(op.inputs[0]) if isinstance(op, Index) and op.function == "nm_select" else None
+        if source is None:
+            kept.append(op)
+        else:
+            moved.setdefault(source.name, []).append(replace(op, phase="UPDATE"))
+            on_chip.setdefault(op.name, set()).add(op.inputs[0])
+            along[op.name] = (source.name,)
+    ops = [ready for op in kept for ready in (op, *moved.get(op.name, ()))]
+    return workload.with_ops(tuple(ops))
+
+
+def _stream(
+    workload: Workload, accelerator: Accelerator, on_chip: dict[str, set[str]], along: dict[str, tuple[str, ...]]
+) -> None:
+    """Let elementwise ops take their producer's output on its way out, where nothing else needs that output.
+
+    The tensor between them then never goes off chip. One operand is enough; the others are fetched.
+    """
+    producer = {name: op for op in workload.ops for name in op.outputs}
+    readers: dict[str, int] = {}
+    for op in workload.ops:
+        for name in op.inputs:
+            readers[name] = readers.get(name, 0) + 1
+    taken: set[str] = set()
+    for op in workload.ops:
+        unit = accelerator.unit_for(op.function) if isinstance(op, Vector) else None
+        if not (isinstance(op, Vector) and op.elementwise and unit is not None and unit.streams):
+            continue
+        for name in op.inputs:
+            source = producer.get(name)
+            streams_out = isinstance(source, Einsum) or (isinstance(source, Vector) and source.elementwise)
+            fresh = source is not None and source.name not in taken and workload.tensors[name].role in _FLOWING
+            if fresh and source is not None and streams_out and readers[name] == 1:
+                on_chip.setdefault(op.name, set()).add(name)
+                on_chip.setdefault(source.name, set()).add(name)
+                along[op.name] = (source.name,)
+                taken.add(source.name)
+                break
+
+
+_FLOWING = ("activation", "gradient")

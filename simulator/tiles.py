@@ -1,0 +1,155 @@
+"""The tile fidelity: walk the tiles one by one, each with its own size and its own nonzeros.
+
+Same costs as the analytic fidelity, without averages: edge tiles are small, a lock-step group waits for the
+fullest of its fibers as they are in the mask, compressed tiles take the bytes of their own nonzeros.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelerators.schema import Accelerator
+from simulator.compute import array_cycles, reduction_steps, skips
+from simulator.errors import SimulationError
+from simulator.gemm import Gemm, Operand
+from simulator.mapping import Mapping
+from simulator.traffic import tile_bytes
+from workloads.patterns import Mask, Pattern
+
+Array = NDArray[np.float64]
+
+MOST_TILES = 4_000_000
+"""Tiles walked at most for one product; more do not fit in memory at once."""
+
+SAMPLE_SEED = 0
+"""Seed of the mask that is drawn where a pattern is only known as a law."""
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """Totals of a walk: latency, link time, array cycles and off-chip bytes of the whole product."""
+
+    latency_s: float
+    link_s: float
+    cycles: float
+    read_bytes: float
+    write_bytes: float
+
+
+def walk_tiles(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> Walk:
+    """Walk every tile of one batch item in the mapping's order; batch items follow one another.
+
+    Step i computes tile i while the link stores what is left behind and loads tile i + 1 (see `pipeline`).
+    Raises `SimulationError` above `MOST_TILES`.
+    """
+    trips = {rank: int(count) for rank, count in mapping.trips.items()}
+    tiles = trips["m"] * trips["n"] * trips["k"]
+    if tiles > MOST_TILES:
+        raise SimulationError(
+            f"the tile fidelity would walk {tiles} tiles of a {gemm.m} x {gemm.n} x {gemm.k} product; "
+            "use --fidelity analytic or larger buffers"
+        )
+    extents = {r: _extents(getattr(gemm, r), float(getattr(mapping, r)), trips[r]) for r in "mnk"}
+    cycles, fill = _tile_cycles(gemm, accelerator, mapping, extents)
+    loads, stores, first, last = _link_bytes(gemm, accelerator, mapping, extents, fill)
+    order = _visit_order(mapping.order, trips)
+    compute = cycles[order] / accelerator.technology.clock_hz
+    rate = accelerator.dram_bytes_per_s
+    link = (loads + stores) / rate
+    doubled = all(memory.double_buffered for memory in accelerator.buffers)
+    steps = np.maximum(compute[:-1], link) if doubled else compute[:-1] + link
+    restart = (first + last) / rate
+    between = max(float(compute[-1]), restart) if doubled else float(compute[-1]) + restart
+    batch = gemm.batch
+    latency = batch * float(steps.sum()) + (batch - 1) * between + restart + float(compute[-1])
+    read, write = batch * (float(loads.sum()) + first), batch * (float(stores.sum()) + last)
+    return Walk(latency, (read + write) / rate, batch * float(cycles.sum()), read, write)
+
+
+def _extents(size: int, tile: float, trips: int) -> Array:
+    return np.minimum(tile, size - tile * np.arange(trips))
+
+
+def _visit_order(order: str, trips: dict[str, int]) -> tuple[NDArray[np.intp], ...]:
+    """Indices (m, n, k) of the tiles in the order of the loops, outermost first."""
+    grid = np.indices([trips[rank] for rank in order]).reshape(3, -1)
+    return tuple(grid[order.index(rank)] for rank in "mnk")
+
+
+def _tile_cycles(
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, extents: dict[str, Array]
+) -> tuple[Array, dict[str, Array]]:
+    """Array cycles of every tile [m, n, k], and each random operand's share of nonzeros per tile against its mean."""
+    m, n, k = extents["m"][:, None, None], extents["n"][None, :, None], extents["k"][None, None, :]
+    steps = reduction_steps(gemm, accelerator, mapping.dataflow, k)
+    side = skips(gemm, accelerator, mapping.dataflow)
+    fill: dict[str, Array] = {}
+    for name, rank in (("weight", "n"), ("input", "m")):
+        operand: Operand = getattr(gemm, name)
+        if operand.pattern.is_dense or operand.structured is not None:
+            continue
+        lanes = getattr(accelerator.sparsity, name).sync_group
+        mask = _fibers(operand, getattr(gemm, rank), gemm.k)
+        counts = np.add.reduceat(mask, np.r_[0, np.cumsum(extents["k"])[:-1]].astype(int), axis=1)
+        starts = np.r_[0, np.cumsum(extents[rank])[:-1]].astype(int)
+        nonzeros = np.add.reduceat(counts, starts, axis=0)
+        fill[name] = nonzeros / np.maximum(extents[rank][:, None] * extents["k"] * operand.pattern.density, 1e-30)
+        if side == name:
+            slowest = _slowest(counts, starts, lanes)
+            steps = slowest[None, :, :] if rank == "n" else slowest[:, None, :]
+    cycles = array_cycles(accelerator, gemm.dtype, mapping.dataflow, m, n, steps)
+    shape = np.broadcast_shapes(m.shape, n.shape, k.shape)
+    return np.broadcast_to(cycles, shape), fill
+
+
+def _slowest(counts: NDArray[np.int64], starts: NDArray[np.intp], lanes: int) -> Array:
+    """Mean over the lock-step groups of each tile of the fullest fiber: [tiles, K tiles]."""
+    ends = np.r_[starts[1:], len(counts)]
+    rows = []
+    for start, end in zip(starts, ends, strict=True):
+        groups = np.maximum.reduceat(counts[start:end], np.arange(0, end - start, lanes), axis=0)
+        rows.append(groups.mean(axis=0))
+    return np.array(rows)
+
+
+def _fibers(operand: Operand, count: int, depth: int) -> NDArray[np.int64]:
+    """Nonzeros as 0/1, [fibers, K]: the real mask, or one drawn from the law with a fixed seed."""
+    pattern: Pattern = operand.pattern
+    if isinstance(pattern, Mask):
+        along = [rank for rank, _ in operand.fiber if rank in pattern.ranks]
+        across = [rank for rank in pattern.ranks if rank not in along]
+        bits = np.transpose(pattern.bits, [pattern.ranks.index(rank) for rank in (*across, *along)])
+        matrix = bits.reshape(-1, int(np.prod([bits.shape[i] for i in range(len(across), bits.ndim)])))
+        if matrix.shape[1] != depth:
+            raise SimulationError(
+                f"mask of shape {pattern.shape} has fibers of {matrix.shape[1]} where the product reduces over {depth}"
+            )
+        return matrix[np.arange(count) % len(matrix)].astype(np.int64)
+    drawn = np.random.default_rng(SAMPLE_SEED).random((count, depth)) < pattern.density
+    return drawn.astype(np.int64)
+
+
+def _link_bytes(
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, extents: dict[str, Array], fill: dict[str, Array]
+) -> tuple[Array, Array, float, float]:
+    """Bytes loaded and stored between consecutive tiles of the walk, of the first load and of the last store."""
+    average = tile_bytes(gemm, accelerator, mapping)
+    trips = {rank: len(extents[rank]) for rank in "mnk"}
+    share = {rank: extents[rank] / extents[rank].mean() for rank in "mnk"}
+    inputs = average.input * share["m"][:, None] * share["k"] * fill.get("input", np.asarray(1.0))
+    weights = average.weight * share["n"][:, None] * share["k"] * fill.get("weight", np.asarray(1.0))
+    outputs = share["m"][:, None] * share["n"]
+    m, n, k = _visit_order(mapping.order, trips)
+    moved = {rank: index[1:] != index[:-1] for rank, index in (("m", m), ("n", n), ("k", k))}
+    loads = np.where(moved["m"] | moved["k"], inputs[m[1:], k[1:]], 0.0)
+    loads = loads + np.where(moved["n"] | moved["k"], weights[n[1:], k[1:]], 0.0)
+    leaves = moved["m"] | moved["n"]
+    entered = np.where(k[1:] > 0, average.partial * outputs[m[1:], n[1:]], 0.0)
+    finished = k[:-1] == trips["k"] - 1
+    left = outputs[m[:-1], n[:-1]] * np.where(finished, average.output, average.partial)
+    loads = loads + np.where(leaves, entered, 0.0)
+    stores = np.where(leaves, left, 0.0)
+    return loads, stores, float(inputs[0, 0] + weights[0, 0]), float(average.output * outputs[-1, -1])

@@ -1,0 +1,197 @@
+"""Bytes moved for one matrix product: off-chip per change of tile, and through the buffers' ports.
+
+Loops over tiles run in the mapping's order. A tensor's tile is fetched again whenever an index it depends on
+changes; the tile of the innermost loop that a tensor does not depend on stays (temporal reuse).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from accelerators.schema import Accelerator, Memory
+from simulator.gemm import Gemm, Operand
+from simulator.mapping import Mapping
+from workloads.formats import storage_bits
+from workloads.patterns import Pattern
+
+Array = NDArray[np.float64]
+
+_RANKS = {"input": "mk", "weight": "nk", "output": "mn"}
+
+
+@dataclass(frozen=True, slots=True)
+class TileBytes:
+    """Bytes of an average tile of each operand as it crosses the off-chip link; `partial` is an output tile
+    of unfinished sums. All broadcast over mappings."""
+
+    input: Array
+    weight: Array
+    output: Array
+    partial: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One kind of step from tile to tile: how often it happens, and what it loads and stores each time."""
+
+    count: Array
+    loads_bytes: Array
+    stores_bytes: Array
+
+
+def element_bits(memory: Memory, side: str, operand: Operand) -> float:
+    """Bits per element of an operand as kept in a memory: the smallest of the formats that it allows."""
+    choices = memory.formats.get(side, ("uncompressed",))  # type: ignore[call-overload]
+    return min(_format_bits(format_, operand) for format_ in choices)
+
+
+def _format_bits(format_: str, operand: Operand) -> float:
+    if format_ == "uncompressed" or operand.pattern.is_dense:
+        return float(operand.bits)
+    pattern = operand.pattern
+    if format_ == "nm_offsets" and operand.structured is None:
+        return float(operand.bits)
+    tile = _whole_tile(pattern, operand)
+    stored = storage_bits(format_, pattern, tile, operand.bits)
+    size = float(np.prod([np.asarray(extent) for extent in tile.values()]))
+    return float(stored.value_bits + stored.metadata_bits) / size
+
+
+def _whole_tile(pattern: Pattern, operand: Operand) -> dict[str, ArrayLike]:
+    """A fiber of the operand, the unit in which formats are laid out."""
+    return {rank: extent for rank, extent in operand.fiber}
+
+
+def tile_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> TileBytes:
+    """Average bytes of the operands' tiles off chip, compressed, window overlap fetched once per tile."""
+    dram = accelerator.dram
+    cuts = np.maximum(mapping.trips_m - 1, 0)
+    windows = np.minimum(gemm.input.unique * (1 + cuts * gemm.input.halo / gemm.m), gemm.m * gemm.k)
+    inputs = windows * element_bits(dram, "input", gemm.input) / 8
+    weights = gemm.weight.unique * element_bits(dram, "weight", gemm.weight) / 8
+    sums = gemm.m * gemm.n / (mapping.trips_m * mapping.trips_n)
+    return TileBytes(
+        input=inputs / (mapping.trips_m * mapping.trips_k),
+        weight=weights / (mapping.trips_n * mapping.trips_k),
+        output=sums * gemm.output.bits / 8,
+        partial=sums * accelerator.compute.accumulate_bits / 8,
+    )
+
+
+def fits(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> NDArray[np.bool_]:
+    """Whether the tiles fit the buffers that hold them, twice where the buffer is doubled."""
+    rows, cols, depth = mapping.m, mapping.n, mapping.k
+    overlap = gemm.input.unique * np.minimum(1 + gemm.input.halo / rows, gemm.m * gemm.k / gemm.input.unique)
+    sizes = {
+        "input": rows * depth * np.minimum(overlap / (gemm.m * gemm.k), 1.0),
+        "weight": cols * depth * gemm.weight.unique / (gemm.n * gemm.k),
+        "output": rows * cols,
+    }
+    ok: NDArray[np.bool_] = np.asarray(True)
+    for memory in accelerator.buffers:
+        total: Array = np.asarray(0.0)
+        for side in memory.holds:
+            bits = accelerator.compute.accumulate_bits
+            if side != "output":
+                bits = element_bits(memory, side, getattr(gemm, side))  # type: ignore[assignment]
+            total = total + sizes[side] * bits / 8
+        assert memory.capacity_bytes is not None  # the schema asks for it
+        ok = ok & (total * (2 if memory.double_buffered else 1) <= memory.capacity_bytes)
+    return ok
+
+
+def changes(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> Iterator[Change]:
+    """The kinds of step from one tile to the next, with what each moves off chip.
+
+    Loop 3 (innermost) steps alone, loop 2 steps and 3 restarts, loop 1 steps and both restart, or the next
+    batch item begins. An output tile that is left is stored; one that is come back to is loaded, which
+    happens where the loop over K is outside a loop over M or N that has more than one trip.
+    """
+    trips = mapping.trips
+    outer, middle, inner = mapping.order
+    t1, t2, t3 = (trips[rank] for rank in mapping.order)
+    batch = float(gemm.batch)
+    moved3 = {outer: False, middle: False, inner: True}
+    moved2 = {outer: False, middle: True, inner: t3 > 1}
+    moved1 = {outer: True, middle: t2 > 1, inner: t3 > 1}
+    kinds = (
+        (batch * t1 * t2 * (t3 - 1), moved3, inner),
+        (batch * t1 * (t2 - 1), moved2, middle),
+        (batch * (t1 - 1), moved1, outer),
+    )
+    for count, moved, stepping in kinds:
+        yield from _change(mapping, tile, count, moved, stepping)
+    everything = tile.input + tile.weight
+    yield Change(np.asarray(batch - 1.0), everything, tile.output)
+
+
+def _change(
+    mapping: Mapping, tile: TileBytes, count: Array, moved: dict[str, bool | NDArray[np.bool_]], stepping: str
+) -> Iterator[Change]:
+    """What one kind of step moves, split by the state of the sums in the output tiles left and entered.
+
+    Inside K's loop (K outside the stepping loop) the K index stands still: at its first value the tiles entered
+    are new and those left unfinished, at its last value the other way round. When K itself steps, tiles left and
+    entered are both unfinished. When a loop outside K's steps, K has run to its end: left finished, entered new.
+    """
+
+    def moves(ranks: str) -> NDArray[np.bool_]:
+        return np.asarray(moved[ranks[0]]) | np.asarray(moved[ranks[1]])
+
+    loads = np.where(moves("mk"), tile.input, 0.0) + np.where(moves("nk"), tile.weight, 0.0)
+    if stepping == "k":
+        sums = np.where(moves("mn"), tile.partial, 0.0)
+        yield Change(count, loads + sums, sums)
+    elif mapping.order.index("k") < mapping.order.index(stepping):
+        visits = mapping.trips_k
+        several = visits > 1
+        end = several / visits
+        yield Change(count * ~several, loads, tile.output)
+        yield Change(count * end, loads, tile.partial)
+        yield Change(count * np.maximum(visits - 2, 0) / visits, loads + tile.partial, tile.partial)
+        yield Change(count * end, loads + tile.partial, tile.output)
+    else:
+        yield Change(count, loads, tile.output)
+
+
+@dataclass(frozen=True, slots=True)
+class PortBytes:
+    """Bytes between the buffers and the array for the whole product, per operand; reads feed the array."""
+
+    input_read: Array
+    weight_read: Array
+    output_read: Array
+    output_write: Array
+
+
+def port_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, steps: ArrayLike) -> PortBytes:
+    """Reads and writes of the array at the buffers. `steps` is the reduction left per K tile after skipping.
+
+    Output-stationary reads a row of inputs for each fold along N and a column of weights for each fold along M;
+    the stationary dataflows read the stationary operand once a tile and partial sums once per fold along K.
+    """
+    compute = accelerator.compute
+    rows, cols = compute.rows, compute.cols
+    bits = {side: element_bits(accelerator.buffer_of(side), side, getattr(gemm, side))  # type: ignore[arg-type]
+            for side in ("input", "weight")}  # fmt: skip
+    sums = gemm.batch * gemm.m * gemm.n * np.ones_like(mapping.trips_k)
+    inputs = gemm.batch * gemm.m * gemm.k * bits["input"] / 8
+    weights = gemm.batch * gemm.n * gemm.k * bits["weight"] / 8
+    partial = compute.accumulate_bits / 8
+    once = np.ones_like(mapping.trips_m * mapping.trips_n * mapping.trips_k)
+    across_m, across_n = np.ceil(gemm.m / rows), np.ceil(gemm.n / cols)
+    if mapping.dataflow == "output_stationary":
+        visits = mapping.trips_k
+        return PortBytes(inputs * across_n * once, weights * across_m * once, sums * (visits - 1) * partial,
+                         sums * visits * partial)  # fmt: skip
+    lanes = compute.macs_per_pe * compute.rates.get(gemm.dtype, 1.0)
+    visits = mapping.trips_k * np.ceil(np.asarray(steps) / lanes / rows)
+    if mapping.dataflow == "weight_stationary":
+        inputs, weights = inputs * across_n * once, weights * mapping.trips_m * once
+    else:
+        inputs, weights = inputs * mapping.trips_n * once, weights * np.ceil(gemm.m / cols) * once
+    return PortBytes(inputs, weights, sums * (visits - 1) * partial, sums * visits * partial)

@@ -1,0 +1,73 @@
+"""Cost of ops that do not run on the array: vector, index and transfer ops on the units beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from accelerators.schema import Accelerator, Unit
+from accelerators.tables import energy_table
+from simulator.energy import access_j_per_byte
+from workloads.ir import Index, Op, Transfer, Vector
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class UnitCost:
+    """Cost of one op on a unit: cycles of the unit, time with its off-chip bytes, energy."""
+
+    cycles: float
+    latency_s: float
+    dram_s: float
+    flops: float
+    vector_j: float
+    dram_j: float
+
+
+def unit_cycles(elements: ArrayLike, work_per_element: ArrayLike, lanes: int, work_per_lane: float) -> Array:
+    """Cycles to take `elements` through `lanes` lanes; an element whose work exceeds a lane's depth goes round
+    again. Broadcasts."""
+    rounds = np.maximum(np.ceil(np.asarray(work_per_element, dtype=float) / work_per_lane), 1.0)
+    return np.ceil(np.asarray(elements, dtype=float) / lanes) * rounds
+
+
+def selection_cycles(elements: ArrayLike, group: ArrayLike, lanes: int) -> Array:
+    """Cycles of a streaming top-N selector bank: each lane takes a whole group of M at one element a cycle:
+    ceil(P / (lanes M)) M."""
+    group = np.maximum(np.asarray(group, dtype=float), 1.0)
+    return np.ceil(np.asarray(elements, dtype=float) / (lanes * group)) * group
+
+
+def unit_cost(op: Op, accelerator: Accelerator, unit: Unit, dram_bytes: float, dtype: str) -> UnitCost:
+    """Price an op on a unit that moves `dram_bytes` off chip; compute and movement overlap (streaming).
+
+    A unit that names `nm_select` is a selector bank; a general vector unit compares each element with the
+    rest of its group. Transfers and gathers take one lane step an element.
+    """
+    elements = float(op.elements) if isinstance(op, (Vector, Index, Transfer)) else 0.0
+    flops = 0.0
+    if isinstance(op, Vector):
+        flops = op.flops
+        cycles = unit_cycles(elements, op.flops_per_element, unit.lanes, unit.flops_per_lane)
+    elif isinstance(op, Index) and op.group > 1 and op.function in unit.functions:
+        flops = elements
+        cycles = selection_cycles(elements, op.group, unit.lanes)
+    else:
+        work = float(op.group) if isinstance(op, Index) else 1.0
+        flops = elements * work if isinstance(op, Index) else 0.0
+        cycles = unit_cycles(elements, work, unit.lanes, unit.flops_per_lane)
+    seconds = float(cycles) / accelerator.technology.clock_hz
+    dram_s = dram_bytes / accelerator.dram_bytes_per_s
+    table = energy_table(accelerator.technology.energy_table)
+    known = dtype if dtype in table.flop_pj else "fp32"
+    return UnitCost(
+        cycles=float(cycles),
+        latency_s=max(seconds, dram_s),
+        dram_s=dram_s,
+        flops=flops,
+        vector_j=flops * table.flop_j(known) * accelerator.technology.energy_scale,
+        dram_j=dram_bytes * access_j_per_byte(accelerator, accelerator.dram),
+    )

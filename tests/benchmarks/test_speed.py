@@ -1,0 +1,96 @@
+"""Speed and memory targets. Run with `make bench`; the figures in the README come from here."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from accelerators import load
+from simulator import plain_gemm, simulate
+from simulator.gemm_cost import gemm_cost
+from simulator.mapping import mapping_of
+from workloads import Workload, build, capture, expand_training, prune, save
+from workloads.pruning import apply_pruning
+
+
+def _resnet50(recipe: str, batch: int) -> Workload:
+    with torch.device("meta"):
+        module, inputs = build("resnet50", batch=batch)
+    _, pruning = prune(module, recipe)
+    return apply_pruning(capture(module, inputs, name="resnet50"), pruning)
+
+
+@pytest.fixture(scope="module")
+def inference() -> Workload:
+    return _resnet50("nm:2:8", 1)
+
+
+def test_resnet50_inference_with_full_mapping_search(benchmark: Any, inference: Workload) -> None:
+    """Target 0.3 s, goal 0.05 s: every shape searched anew, nothing kept from the round before."""
+    sat = load("sat-vcu1525")
+    benchmark(simulate, inference, sat)
+    assert benchmark.stats.stats.median < 0.3
+
+
+def test_resnet50_training_step(benchmark: Any) -> None:
+    """Target 1 s: forward, backward and update, mapping search and schedule."""
+    with torch.device("meta"):
+        module, _ = build("resnet50")
+    _, pruning = prune(module, "bdwp:2:8")
+    step = expand_training(_resnet50("bdwp:2:8", 128), "sgd_momentum", pruning)
+    sat = load("sat-vcu1525")
+    benchmark(simulate, step, sat)
+    assert benchmark.stats.stats.median < 1.0
+
+
+def test_mapping_evaluations_per_second(benchmark: Any) -> None:
+    """Target 1,000,000 a second on one core."""
+    sat = load("sat-vcu1525")
+    gemm = plain_gemm(4096, 4096, 4096, "fp16", 16)
+    sizes = np.arange(1, 65, dtype=float) * 64
+    mapping = mapping_of(
+        gemm, "output_stationary", "mnk", sizes[:, None, None], sizes[None, :, None], sizes[None, None, :]
+    )
+    benchmark(gemm_cost, gemm, sat, mapping)
+    rate = len(sizes) ** 3 / benchmark.stats.stats.median
+    benchmark.extra_info["mappings_per_s"] = rate
+    print(f"\n{rate:,.0f} mappings/s")
+    assert rate > 1e6
+
+
+def test_peak_memory_without_torch(inference: Workload, tmp_path: Path) -> None:
+    """Target 1 GB: simulate a saved workload in a process that never loads torch."""
+    save(inference, tmp_path / "resnet50.npz")
+    code = (
+        "import sys, resource; from workloads import load_workload; from accelerators import load;"
+        "from simulator import simulate;"
+        f"simulate(load_workload({str(tmp_path / 'resnet50.npz')!r}), load('sat-vcu1525'));"
+        "assert 'torch' not in sys.modules;"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+    )
+    peak = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+    print(f"\npeak memory {peak / 1e6:.0f} MB")
+    assert peak < 1e9
+
+
+@pytest.mark.parametrize("command", [["list", "models"], ["gemm"]])
+def test_command_starts_fast(command: list[str], tmp_path: Path) -> None:
+    """Target 0.5 s from the shell, median of five."""
+    shapes = tmp_path / "shapes.csv"
+    shapes.write_text("M,N,K\n64,64,64\n")
+    if command == ["gemm"]:
+        command = ["gemm", str(shapes), "--accelerator", "sat-vcu1525", "--out", str(tmp_path / "out.csv")]
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        subprocess.run([str(Path(sys.executable).parent / "zerocast"), *command], check=True, capture_output=True)
+        times.append(time.perf_counter() - start)
+    print(f"\nzerocast {command[0]}: {sorted(times)[2]:.2f} s")
+    assert sorted(times)[2] < 0.5

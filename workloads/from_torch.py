@@ -1,0 +1,111 @@
+"""From a PyTorch model to a workload: export, lower op by op, and for training add the other passes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.export.graph_signature import InputKind
+
+from workloads.errors import WorkloadError
+from workloads.ir import BITS, Op, Tensor, Workload
+from workloads.lowering.builder import Builder
+from workloads.lowering.export import export
+from workloads.lowering.masks import real_masks, weight_names
+from workloads.lowering.values import Value
+from workloads.lowering.walk import walk
+from workloads.pruning import NOTHING_PRUNED, Pruning
+from workloads.training import expand_training
+
+
+def capture(
+    model: nn.Module,
+    example_inputs: Sequence[Any] | torch.Tensor,
+    *,
+    name: str | None = None,
+    training: bool = False,
+    optimizer: str = "sgd_momentum",
+    pruning: Pruning | None = None,
+    dtype: str = "fp16",
+    allow_unknown: bool = False,
+) -> Workload:
+    """Lower a model to the dataflow IR.
+
+    model: never changed; may live on the meta device (shapes without data).
+    example_inputs: positional arguments of its forward; their shapes are the workload's.
+    training: add loss, backward passes and optimizer update (`optimizer`: sgd_momentum or adamw).
+    pruning: what a recipe decided (`workloads.prune`); without one, zeros that the weights hold are found.
+    dtype: of every floating tensor but the optimizer's state and master weights, which are fp32.
+    allow_unknown: price operators without a rule by their bytes instead of refusing them.
+
+    Raises `WorkloadError` for a model that cannot be exported, an operator without rule, NaN or infinite
+    weights.
+    """
+    inputs = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
+    title = name or type(model).__name__.lower()
+    if dtype not in BITS or not dtype.startswith(("fp", "bf", "tf")):
+        raise WorkloadError(f"dtype {dtype!r} is not a floating type; use fp32, tf32, fp16, bf16, fp8 or fp4")
+    applied = pruning or NOTHING_PRUNED
+    build = Builder(title, dtype, allow_unknown, applied, real_masks(model))
+    forward = _forward(build, model, inputs, training)
+    _check_names(applied, forward)
+    if not training:
+        return forward
+    frozen = {n for p, n in weight_names(model).items() if not model.get_parameter(p).requires_grad}
+    return expand_training(forward, optimizer, applied, frozen=frozen)
+
+
+def _forward(build: Builder, model: nn.Module, inputs: tuple[Any, ...], training: bool) -> Workload:
+    program = export(model, inputs, build.model, training)
+    values = _sources(build, program, weight_names(model))
+    outputs = walk(build, program.graph_module, values)
+    kept = program.graph_signature.output_specs
+    results = [
+        value.tensor for spec, value in zip(kept, outputs, strict=True)
+        if spec.kind.name == "USER_OUTPUT" and isinstance(value, Value)
+    ]  # fmt: skip
+    weights = {name: tensor for name, tensor in build.tensors.items() if tensor.role == "weight"}
+    meta: dict[str, str | int | float | bool] = {
+        "training": training, "recipe": build.pruning.recipe, "dtype": build.dtype,
+        "parameters": sum(tensor.elements for tensor in weights.values()),
+        "outputs": ",".join(dict.fromkeys(results)),
+    }  # fmt: skip
+    first = next((value for value in inputs if isinstance(value, torch.Tensor) and value.dim()), None)
+    if first is not None:
+        meta["batch"] = int(first.shape[0])
+    return Workload(build.model, _used(build.tensors, build.ops), tuple(build.ops), build.layers, meta)
+
+
+def _used(tensors: dict[str, Tensor], ops: Sequence[Op]) -> dict[str, Tensor]:
+    """All weights, and what some op touches."""
+    touched = {name for op in ops for name in (*op.inputs, *op.outputs)}
+    return {name: tensor for name, tensor in tensors.items() if name in touched or tensor.role == "weight"}
+
+
+def _sources(build: Builder, program: Any, names: dict[str, str]) -> dict[str, Value]:
+    """Values of the graph's placeholders: weights, buffers and inputs, under the names their owner gave
+    them."""
+    holders = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+    values: dict[str, Value] = {}
+    for spec in program.graph_signature.input_specs:
+        like = holders[spec.arg.name].meta.get("val")
+        if not isinstance(like, torch.Tensor):
+            continue
+        if spec.kind == InputKind.PARAMETER:
+            values[spec.arg.name] = build.add(names[spec.target], like, "weight")
+        elif spec.kind == InputKind.USER_INPUT:
+            values[spec.arg.name] = build.add(build.unique(spec.arg.name), like, "input")
+        else:
+            values[spec.arg.name] = build.add(spec.target, like, "constant", fixed=True)
+    return values
+
+
+def _check_names(pruning: Pruning, forward: Workload) -> None:
+    missing = [name for name in pruning.layers if name not in forward.tensors]
+    if missing:
+        raise WorkloadError(
+            f"recipe {pruning.recipe!r} names the weight {missing[0]!r}, which the model does not have; "
+            "apply the recipe to the same model"
+        )

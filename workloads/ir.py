@@ -1,0 +1,243 @@
+"""The dataflow IR: ops on tensors, nothing of PyTorch and nothing of any hardware.
+
+Four op kinds, each the field's primitive: `Einsum`, `Vector`, `Index`, `Transfer`.
+A `Workload` lists its ops in an order in which they may run; edges follow from the tensors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+from workloads.errors import WorkloadError
+from workloads.patterns import DENSE, Pattern
+
+if TYPE_CHECKING:
+    import networkx
+
+Role = Literal["input", "weight", "activation", "gradient", "optimizer_state", "index", "constant"]
+Phase = Literal["FF", "BP", "WU", "UPDATE"]
+"""FF forward, BP input gradients (and the backward of vector ops), WU weight gradients, UPDATE optimizer."""
+
+BITS = {
+    "fp64": 64, "fp32": 32, "tf32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "fp4": 4,
+    "int64": 64, "int32": 32, "int16": 16, "int8": 8, "int4": 4, "uint8": 8, "bool": 1,
+}  # fmt: skip
+
+Affine = tuple[tuple[str, int], ...]
+"""Index expression of one tensor dimension: sum of coefficient * rank, e.g. (("p", 2), ("r", 1)) is 2p + r.
+Constant offsets (padding) do not change any cost and are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """A tensor: shape in elements, data type, role, and the sparsity pattern that holds everywhere it is used.
+
+    A pass may see the same tensor under another pattern; that is said by the op (`Einsum.patterns`).
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    role: Role
+    pattern: Pattern = DENSE
+
+    @property
+    def bits(self) -> int:
+        """Width of one element in bits."""
+        return BITS[self.dtype]
+
+    @property
+    def elements(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def bytes(self) -> int:
+        """Uncompressed size in bytes."""
+        return -(-self.elements * self.bits // 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Op:
+    """What all ops have in common. `layer` is the module path of the layer the op belongs to."""
+
+    name: str
+    layer: str
+    phase: Phase
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @property
+    def kind(self) -> str:
+        """Class name in lower case: einsum, vector, index, transfer."""
+        return type(self).__name__.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Einsum(Op):
+    """A contraction of two tensors over named ranks: out[...] = sum a[...] * b[...].
+
+    `sizes` gives each rank's extent, `index` the index expressions of (a, b, out), one `Affine` per dimension.
+    The MAC count is the product of all sizes (boundary padding counts, as every FLOP counter does).
+    `patterns` overrides, per operand position (0 for a, 1 for b), the tensor's own pattern in this pass.
+    Pattern ranks are the einsum's rank names.
+    """
+
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    index: tuple[tuple[Affine, ...], ...] = ()
+    patterns: Mapping[int, Pattern] = field(default_factory=dict)
+    source: str = ""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates, zeros included."""
+        return math.prod(self.sizes.values())
+
+    def ranks_of(self, operand: int) -> frozenset[str]:
+        """Ranks that index operand 0 (a), 1 (b) or 2 (out)."""
+        return frozenset(rank for affine in self.index[operand] for rank, _ in affine)
+
+
+@dataclass(frozen=True, slots=True)
+class Vector(Op):
+    """Elementwise work, reductions, normalisation, softmax, pooling, the optimizer update.
+
+    `elements` is the size of the iteration space, `flops_per_element` the arithmetic on each.
+    Bytes follow from the tensors it reads and writes.
+    `elementwise` is True where an output element depends on the elements at the same position alone, so that
+    a unit can apply it while the data stream past (ReLU, add, scale; not softmax, not batch statistics).
+    `known` is False for an operator of the framework that has no rule here: it is priced by its bytes alone.
+    """
+
+    function: str = ""
+    elements: int = 0
+    flops_per_element: float = 1.0
+    elementwise: bool = False
+    known: bool = True
+
+    @property
+    def flops(self) -> float:
+        """Arithmetic operations in total."""
+        return self.elements * self.flops_per_element
+
+
+@dataclass(frozen=True, slots=True)
+class Index(Op):
+    """Selection and movement that depend on data: top-k, N:M mask generation, gather, scatter-add.
+
+    `group` is the number of elements that are selected among together (M of an N:M pattern), 1 where none are.
+    """
+
+    function: str = ""
+    elements: int = 0
+    group: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer(Op):
+    """A movement that is not free: a layout change, a host/device copy, an off-chip spill of `elements`."""
+
+    function: str = ""
+    elements: int = 0
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A network lowered to ops on tensors, in an order in which the ops may run.
+
+    `layers` tells for each layer with weights why it was left dense, or "" where it was pruned.
+    `meta` holds plain facts (batch, training, recipe, optimizer, parameters, ...).
+    """
+
+    name: str
+    tensors: Mapping[str, Tensor]
+    ops: tuple[Op, ...]
+    layers: Mapping[str, str] = field(default_factory=dict)
+    meta: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        produced: set[str] = set()
+        written = {name for op in self.ops for name in op.outputs}
+        names: set[str] = set()
+        for op in self.ops:
+            if op.name in names:
+                raise WorkloadError(f"workload {self.name!r}: two ops are named {op.name!r}; rename one")
+            names.add(op.name)
+            for name in (*op.inputs, *op.outputs):
+                if name not in self.tensors:
+                    raise WorkloadError(f"workload {self.name!r}: op {op.name!r} uses unknown tensor {name!r}")
+            for name in op.inputs:
+                if name in written and name not in produced and self.tensors[name].role not in _PERSISTENT:
+                    raise WorkloadError(
+                        f"workload {self.name!r}: op {op.name!r} reads {name!r} before it is written; reorder the ops"
+                    )
+            produced.update(op.outputs)
+
+    @property
+    def einsums(self) -> Iterator[Einsum]:
+        """The contractions, in order."""
+        return (op for op in self.ops if isinstance(op, Einsum))
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of all einsums, zeros included."""
+        return sum(op.macs for op in self.einsums)
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights."""
+        return sum(t.elements for t in self.tensors.values() if t.role == "weight")
+
+    @property
+    def unknown(self) -> tuple[Vector, ...]:
+        """Ops of the framework that have no cost rule."""
+        return tuple(op for op in self.ops if isinstance(op, Vector) and not op.known)
+
+    def pattern_of(self, op: Einsum, operand: int) -> Pattern:
+        """The pattern under which `op` sees its operand 0 or 1."""
+        return op.patterns.get(operand, self.tensors[op.inputs[operand]].pattern)
+
+    def dependencies(self) -> dict[str, tuple[str, ...]]:
+        """For each op, the ops it must wait for: writers of what it reads, and readers and the writer of
+        a persistent tensor that it overwrites (a weight may be updated only once its readers are done)."""
+        writer: dict[str, str] = {}
+        readers: dict[str, list[str]] = {}
+        waits: dict[str, tuple[str, ...]] = {}
+        for op in self.ops:
+            before: dict[str, None] = {}
+            for name in op.inputs:
+                if name in writer:
+                    before[writer[name]] = None
+                readers.setdefault(name, []).append(op.name)
+            for name in op.outputs:
+                for reader in readers.get(name, ()):
+                    before[reader] = None
+                if name in writer:
+                    before[writer[name]] = None
+            before.pop(op.name, None)
+            for name in op.outputs:
+                writer[name] = op.name
+            waits[op.name] = tuple(before)
+        return waits
+
+    def graph(self) -> networkx.DiGraph:
+        """The op graph: a node per op name with attribute `op`, an edge per dependency."""
+        import networkx
+
+        graph = networkx.DiGraph()
+        for op in self.ops:
+            graph.add_node(op.name, op=op)
+        for name, waits in self.dependencies().items():
+            graph.add_edges_from((wait, name) for wait in waits)
+        return graph
+
+    def with_ops(self, ops: tuple[Op, ...], **tensors: Tensor) -> Workload:
+        """The same workload with other ops and with tensors added or replaced."""
+        return replace(self, ops=ops, tensors={**self.tensors, **tensors})
+
+
+_PERSISTENT = ("weight", "optimizer_state", "constant")
+"""Tensors that exist before the first op, so that they may be read before they are written."""

@@ -1,0 +1,208 @@
+"""Linear layers and matrix products as einsums."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from workloads.errors import WorkloadError
+from workloads.ir import Affine, Einsum
+from workloads.lowering.builder import Call
+from workloads.lowering.values import Value
+from workloads.lowering.vectors import vector
+from workloads.patterns import Mask, Pattern
+
+Ranks = Sequence[Affine]
+"""An index expression for each dimension of an operand's view."""
+
+
+def plain(*names: str) -> list[Affine]:
+    """Index expressions that are single ranks."""
+    return [((name, 1),) for name in names]
+
+
+def contract(
+    call: Call,
+    sizes: Mapping[str, int],
+    a: tuple[Value, Ranks],
+    b: tuple[Value, Ranks],
+    out: Ranks,
+    bias: Value | None = None,
+    part: str = "",
+    shape: Sequence[int] | None = None,
+    note: str = "",
+) -> Value:
+    """Emit one einsum. A weight is put at operand b; its pattern in FF comes from the recipe or its real
+    zeros."""
+    build = call.build
+    if build.is_weight(a[0]) and not build.is_weight(b[0]):
+        a, b = b, a
+    weight = b[0].tensor if build.is_weight(b[0]) else ""
+    holder, _, own_name = weight.rpartition(".")
+    if weight and holder == call.layer and own_name != "weight":
+        part = own_name  # one of several weights of a layer, such as an LSTM's
+    name = call.name(part, owner=bool(weight) and holder == call.layer)
+    value = call.result(name) if shape is None else build.scratch(f"{name}.out", shape)
+    indices = (on_tensor(*a), on_tensor(*b), tuple(out))
+    patterns = {1: found} if weight and (found := _weight_pattern(call, weight, indices[1], sizes)) else {}
+    inputs = (a[0].tensor, b[0].tensor, *(() if bias is None else (bias.tensor,)))
+    build.ops.append(
+        Einsum(
+            name,
+            call.layer,
+            "FF",
+            inputs,
+            (value.tensor,),
+            dict(sizes),
+            indices,
+            patterns,
+            note or call.operator,
+        )
+    )
+    return value
+
+
+def on_tensor(value: Value, ranks: Ranks) -> tuple[Affine, ...]:
+    """Index expressions of the tensor's own dimensions where the view allows it, else of the view's."""
+    if value.terms is None:
+        return tuple(ranks)
+    return tuple(
+        tuple((rank, by * inner) for axis, by in dim for rank, inner in ranks[axis]) for dim in value.terms
+    )
+
+
+def _weight_pattern(
+    call: Call, weight: str, index: tuple[Affine, ...], sizes: Mapping[str, int]
+) -> Pattern | None:
+    """Pattern of a weight in FF; notes in `layers` whether it was pruned."""
+    build = call.build
+    recipe = build.pruning.layers.get(weight)
+    reason = build.pruning.kept_dense.get(weight, "not pruned")
+    found: Pattern | None = None
+    if recipe is not None:
+        found, reason = recipe.weight.get("FF"), ""
+    elif weight in build.masks:
+        axes = [term for dim in index for term in sorted(dim, key=lambda term: -term[1])]
+        shape = [sizes[rank] for rank, _ in axes]
+        bits = build.masks[weight]
+        if bits.size == _product(shape):
+            found, reason = Mask.of(bits.reshape(shape), [rank for rank, _ in axes]), ""
+    build.layers[weight] = reason
+    return found
+
+
+def _product(sizes: Sequence[int]) -> int:
+    result = 1
+    for size in sizes:
+        result *= size
+    return result
+
+
+def linear(call: Call) -> Value:
+    """input[m0, .., c] weight[k, c] + bias[k]."""
+    x, weight = call["input"], call["weight"]
+    lead = [f"m{axis}" for axis in range(len(x.shape) - 1)]
+    sizes = {**dict(zip(lead, x.shape, strict=False)), "c": x.shape[-1], "k": weight.shape[0]}
+    return contract(
+        call, sizes, (x, plain(*lead, "c")), (weight, plain("k", "c")), plain(*lead, "k"), call["bias"]
+    )
+
+
+def matmul(call: Call) -> Value:
+    """self @ other with numpy's broadcasting; bmm, mm, mv and dot are special cases."""
+    return product(call, call["self"], call["other"] or call["mat2"] or call["vec"] or call["tensor"])
+
+
+def product(call: Call, a: Value, b: Value, bias: Value | None = None, part: str = "") -> Value:
+    """a[.., m, c] @ b[.., c, k]. With a matrix b the leading dimensions of a are rows m0, m1, ..., as in
+    linear."""
+    if len(b.shape) <= 2:
+        lead = [f"m{axis}" for axis in range(len(a.shape) - 1)]
+        ranks = (plain(*lead, "c"), plain("c", "k")[: len(b.shape)])
+        out = plain(*lead, *("k",) * (len(b.shape) - 1))
+    else:
+        depth = max(len(a.shape), len(b.shape)) - 2
+        batch = [f"b{axis}" for axis in range(depth)]
+        rows = ["m"] if len(a.shape) > 1 else []
+        ranks = (
+            _broadcast(batch, a.shape[:-2]) + plain(*rows, "c"),
+            _broadcast(batch, b.shape[:-2]) + plain("c", "k"),
+        )
+        out = plain(*batch, *rows, "k")
+    sizes: dict[str, int] = {}
+    for value, dims in zip((a, b), ranks, strict=True):
+        for size, dim in zip(value.shape, dims, strict=True):
+            sizes.update({rank: size for rank, _ in dim})
+    order = list(dict.fromkeys([rank for dim in out for rank, _ in dim] + ["c"]))
+    return contract(
+        call, {rank: sizes[rank] for rank in order}, (a, ranks[0]), (b, ranks[1]), out, bias, part
+    )
+
+
+def _broadcast(batch: list[str], shape: Sequence[int]) -> list[Affine]:
+    """Batch ranks of an operand; a dimension of 1 is shared by all, so it indexes nothing."""
+    names = batch[len(batch) - len(shape) :]
+    return [((name, 1),) if size != 1 else () for name, size in zip(names, shape, strict=True)]
+
+
+def addmm(call: Call) -> Value:
+    """self + mat1 @ mat2: a parameter vector `self` is the bias, anything else is added after."""
+    a = call["mat1"] or call["batch1"]
+    b = call["mat2"] or call["batch2"]
+    added = call["self"]
+    if call.build.is_weight(added) and len(added.shape) == 1:
+        return product(call, a, b, added)
+    return vector(call, "add", [product(call, a, b), added])
+
+
+def einsum(call: Call) -> Value:
+    """Two-operand einsum: ranks that both share and keep are b0.., that both share and lose c.., the rest
+    m / k."""
+    equation = str(call["equation"]).replace(" ", "")
+    terms, arrow, out = equation.partition("->")
+    operands = call["tensors"]
+    letters = terms.split(",")
+    if (
+        len(letters) != 2
+        or not arrow
+        or "." in equation
+        or any(len(set(term)) < len(term) for term in letters)
+    ):
+        raise WorkloadError(
+            f"layer {call.layer!r}: einsum {equation!r} is not a product of two operands with named ranks "
+            "and '->'; write it as such products"
+        )
+    names = _rank_names(call, equation, letters, out)
+    sizes = {names[letter]: size for term, value in zip(letters, operands, strict=True)
+             for letter, size in zip(term, value.shape, strict=True)}  # fmt: skip
+    a, b = (
+        (value, plain(*(names[letter] for letter in term)))
+        for value, term in zip(operands, letters, strict=True)
+    )
+    return contract(call, sizes, a, b, plain(*(names[letter] for letter in out)))
+
+
+def _rank_names(call: Call, equation: str, letters: list[str], out: str) -> dict[str, str]:
+    first, second = letters
+    classes: dict[str, list[str]] = {"b": [], "c": [], "m": [], "k": []}
+    for letter in dict.fromkeys(first + second):
+        both, kept = letter in first and letter in second, letter in out
+        if not both and not kept:
+            raise WorkloadError(
+                f"layer {call.layer!r}: einsum {equation!r} sums {letter!r} of one operand alone; "
+                "sum it before"
+            )
+        weights_first = call.build.is_weight(call["tensors"][0])
+        rows = second if weights_first else first
+        classes["b" if both and kept else "c" if both else "m" if letter in rows else "k"].append(letter)
+    names: dict[str, str] = {}
+    for prefix, members in classes.items():
+        single = len(members) == 1 and prefix != "b"
+        names.update({letter: prefix if single else f"{prefix}{at}" for at, letter in enumerate(members)})
+    return names
+
+
+RULES: dict[str, Any] = {
+    "linear": linear, "matmul": matmul, "mm": matmul, "bmm": matmul, "mv": matmul, "dot": matmul,
+    "addmm": addmm, "baddbmm": addmm, "einsum": einsum,
+}  # fmt: skip

@@ -1,0 +1,89 @@
+"""Export a PyTorch model to a graph of aten operators, without touching the model or its data."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch._decomp import get_decompositions
+from torch.export import ExportedProgram
+
+from workloads.errors import WorkloadError
+
+_RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+
+
+def export(model: nn.Module, inputs: tuple[Any, ...], name: str, training: bool) -> ExportedProgram:
+    """Graph of one forward pass, in training or evaluation mode, at the level of whole operators
+    (linear, conv2d, attention); recurrent layers are unrolled over time.
+
+    Tried on the meta device first, where no data moves; models that mix devices are exported on their own.
+    """
+    try:
+        program = _export(on_meta(model, training), _inputs_on_meta(inputs))
+    except Exception as first:
+        try:
+            program = _export(copy.deepcopy(model).train(training), inputs)
+        except Exception as error:
+            raise WorkloadError(
+                f"model {name!r} cannot be exported to a graph: {_line(error)}; "
+                "make torch.export.export(model, example_inputs, strict=False) work first"
+            ) from first
+    if any(_recurrent(node) for node in program.graph.nodes):
+        with _quiet():
+            program = program.run_decompositions(_unrolled())
+    return program
+
+
+def _export(model: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:
+    with _quiet():
+        return torch.export.export(model, inputs, strict=False)
+
+
+def _unrolled() -> dict[Any, Any]:
+    """Decompositions of the recurrent layers, and of nothing else."""
+    aten = torch.ops.aten
+    return get_decompositions([aten.lstm.input, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input])
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """torch.export warns about its own internals and about attributes that RNN modules refresh."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _recurrent(node: torch.fx.Node) -> bool:
+    return node.op == "call_function" and str(node.target).partition("aten.")[2].split(".")[0] in _RECURRENT
+
+
+def _line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def on_meta(model: nn.Module, training: bool) -> nn.Module:
+    """A copy of the model without data: every tensor it holds is replaced before the copy is made."""
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        held = [*module._parameters.values(), *module._buffers.values(), *module.__dict__.values()]
+        for tensor in held:
+            if isinstance(tensor, torch.Tensor) and id(tensor) not in memo:
+                memo[id(tensor)] = _hollow(tensor)
+    return copy.deepcopy(model, memo).train(training)
+
+
+def _hollow(tensor: torch.Tensor) -> torch.Tensor:
+    empty = torch.empty_like(tensor, device="meta", requires_grad=False)
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(empty, requires_grad=tensor.requires_grad)
+    return empty
+
+
+def _inputs_on_meta(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    return torch.utils._pytree.tree_map_only(torch.Tensor, _hollow, inputs)

@@ -1,0 +1,144 @@
+"""Elementwise functions, reductions, normalisation, softmax and pooling as vector ops."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from workloads.flops import FLOPS
+from workloads.ir import Vector
+from workloads.lowering.builder import Call, elements
+from workloads.lowering.values import Value
+
+
+def vector(
+    call: Call, function: str, inputs: Sequence[Value], count: int | None = None, flops: float | None = None
+) -> Any:
+    """Emit one vector op over `count` elements (the output's, where not given); all results of the node.
+
+    Of batch norm and dropout only the first counts: the training rules save statistics and masks.
+    """
+    name = call.name()
+    outs = call.out if isinstance(call.out, (list, tuple)) else [call.out]
+    outs = outs[:1] if function.startswith(("batch_norm", "dropout")) else outs
+    results = [
+        call.build.add(f"{name}.out" if at == 0 else f"{name}.out{at}", out, call.role(out))
+        for at, out in enumerate(outs)
+    ]
+    each = FLOPS[function] if flops is None else flops
+    count = elements(outs[0]) if count is None else count
+    names = tuple(value.tensor for value in inputs), tuple(value.tensor for value in results)
+    call.build.ops.append(Vector(name, call.layer, "FF", *names, function, count, each))
+    return results if isinstance(call.out, (list, tuple)) else results[0]
+
+
+def elementwise(call: Call) -> Any:
+    """The aten operator under its own name, over its output."""
+    return vector(call, _ALIASES.get(call.operator, call.operator), call.values)
+
+
+def reduction(call: Call) -> Any:
+    """The aten operator under its own name, over its input."""
+    return vector(call, _ALIASES.get(call.operator, call.operator), call.values, call.values[0].elements)
+
+
+def activation(call: Call) -> Any:
+    """gelu in its tanh form has its own cost."""
+    function = "gelu_tanh" if call["approximate"] == "tanh" else call.operator
+    return vector(call, function, call.values)
+
+
+def norm(call: Call) -> Any:
+    """layer, group and rms norm: input, then weight and bias where there are any."""
+    function = {"native_layer_norm": "layer_norm", "native_group_norm": "group_norm"}.get(
+        call.operator, call.operator
+    )
+    return vector(call, function, call.values, call.values[0].elements)
+
+
+def batch_norm(call: Call) -> Any:
+    """batch_norm(input, weight, bias, running_mean, running_var, training, ..): statistics of the batch while
+    training, constants otherwise. The running averages (a few values per channel) are not priced."""
+    x = call["input"]
+    training = bool(call["training"])
+    parameters = [call[name] for name in ("weight", "bias") if call[name] is not None]
+    if not training:
+        parameters += [call[name] for name in ("running_mean", "running_var") if call[name] is not None]
+    return vector(call, "batch_norm" if training else "batch_norm_eval", [x, *parameters], x.elements)
+
+
+def dropout(call: Call) -> Any:
+    """Nothing in inference; while training a product with a mask."""
+    if not call["train"] or not call["p"]:
+        return [call["input"]] if call.operator == "native_dropout" else call["input"]
+    return vector(call, "dropout", [call["input"]])
+
+
+def pool(call: Call) -> Any:
+    """Max and average pooling: one operation for each element of each window."""
+    function = "max_pool" if "max" in call.operator else "avg_pool"
+    x = call.values[0]
+    out = call.out[0] if isinstance(call.out, (list, tuple)) else call.out
+    if "adaptive" in call.operator:
+        window = max(x.elements // max(elements(out), 1), 1)
+    else:
+        kernel = call["kernel_size"]
+        spatial = 1 if "1d" in call.operator else 3 if "3d" in call.operator else 2
+        kernel = [kernel] if isinstance(kernel, int) else list(kernel)
+        window = math.prod(kernel * spatial if len(kernel) == 1 else kernel)
+    return vector(call, function, [x], elements(out) * window)
+
+
+def cross_entropy(call: Call) -> Any:
+    """Log softmax over the classes and a pick."""
+    return vector(call, call.operator.removesuffix("_loss"), call.values, call.values[0].elements)
+
+
+def loss(call: Call) -> Any:
+    """nll_loss, mse_loss: over the predictions."""
+    return vector(call, call.operator, call.values, call.values[0].elements)
+
+
+_ALIASES = {
+    "__and__": "bitwise_and", "__or__": "bitwise_or", "_softmax": "softmax", "_log_softmax": "log_softmax",
+    "relu6": "hardtanh", "clamp_min": "clamp", "clamp_max": "clamp", "var_mean": "var",
+    "linalg_vector_norm": "norm",
+    "true_divide": "div", "multiply": "mul", "subtract": "sub", "divide": "div", "_to_copy": "convert",
+    "masked_fill": "where", "square": "square", "special_erf": "erf",
+}  # fmt: skip
+
+_ELEMENTWISE = (
+    "add", "sub", "rsub", "mul", "div", "neg", "abs", "relu", "relu6", "exp", "log", "sqrt", "rsqrt",
+    "tanh", "erf",
+    "sin", "cos", "pow", "reciprocal", "maximum", "minimum", "square", "sign", "floor", "ceil", "round",
+    "eq", "ne",
+    "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_not", "bitwise_and", "bitwise_or",
+    "bitwise_not",
+    "__and__", "__or__", "where", "masked_fill", "cumsum", "diff", "triu", "tril", "remainder",
+    "floor_divide",
+    "isnan", "isinf", "log2", "log1p", "expm1", "atan2", "trunc", "hardtanh", "clamp", "clamp_min",
+    "clamp_max",
+    "leaky_relu", "sigmoid", "silu", "elu", "softplus", "hardsigmoid", "hardswish", "mish", "glu", "prelu",
+    "addcmul", "addcdiv", "lerp", "multiply", "subtract", "divide", "true_divide", "special_erf",
+)  # fmt: skip
+
+_REDUCTIONS = (
+    "sum", "mean", "amax", "amin", "max", "min", "prod", "any", "all", "var", "std", "var_mean", "logsumexp",
+    "softmax", "_softmax", "log_softmax", "_log_softmax", "linalg_vector_norm", "norm",
+)  # fmt: skip
+
+RULES: dict[str, Any] = {
+    **dict.fromkeys(_ELEMENTWISE, elementwise),
+    **dict.fromkeys(_REDUCTIONS, reduction),
+    "gelu": activation,
+    **dict.fromkeys(("layer_norm", "group_norm", "rms_norm", "native_layer_norm", "native_group_norm"), norm),
+    **dict.fromkeys(("batch_norm", "_native_batch_norm_legit_functional"), batch_norm),
+    "dropout": dropout, "native_dropout": dropout,
+    **{f"max_pool{d}d": pool for d in (1, 2, 3)},
+    **{f"max_pool{d}d_with_indices": pool for d in (1, 2, 3)},
+    **{f"avg_pool{d}d": pool for d in (1, 2, 3)},
+    **{f"adaptive_avg_pool{d}d": pool for d in (1, 2, 3)},
+    **{f"adaptive_max_pool{d}d": pool for d in (1, 2, 3)},
+    "cross_entropy_loss": cross_entropy, "nll_loss": loss, "mse_loss": loss,
+}  # fmt: skip

@@ -1,0 +1,172 @@
+"""Walk an exported graph node by node and apply the rule of each operator."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch.fx import GraphModule, Node
+
+from workloads.errors import WorkloadError
+from workloads.ir import Vector
+from workloads.lowering import attention, contractions, convolution, movement, vectors
+from workloads.lowering.builder import Builder, Call, elements
+from workloads.lowering.values import Value
+
+RULES: dict[str, Any] = {
+    **contractions.RULES, **convolution.RULES, **attention.RULES, **vectors.RULES, **movement.RULES,
+}  # fmt: skip
+
+_CHECKS = ("_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range_for_size")
+_CONTRACTIONS = frozenset(contractions.RULES) | frozenset(convolution.RULES) | frozenset(attention.RULES)
+
+
+def walk(build: Builder, graph: GraphModule, inputs: dict[str, Value]) -> Any:
+    """Lower all nodes of `graph`, whose placeholders stand for `inputs`; what the graph returns, as
+    values."""
+    known: dict[Node, Any] = {}
+    result: Any = None
+    for node in graph.graph.nodes:
+        if node.op == "placeholder":
+            known[node] = inputs.get(node.name)
+        elif node.op == "get_attr":
+            known[node] = _attribute(build, graph, node)
+        elif node.op == "output":
+            result = _resolve(node.args[0], known)
+        elif node.op == "call_function":
+            known[node] = _function(build, graph, node, known)
+    return result
+
+
+def _resolve(argument: Any, known: dict[Node, Any]) -> Any:
+    if isinstance(argument, Node):
+        return known.get(argument)
+    if isinstance(argument, (list, tuple)):
+        return type(argument)(_resolve(item, known) for item in argument)
+    return argument
+
+
+def _attribute(build: Builder, graph: GraphModule, node: Node) -> Any:
+    found: Any = graph
+    for piece in str(node.target).split("."):
+        found = getattr(found, piece)
+    if isinstance(found, torch.Tensor):
+        return build.add(build.unique(f"constant.{node.target}"), found, "constant", fixed=True)
+    return found
+
+
+def _function(build: Builder, graph: GraphModule, node: Node, known: dict[Node, Any]) -> Any:
+    """The value of one call: a rule's, a constant's where nothing but constants goes in, a subgraph's."""
+    if node.target is operator.getitem:
+        results = _resolve(node.args[0], known)
+        return results[node.args[1]] if node.args[1] < len(results) else None  # one that costs nothing
+    if isinstance(node.target, torch._ops.HigherOrderOperator):
+        return _subgraph(build, node, known)
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return None  # arithmetic on Python numbers
+    name = node.target.overloadpacket.__name__
+    if name in _CHECKS:
+        return None
+    in_place = name.endswith("_") and not name.endswith("__")
+    call = _call(build, node, name.removesuffix("_") if in_place else name, known)
+    value = _apply(call)
+    first = node.args[0] if node.args else None
+    if in_place and isinstance(first, Node) and isinstance(value, Value):
+        known[first] = value  # later readers of the overwritten tensor see the new content
+    return value
+
+
+def _call(build: Builder, node: Node, name: str, known: dict[Node, Any]) -> Call:
+    schema = node.target._schema.arguments  # type: ignore[union-attr]
+    arguments = {argument.name: argument.default_value for argument in schema if argument.has_default_value()}
+    arguments = {argument.name: arguments.get(argument.name) for argument in schema}
+    for argument, given in zip(schema, node.args, strict=False):
+        arguments[argument.name] = _resolve(given, known)
+    arguments.update({key: _resolve(given, known) for key, given in node.kwargs.items()})
+    layer, leaf = owner(node)
+    return Call(build, node, name, layer, leaf, arguments)
+
+
+def owner(node: Node) -> tuple[str, bool]:
+    """Path of the innermost module the node belongs to, and whether that is a leaf of torch.nn."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    if not stack:
+        return "", False
+    path, kind = stack[-1]
+    kind = kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
+    whole = ("torch.nn.modules.rnn", "torch.nn.modules.container", "torch.nn.modules.transformer",
+             "torch.nn.modules.activation.MultiheadAttention")  # fmt: skip
+    leaf = kind.startswith("torch.nn.modules.") and not kind.startswith(whole)
+    return str(path).partition("@")[0], leaf
+
+
+def _apply(call: Call) -> Any:
+    values = call.values
+    if all(value.fixed for value in values) and call.operator not in _CONTRACTIONS:
+        return _constant(call)
+    if (weight := _masked_weight(call)) is not None:
+        return weight
+    rule = RULES.get(call.operator)
+    if rule is None:
+        if not call.build.allow_unknown:
+            raise WorkloadError(
+                f"operator {call.node.target} (node {call.node.name!r}, layer {call.layer!r}) has no cost "
+                "rule; pass allow_unknown=True (--allow-unknown) to price it by its bytes"
+            )
+        return _unknown(call)
+    return rule(call)
+
+
+def _masked_weight(call: Call) -> Value | None:
+    """The weight in `weight_orig * weight_mask` (torch.nn.utils.prune): its zeros are already in its
+    pattern."""
+    values = call.values
+    if call.operator != "mul" or len(values) != 2:
+        return None
+    for weight, mask in (values, values[::-1]):
+        if call.build.is_weight(weight) and mask.tensor == f"{weight.tensor}_mask":
+            return weight
+    return None
+
+
+def _constant(call: Call) -> Any:
+    """Made of constants alone: known before the first input, so nothing is computed at run time."""
+    outs = call.out
+    if isinstance(outs, (list, tuple)):
+        return [
+            call.build.add(call.build.unique(f"constant.{call.node.name}"), out, "constant", fixed=True)
+            for out in outs
+        ]
+    if not isinstance(outs, torch.Tensor):
+        return outs
+    return call.build.add(call.build.unique(f"constant.{call.node.name}"), outs, "constant", fixed=True)
+
+
+def _unknown(call: Call) -> Any:
+    """No rule: a vector op without arithmetic, priced by the bytes it reads and writes."""
+    outs = call.out if isinstance(call.out, (list, tuple)) else [call.out]
+    tensors = [out for out in outs if isinstance(out, torch.Tensor)]
+    name = call.name()
+    results = [
+        call.build.add(f"{name}.out" if at == 0 else f"{name}.out{at}", out, call.role(out))
+        for at, out in enumerate(tensors)
+    ]
+    count = sum(elements(out) for out in tensors)
+    names = tuple(value.tensor for value in call.values), tuple(value.tensor for value in results)
+    call.build.ops.append(Vector(name, call.layer, "FF", *names, call.operator, count, 0.0, known=False))
+    return results if isinstance(call.out, (list, tuple)) else results[0]
+
+
+def _subgraph(build: Builder, node: Node, known: dict[Node, Any]) -> Any:
+    """A region under no_grad or autocast: its graph is walked in place."""
+    arguments = _resolve(node.args, known)
+    at = next((i for i, item in enumerate(arguments) if isinstance(item, GraphModule)), None)
+    if at is None or str(node.target) not in ("wrap_with_set_grad_enabled", "wrap_with_autocast"):
+        raise WorkloadError(
+            f"model {build.model!r}: control flow ({node.target}) cannot be lowered; "
+            "write the branch taken instead"
+        )
+    graph = arguments[at]
+    holders = [inner.name for inner in graph.graph.nodes if inner.op == "placeholder"]
+    return walk(build, graph, dict(zip(holders, arguments[at + 1 :], strict=True)))

@@ -1,0 +1,70 @@
+"""Blocks: rectangles of elements that are zero or nonzero together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from workloads.errors import WorkloadError
+from workloads.patterns.base import Array, Extents, Occupancy, Pattern, tile_size
+from workloads.patterns.binomial import EXACT_UP_TO, expected_maximum
+from workloads.patterns.uniform import check_density
+
+
+@dataclass(frozen=True, slots=True)
+class Block(Pattern):
+    """Blocks of `shape` = ((rank, extent), ...), each kept with probability `share`, independently.
+
+    A channel, filter or head group is a block that spans all the other ranks: leave those out of `shape`
+    and name only the grouped rank, with `whole=True`.
+    """
+
+    shape: tuple[tuple[str, int], ...]
+    share: float
+    whole: bool = False
+
+    def __post_init__(self) -> None:
+        check_density(self.share, "block")
+        if not self.shape or any(extent < 1 for _, extent in self.shape):
+            raise WorkloadError(f"block pattern: shape {self.shape} needs a rank, and extents of 1 or more")
+
+    @property
+    def density(self) -> float:
+        return self.share
+
+    def occupancy(self, tile: Extents) -> Occupancy:
+        """Tiles start at block edges and meet ceil(extent / block) blocks in each rank, the last one cut.
+
+        The variance is share (1 - share) times the sum of squared block areas inside the tile.
+        """
+        size = tile_size(tile)
+        return Occupancy(size * self.share, self.share * (1 - self.share) * self._squares(tile), size)
+
+    def slowest(self, tile: Extents, group: ArrayLike) -> Array:
+        """Expected maximum of `group` tiles, each of which holds a binomial number of equal blocks.
+
+        The number of blocks is size^2 / (sum of squared areas), so that the variance is kept: exact where no
+        block is cut, and where the whole tile lies in one block. Tiles are independent, as for every law:
+        tiles of a group that share a block are slower in the law than in truth.
+        """
+        size = tile_size(tile)
+        blocks = size**2 / self._squares(tile)
+        exact = expected_maximum(np.minimum(blocks, EXACT_UP_TO), self.share, group) * size / blocks
+        return np.where(blocks <= EXACT_UP_TO, exact, Pattern.slowest(self, tile, group))
+
+    def _squares(self, tile: Extents) -> Array:
+        """Sum of the squared areas of the blocks inside the tile, in elements^2."""
+        squares = np.asarray(1.0)
+        for rank, extent in self.shape:
+            whole, rest = np.divmod(np.asarray(tile.get(rank, 1), dtype=float), extent)
+            squares = squares * (whole * extent**2 + rest**2)
+        blocked = [rank for rank, _ in self.shape]
+        free = tile_size({rank: extent for rank, extent in tile.items() if rank not in blocked})
+        return squares * (free**2 if self.whole else free)
+
+
+def channel_group(rank: str, share: float, group: int = 1) -> Block:
+    """Whole slices along `rank`, `group` neighbours at a time: channels, filters, heads."""
+    return Block(((rank, group),), share, whole=True)

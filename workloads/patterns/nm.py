@@ -1,0 +1,40 @@
+"""N:M: at most N nonzeros in each group of M consecutive elements along one rank."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from workloads.errors import WorkloadError
+from workloads.patterns.base import Extents, Occupancy, Pattern, tile_size
+
+
+@dataclass(frozen=True, slots=True)
+class NM(Pattern):
+    """`n` of every `m` along `rank`; groups start at multiples of `m`."""
+
+    n: int
+    m: int
+    rank: str
+
+    def __post_init__(self) -> None:
+        if not 0 < self.n <= self.m:
+            raise WorkloadError(f"N:M pattern {self.n}:{self.m}: N must lie between 1 and M = {self.m}")
+
+    @property
+    def density(self) -> float:
+        return self.n / self.m
+
+    def occupancy(self, tile: Extents) -> Occupancy:
+        """Whole groups hold exactly N; a group cut at the tile's edge is hypergeometric."""
+        length = np.asarray(tile.get(self.rank, 1), dtype=float)
+        fibers = tile_size(tile) / length
+        groups, rest = np.divmod(length, self.m)
+        share = self.n / self.m
+        spread = rest * share * (1 - share) * (self.m - rest) / max(self.m - 1, 1)
+        return Occupancy(
+            mean=fibers * (groups * self.n + rest * share),
+            variance=fibers * spread,
+            maximum=fibers * (groups * self.n + np.minimum(rest, self.n)),
+        )

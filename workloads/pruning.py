@@ -1,0 +1,72 @@
+"""What a recipe decided: for each weight, the pattern under which each pass sees it.
+
+The contract between `workloads.recipes` (which makes it from a PyTorch model) and `workloads.capture`
+(which writes it onto the einsums). Nothing of PyTorch in here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from workloads.errors import WorkloadError
+from workloads.ir import Einsum, Op, Phase, Workload
+from workloads.patterns import Pattern
+
+
+@dataclass(frozen=True)
+class LayerPruning:
+    """The patterns of one layer, in terms of its forward ranks: `c` reduction channels, `k` output channels,
+    `r`, `s` kernel position (see `workloads.lowering`).
+
+    weight: pattern of W in each pass (a pass that is missing sees W dense).
+    output_gradient: pattern of dY in each pass (SDGP: BP only).
+    generated_online: passes whose N:M operand must be generated while training, by a top-N selection
+    in groups of M (the weights change at every step, and so do the gradients).
+    """
+
+    weight: Mapping[Phase, Pattern] = field(default_factory=dict)
+    output_gradient: Mapping[Phase, Pattern] = field(default_factory=dict)
+    generated_online: frozenset[Phase] = frozenset()
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """A recipe applied to a model. Keys of both maps are weight parameter names (`layer1.0.conv1.weight`).
+
+    kept_dense: weights left dense, with the reason in words.
+    """
+
+    recipe: str
+    layers: Mapping[str, LayerPruning] = field(default_factory=dict)
+    kept_dense: Mapping[str, str] = field(default_factory=dict)
+
+
+NOTHING_PRUNED = Pruning("dense")
+
+
+def apply_pruning(forward: Workload, pruning: Pruning) -> Workload:
+    """A forward workload whose einsums see their weights under the recipe's forward patterns.
+
+    `layers` then tells for each weight why it is dense, "" where it is pruned. Raises `WorkloadError` for a
+    weight that the workload does not have.
+    """
+    weights = {name for name, tensor in forward.tensors.items() if tensor.role == "weight"}
+    for name in pruning.layers:
+        if name not in weights:
+            raise WorkloadError(
+                f"recipe {pruning.recipe!r} names the weight {name!r}, which the model does not have; "
+                "apply the recipe to the same model"
+            )
+    ops: list[Op] = []
+    for op in forward.ops:
+        recipe = pruning.layers.get(op.inputs[1]) if isinstance(op, Einsum) else None
+        if isinstance(op, Einsum) and recipe is not None and "FF" in recipe.weight:
+            op = replace(op, patterns={**op.patterns, 1: recipe.weight["FF"]})
+        ops.append(op)
+    layers = {
+        name: "" if name in pruning.layers else pruning.kept_dense.get(name, reason)
+        for name, reason in forward.layers.items()
+    }
+    meta = {**forward.meta, "recipe": pruning.recipe}
+    return replace(forward, ops=tuple(ops), layers=layers, meta=meta)

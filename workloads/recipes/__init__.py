@@ -1,0 +1,40 @@
+"""Recipes: how a PyTorch model is pruned, spelled as a short text such as `nm:2:4` or `magnitude:0.1:erk`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from workloads.pruning import Pruning
+from workloads.recipes.grammar import Recipe, parse, recipes
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["Recipe", "parse", "prune", "recipes"]
+
+
+def prune(
+    model: nn.Module,
+    recipe: str,
+    example_inputs: Any = None,
+    *,
+    dense: Sequence[str] = (),
+    first_and_last_dense: bool = True,
+) -> tuple[nn.Module, Pruning]:
+    """Prune `model` by `recipe` (see `recipes()`); returns the pruned model and what each pass sees.
+
+    The model given is never changed. `nm`, `magnitude`, `block` and `channel` return a copy, pruned for good;
+    the training recipes `bdwp`, `srste` and `sdgp` return the model itself, whose master weights stay dense.
+    A model on the meta device is returned as it is, with statistical patterns in place of masks.
+
+    example_inputs: a tensor or positional arguments of forward; only `channel` needs them.
+    dense: names, parents or globs of layers or weights to leave alone (`"layer1"`, `"*.downsample.*"`).
+    first_and_last_dense: leave the layer that reads the network's input, and the classifier, dense.
+
+    Raises `WorkloadError` for a recipe that cannot be read, a `dense` that matches nothing, weights that are
+    not finite, and a model of which nothing would be pruned.
+    """
+    from workloads.recipes.apply import apply
+
+    return apply(model, parse(recipe), example_inputs, tuple(dense), first_and_last_dense)

@@ -1,0 +1,65 @@
+"""A parsed recipe applied to a model: choose the weights, let the family decide, write the zeros."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from workloads.errors import WorkloadError
+from workloads.pruning import Pruning
+from workloads.recipes.block import block
+from workloads.recipes.channel import channel
+from workloads.recipes.grammar import Recipe
+from workloads.recipes.magnitude import magnitude
+from workloads.recipes.nm import bdwp, nm, sdgp, srste
+from workloads.recipes.plan import Plan
+from workloads.recipes.targets import Target, check_finite, is_meta, kept_dense, targets
+
+_FAMILIES: dict[str, Callable[[Sequence[Target], Recipe, bool], Plan]] = {
+    "nm": nm, "bdwp": bdwp, "srste": srste, "sdgp": sdgp, "magnitude": magnitude, "block": block,
+}  # fmt: skip
+
+
+def apply(
+    model: nn.Module, recipe: Recipe, example_inputs: Any, dense: Sequence[str], first_and_last_dense: bool
+) -> tuple[nn.Module, Pruning]:
+    """See `workloads.recipes.prune`."""
+    if recipe.family == "dense":
+        return model, Pruning(recipe.text)
+    found = targets(model)
+    reasons = kept_dense(model, found, dense, first_and_last_dense)
+    meta = is_meta(model)
+    if not meta:
+        check_finite(found)
+    if recipe.family == "channel":
+        if meta:
+            raise WorkloadError(
+                f"recipe {recipe.text!r} removes the channels of smallest weight, and a model on the "
+                "meta device has no weights; build the model with real ones"
+            )
+        return channel(model, recipe, example_inputs, found, reasons)
+    prunable = [target for target in found if target.name not in reasons]
+    plan = _FAMILIES[recipe.family](prunable, recipe, not meta)
+    reasons |= plan.kept_dense
+    if not plan.layers:
+        why = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:3])
+        why = why or "it has no linear, convolution or recurrent layer"
+        raise WorkloadError(f"recipe {recipe.text!r} prunes nothing of {type(model).__name__}: {why}")
+    return _zeroed(model, plan), Pruning(recipe.text, plan.layers, reasons)
+
+
+def _zeroed(model: nn.Module, plan: Plan) -> nn.Module:
+    """A copy with the masked weights set to zero, or the model itself where there are no masks."""
+    if not plan.masks:
+        return model
+    pruned = copy.deepcopy(model)
+    for name, mask in plan.masks.items():
+        parameter = pruned.get_parameter(name)
+        with torch.no_grad():
+            # not a product, which would leave -0.0
+            parameter.copy_(torch.where(mask.reshape(parameter.shape), parameter, 0.0))
+    return pruned

@@ -1,0 +1,130 @@
+"""Channel pruning: coupled channels are cut out of a real model, which becomes a smaller dense one."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+from torch.utils._pytree import tree_leaves
+
+from workloads.errors import WorkloadError
+from workloads.pruning import LayerPruning, Pruning
+from workloads.recipes.grammar import Recipe
+from workloads.recipes.targets import Target, classifier, targets
+
+GRAIN = 8
+"""Widths that are multiples of 8 stay so: arrays and tensor cores fill no better than that."""
+
+
+def channel(
+    model: nn.Module, recipe: Recipe, example_inputs: Any, found: Sequence[Target], dense: Mapping[str, str]
+) -> tuple[nn.Module, Pruning]:
+    """A copy of `model` with about `recipe.density` of the channels of each layer.
+
+    Channels that shortcuts, norms or concatenations tie together go together, those with the smallest group
+    magnitude first (Fang et al., DepGraph, CVPR 2023, by the torch-pruning library). The network's outputs
+    stay, and those of the layers in `dense`, except a first layer's, which shortcuts tie to later layers.
+
+    Raises `WorkloadError` without inputs to trace with, and for a model that cannot run once it is smaller
+    (attention that reshapes to a fixed number of heads, for one) or whose outputs would change shape.
+    """
+    if example_inputs is None:
+        raise WorkloadError(f"recipe {recipe.text!r} follows channels through the graph; give example_inputs")
+    inputs = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
+    smaller = copy.deepcopy(model)
+    modules = {target.layer: smaller.get_submodule(target.layer) for target in found}
+    output = classifier(found) or found[-1]
+    fixed = [t for t in found if t is output or dense.get(t.name, "first layer") != "first layer"]
+    try:
+        with _traceable(smaller):
+            before = _output_shapes(smaller, inputs)
+            _cut(smaller, inputs, _ratios(modules, recipe.density), [modules[t.layer] for t in fixed])
+            after = _output_shapes(smaller, inputs)
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise WorkloadError(_advice(recipe, model, f"does not run with fewer channels ({reason})")) from error
+    if before != after:
+        raise WorkloadError(_advice(recipe, model, f"gives outputs of shapes {after} instead of {before}"))
+    return smaller, _report(recipe, found, smaller, dense)
+
+
+def _advice(recipe: Recipe, model: nn.Module, what: str) -> str:
+    remedy = "keep the layers concerned with dense=[...], or use 'block' or 'nm'"
+    return f"recipe {recipe.text!r}: {type(model).__name__} {what}; {remedy}"
+
+
+def _ratios(modules: Mapping[str, nn.Module], density: float) -> dict[nn.Module, float]:
+    """Share of channels to remove from each layer, so that the number that stays is a sensible one."""
+    ratios: dict[nn.Module, float] = {}
+    for module in modules.values():
+        if isinstance(module, (_ConvNd, nn.Linear)):
+            width = module.out_channels if isinstance(module, _ConvNd) else module.out_features
+            # The library keeps int(width * (1 - ratio)): half a channel more guards against rounding.
+            ratios[module] = max(1.0 - (kept_channels(width, density) + 0.5) / width, 0.0)
+    return ratios
+
+
+def kept_channels(width: int, density: float) -> int:
+    """Channels that stay of `width`: the nearest multiple of 8 where the width is one, never none."""
+    grain = GRAIN if width % GRAIN == 0 and width * density >= GRAIN else 1
+    return max(round(width * density / grain), 1) * grain
+
+
+def _cut(
+    model: nn.Module, inputs: tuple[Any, ...], ratios: dict[nn.Module, float], ignored: list[nn.Module]
+) -> None:
+    """Remove the channels in place."""
+    from torch_pruning import importance
+    from torch_pruning.pruner import MagnitudePruner
+
+    with warnings.catch_warnings(), torch.enable_grad():
+        warnings.simplefilter("ignore")  # the library's notes on parameters outside of modules
+        pruner = MagnitudePruner(
+            model, inputs, importance=importance.GroupMagnitudeImportance(), pruning_ratio=0.0,
+            pruning_ratio_dict=ratios, ignored_layers=ignored,
+            # The library's defaults are shared between calls and grow with each model.
+            in_channel_groups={}, out_channel_groups={}, channel_groups={}, num_heads={},
+        )  # fmt: skip
+        pruner.step()
+
+
+@contextmanager
+def _traceable(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode (statistics stay) and gradients everywhere (the trace follows them), until it ends."""
+    modes = {module: module.training for module in model.modules()}
+    trained = {name: parameter.requires_grad for name, parameter in model.named_parameters()}
+    model.eval().requires_grad_(True)
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(trained[name]).grad = None
+
+
+def _output_shapes(model: nn.Module, inputs: tuple[Any, ...]) -> list[tuple[int, ...]]:
+    with torch.no_grad():
+        leaves = tree_leaves(model(*inputs))
+    return [tuple(leaf.shape) for leaf in leaves if isinstance(leaf, torch.Tensor)]
+
+
+def _report(recipe: Recipe, found: Sequence[Target], smaller: nn.Module, dense: Mapping[str, str]) -> Pruning:
+    """Weights that shrank count as pruned, without a pattern: what is left of them is dense."""
+    now = {target.name: target for target in targets(smaller)}
+    shrunk = [target.name for target in found if now[target.name].shape != target.shape]
+    if not shrunk:
+        raise WorkloadError(
+            f"recipe {recipe.text!r} finds no channel to remove; lower the density, or use 'block' or 'nm'"
+        )
+    kept = {
+        target.name: dense.get(target.name, "its channels cannot be removed")
+        for target in found if target.name not in shrunk
+    }  # fmt: skip
+    return Pruning(recipe.text, dict.fromkeys(shrunk, LayerPruning()), kept)

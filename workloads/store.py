@@ -1,0 +1,157 @@
+"""Workloads in a file: one .npz with a JSON header and the packed masks. No PyTorch and no pickle."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workloads.errors import WorkloadError
+from workloads.ir import Einsum, Index, Op, Tensor, Transfer, Vector, Workload
+from workloads.patterns import DENSE, NM, Block, Dense, Mask, Pattern, Uniform
+
+FORMAT = "zerocast workload"
+VERSION = 1
+
+OPS: dict[str, type[Op]] = {kind.__name__: kind for kind in (Einsum, Vector, Index, Transfer)}
+PATTERNS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Dense, NM, Uniform, Block, Mask)}
+"""Pattern classes that can be stored. All are dataclasses of numbers, names and nested tuples; a field
+that is an array goes to an entry of its own in the file."""
+
+
+def save(workload: Workload, path: str | Path) -> Path:
+    """Write a workload to `path` (.npz is added where it has no suffix); the path written."""
+    file = Path(path)
+    file = file if file.suffix else file.with_suffix(".npz")
+    patterns = _Patterns()
+    header = {
+        "format": FORMAT, "version": VERSION, "name": workload.name, "layers": dict(workload.layers),
+        "meta": dict(workload.meta),
+        "tensors": [_tensor_out(tensor, patterns) for tensor in workload.tensors.values()],
+        "ops": [_op_out(op, patterns) for op in workload.ops],
+        "patterns": patterns.rows,
+    }  # fmt: skip
+    text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+    with file.open("wb") as stream:
+        np.savez_compressed(stream, allow_pickle=False, header=text, **patterns.arrays)
+    return file
+
+
+def load_workload(path: str | Path) -> Workload:
+    """Read a workload written by `save`. Raises `WorkloadError` for a file that is missing, damaged,
+    foreign, or of another version."""
+    file = Path(path)
+    try:
+        with np.load(file, allow_pickle=False) as archive:
+            header = json.loads(archive["header"].tobytes().decode())
+            arrays = {name: archive[name] for name in archive.files if name != "header"}
+    except FileNotFoundError:
+        raise WorkloadError(f"workload file {file}: no such file") from None
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        EOFError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
+        raise WorkloadError(
+            f"workload file {file} is damaged or not a workload ({error}); capture it again"
+        ) from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise WorkloadError(f"workload file {file} is not a workload; give one that `save` wrote")
+    if header.get("version") != VERSION:
+        raise WorkloadError(
+            f"workload file {file} has format version {header.get('version')}, this program reads {VERSION}; "
+            "capture it again"
+        )
+    try:
+        return _workload_in(header, arrays)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise WorkloadError(f"workload file {file} is damaged ({error}); capture it again") from error
+
+
+class _Patterns:
+    """Numbers the distinct patterns, so that one that many ops share is written once."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.arrays: dict[str, np.ndarray] = {}
+        self._number: dict[Pattern, int] = {}
+
+    def number(self, pattern: Pattern) -> int:
+        if pattern not in self._number:
+            self._number[pattern] = len(self.rows)
+            self.rows.append(self._row(pattern))
+        return self._number[pattern]
+
+    def _row(self, pattern: Pattern) -> dict[str, Any]:
+        kind = type(pattern).__name__
+        if PATTERNS.get(kind) is not type(pattern):
+            raise WorkloadError(f"pattern {kind} cannot be stored; add it to workloads.store.PATTERNS")
+        row: dict[str, Any] = {"kind": kind}
+        for field in fields(pattern):  # type: ignore[arg-type]
+            value = getattr(pattern, field.name)
+            if isinstance(value, np.ndarray):
+                key = f"pattern{len(self.rows)}.{field.name}"
+                self.arrays[key] = value
+                value = {"array": key}
+            row[field.name] = value
+        return row
+
+
+def _pattern_in(row: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Pattern:
+    values = {name: value for name, value in row.items() if name != "kind"}
+    for name, value in values.items():
+        values[name] = arrays[value["array"]] if isinstance(value, dict) else _frozen(value)
+    if row["kind"] == "Dense":
+        return DENSE
+    return PATTERNS[row["kind"]](**values)
+
+
+def _frozen(value: Any) -> Any:
+    """JSON's lists as the tuples they were."""
+    return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
+
+
+def _tensor_out(tensor: Tensor, patterns: _Patterns) -> list[Any]:
+    return [tensor.name, tensor.shape, tensor.dtype, tensor.role, patterns.number(tensor.pattern)]
+
+
+def _op_out(op: Op, patterns: _Patterns) -> dict[str, Any]:
+    row: dict[str, Any] = {"kind": type(op).__name__}
+    for field in fields(op):
+        value = getattr(op, field.name)
+        if field.name == "patterns":
+            value = [[position, patterns.number(pattern)] for position, pattern in value.items()]
+        elif field.name == "sizes":
+            value = list(value.items())
+        row[field.name] = value
+    return row
+
+
+def _op_in(row: Mapping[str, Any], patterns: list[Pattern]) -> Op:
+    values = {name: _frozen(value) for name, value in row.items() if name != "kind"}
+    if "patterns" in values:
+        values["patterns"] = {position: patterns[number] for position, number in values["patterns"]}
+    if "sizes" in values:
+        values["sizes"] = dict(values["sizes"])
+    return OPS[row["kind"]](**values)
+
+
+def _workload_in(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Workload:
+    patterns = [_pattern_in(row, arrays) for row in header["patterns"]]
+    tensors = {
+        name: Tensor(name, tuple(shape), dtype, role, patterns[number])
+        for name, shape, dtype, role, number in header["tensors"]
+    }
+    ops = tuple(_op_in(row, patterns) for row in header["ops"])
+    return Workload(header["name"], tensors, ops, header["layers"], header["meta"])

@@ -1,0 +1,5 @@
+"""From a forward workload to a training step: loss, backward passes, optimizer update. No PyTorch in here."""
+
+from workloads.training.expand import expand_training
+
+__all__ = ["expand_training"]

@@ -1,0 +1,61 @@
+"""Append loss, backward passes and update to a forward workload."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+
+from workloads.ir import Einsum, Index, Op, Transfer, Vector, Workload
+from workloads.pruning import NOTHING_PRUNED, Pruning
+from workloads.training import contractions, movement, vectors
+from workloads.training.loss import seed
+from workloads.training.online import with_selection
+from workloads.training.tape import Tape, needing
+from workloads.training.update import optimizer_named, update
+
+
+def expand_training(
+    forward: Workload,
+    optimizer: str = "sgd_momentum",
+    pruning: Pruning = NOTHING_PRUNED,
+    *,
+    frozen: Collection[str] = (),
+) -> Workload:
+    """One training step: the forward ops, the loss, the backward of each op in reverse order, then the
+    updates.
+
+    Tensors written in FF and read later are the saved activations. Network inputs and frozen weights need no
+    gradient, so a first layer has no BP einsum. Raises `WorkloadError` for an unknown optimizer, or a model
+    whose outputs depend on no trainable weight.
+    """
+    optimizer_named(optimizer)
+    needs = needing(forward, frozenset(frozen))
+    kept = vectors.with_saved(forward, needs)
+    tape = Tape(dict(kept.tensors), needs, list(kept.ops))
+    seed(tape, forward)
+    for op in reversed(kept.ops):
+        _backward(tape, op, pruning)
+        tape.settle()
+    for name, tensor in kept.tensors.items():
+        if tensor.role == "weight":
+            update(tape, name, optimizer)
+    meta = {**forward.meta, "training": True, "optimizer": optimizer}
+    step = replace(kept, ops=tuple(tape.ops), tensors=tape.tensors, meta=meta)
+    return with_selection(step, pruning)
+
+
+def _backward(tape: Tape, op: Op, pruning: Pruning) -> None:
+    if not tape.wanted(op.inputs):
+        return
+    gradients = [tape.gradient(name) for name in op.outputs if name in tape.needs]
+    known = [gradient for gradient in gradients if gradient is not None]
+    if not known:
+        return
+    if isinstance(op, Einsum):
+        contractions.backward(tape, op, known[0], pruning)
+    elif isinstance(op, Vector):
+        vectors.backward(tape, op, known[0])
+    elif isinstance(op, Index):
+        movement.index_backward(tape, op, known[0])
+    elif isinstance(op, Transfer):
+        movement.transfer_backward(tape, op, gradients)

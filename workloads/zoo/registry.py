@@ -1,0 +1,146 @@
+"""The zoo's names, and how each network is made. Torch is imported only when one is built."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from workloads.errors import WorkloadError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    Built = tuple[nn.Module, tuple[Tensor, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """How a zoo network is made.
+
+    module, factory: where its constructor is, inside `workloads.zoo`.
+    arguments: keyword arguments of the constructor; a caller may override them.
+    image: side of the square RGB input, 0 for a language model, whose constructor makes its own inputs.
+    tokens: sequence length of a language model.
+    """
+
+    module: str
+    factory: str
+    arguments: dict[str, Any]
+    image: int = 0
+    tokens: int = 0
+
+
+ENTRIES: dict[str, Entry] = {
+    "resnet9": Entry("convnets", "ResNet9", {"classes": 10}, image=32),
+    "resnet18": Entry(
+        "convnets", "ResNet", {"block": "BasicBlock", "depths": (2, 2, 2, 2), "classes": 1000}, 224
+    ),
+    "resnet18_tiny": Entry(
+        "convnets",
+        "ResNet",
+        {"block": "BasicBlock", "depths": (2, 2, 2, 2), "classes": 200, "small": True},
+        64,
+    ),
+    "resnet50": Entry(
+        "convnets", "ResNet", {"block": "Bottleneck", "depths": (3, 4, 6, 3), "classes": 1000}, 224
+    ),
+    "vgg19": Entry("convnets", "VGG", {"classes": 100}, image=32),
+    "mobilenet_v2": Entry("convnets", "MobileNetV2", {"classes": 1000}, image=224),
+    "vit_cifar": Entry(
+        "transformers",
+        "VisionTransformer",
+        {"image": 32, "patch": 4, "width": 384, "depth": 7, "heads": 8, "hidden": 768, "classes": 100},
+        image=32,
+    ),
+    "vit_b16": Entry(
+        "transformers",
+        "VisionTransformer",
+        {"image": 224, "patch": 16, "width": 768, "depth": 12, "heads": 12, "hidden": 3072, "classes": 1000},
+        image=224,
+    ),
+    "bert_base": Entry("transformers", "bert", {}, tokens=128),
+    "gpt2": Entry("transformers", "gpt2", {}, tokens=128),
+    "llama2_7b": Entry("transformers", "llama", {}, tokens=2048),
+    "llama2_7b_decode": Entry("transformers", "llama_decode", {}, tokens=2048),
+    "lstm": Entry("recurrent", "LSTMLanguageModel", {}, tokens=35),
+}
+
+
+def models() -> list[str]:
+    """Names of the networks of the zoo, sorted."""
+    return sorted(ENTRIES)
+
+
+def build(name: str, batch: int | None = None, *, tokens: int | None = None, **arguments: Any) -> Built:
+    """A network and example inputs for it.
+
+    name: one of `models()`, or "path/to/file.py:factory" for a function that returns (module, inputs).
+    batch: rows of the input, 1 where not given. tokens: sequence length, for language models.
+    arguments: override constructor arguments (`classes`, `width`, `num_hidden_layers`, ...).
+    Weights are random, from a fixed seed that leaves the caller's random state alone; Llama has none (meta).
+    Raises `WorkloadError` for a name or a file that cannot be used.
+    """
+    if ":" in name or name.endswith(".py"):
+        return _from_file(name, batch)
+    if name not in ENTRIES:
+        close = difflib.get_close_matches(name, ENTRIES, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(models())}"
+        raise WorkloadError(
+            f"unknown model {name!r}: {hint} (or path/to/file.py:factory for one of your own)"
+        )
+    entry = ENTRIES[name]
+    if tokens is not None and not entry.tokens:
+        raise WorkloadError(f"model {name!r} takes images, not tokens; leave `tokens` out")
+    rows = 1 if batch is None else batch
+    if rows < 1:
+        raise WorkloadError(f"model {name!r}: batch {rows} must be 1 or more")
+    try:
+        return _construct(entry, rows, tokens or entry.tokens, arguments)
+    except TypeError as error:
+        raise WorkloadError(f"model {name!r} does not take these arguments: {error}") from error
+
+
+def _construct(entry: Entry, batch: int, tokens: int, overrides: dict[str, Any]) -> Built:
+    import torch
+
+    module = importlib.import_module(f"workloads.zoo.{entry.module}")
+    factory = getattr(module, entry.factory)
+    arguments = {**entry.arguments, **overrides}
+    if isinstance(arguments.get("block"), str):
+        arguments["block"] = getattr(module, arguments["block"])
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        if entry.image:
+            side = arguments.get("image", entry.image)
+            return factory(**arguments), (torch.randn(batch, 3, side, side),)
+        if not inspect.isclass(factory):
+            return factory(batch, tokens, **arguments)
+        return factory(**arguments), (torch.zeros(batch, tokens, dtype=torch.long),)
+
+
+def _from_file(name: str, batch: int | None) -> Built:
+    """Load "file.py:factory" and call the factory, with the batch if it takes an argument."""
+    path, _, function = name.rpartition(":")
+    file = Path(path)
+    if not path or not file.is_file():
+        raise WorkloadError(f"model {name!r}: no such file; write path/to/file.py:factory")
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise WorkloadError(f"model {name!r}: {file} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    factory: Callable[..., Any] | None = getattr(module, function, None)
+    if not callable(factory):
+        raise WorkloadError(f"model {name!r}: {file} has no function {function!r}")
+    takes_batch = bool(inspect.signature(factory).parameters)
+    built = factory(1 if batch is None else batch) if takes_batch else factory()
+    if not (isinstance(built, tuple) and len(built) == 2 and hasattr(built[0], "named_parameters")):
+        raise WorkloadError(f"model {name!r}: {function}() must return (module, example_inputs)")
+    inputs = built[1] if isinstance(built[1], tuple) else (built[1],)
+    return built[0], inputs
