@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from accelerators import Accelerator
+    from analysis.run import Step
 
 app = typer.Typer(
     help="Forecast what the zeros in a neural network are worth on hardware.",
@@ -83,10 +86,9 @@ def gemm(
     one_of("--objective", objective, ("latency", "energy", "edp"))
     machine = _load(accelerator, settings)
     header, rows = read_shapes(shapes, machine)
-    with typer.progressbar(length=len(rows), label="shapes", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-        priced = price_shapes(rows, machine, objective, progress=lambda: bar.update(1))
-        count = write_table(out, header, rows, priced)
-    typer.echo(f"{count} shapes on {machine.name}, written: {out}")
+    with _shapes_step() as step:
+        write_table(out, header, rows, price_shapes(rows, machine, objective, step))
+    typer.echo(f"{len(rows)} shapes on {machine.name}, written: {out}")
 
 
 @app.command("list")
@@ -150,9 +152,11 @@ def validate(
 
     if suite is not None and suite not in SUITES:
         raise AnalysisError(f"no validation suite {suite!r}; there are {', '.join(SUITES)}")
+    from analysis.console import progress
     from analysis.validation_text import print_comparisons, write_comparisons
 
-    comparisons = run_suite(suite)
+    with progress() as steps, steps("validate"):
+        comparisons = run_suite(suite)
     print_comparisons(comparisons)
     if out is not None:
         write_comparisons(out, comparisons)
@@ -165,6 +169,18 @@ def _load(name: str, settings: list[str] | None) -> Accelerator:
     from analysis.run import overrides
 
     return load(name, overrides(settings or []))
+
+
+@contextmanager
+def _shapes_step() -> Iterator[Step]:
+    """A bar where someone watches; otherwise nothing, and nothing imported for it."""
+    if not sys.stderr.isatty():
+        yield lambda done, of: None
+        return
+    from analysis.console import progress
+
+    with progress() as steps, steps("shapes") as step:
+        yield step
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -137,31 +137,30 @@ def _weight(row: _Row) -> Pattern:
 
 
 def price_shapes(
-    shapes: Iterable[Shape], accelerator: Accelerator, objective: str = "latency",
-    progress: Callable[[], None] | None = None,
+    shapes: Sequence[Shape], accelerator: Accelerator, objective: str = "latency",
+    progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[Any, ...]]:
     """For each shape the figures named by `RESULTS`, under its best mapping; equal shapes are mapped once.
 
-    Latency includes the launch overhead, energy is dynamic. `progress` is called after each shape.
+    Latency includes the launch overhead, energy is dynamic. `progress` is called with shapes done and in all.
     Raises `AnalysisError` naming the line of a shape that fits no mapping.
     """
     pricer = Pricer(accelerator, objective)  # type: ignore[arg-type]
     overhead = accelerator.host.launch_overhead_s
-    for shape in shapes:
+    for number, shape in enumerate(shapes):
         try:
             row = pricer.gemm(shape.gemm)
         except SimulationError as error:
             raise AnalysisError(f"{shape.where}: {error}") from None
         if progress is not None:
-            progress()
+            progress(number + 1, len(shapes))
         yield (row.latency_s + overhead, *(getattr(row, name) for name in RESULTS[1:]))
 
 
-def write_table(path: Path, header: list[str], shapes: list[Shape], figures: Iterable[tuple[Any, ...]]) -> int:
-    """Write the input's columns with the figures beside them; the number of lines."""
+def write_table(path: Path, header: list[str], shapes: list[Shape], figures: Iterable[tuple[Any, ...]]) -> None:
+    """Write the input's columns with the figures beside them, once all are known."""
     rows = [(*shape.cells, *figure) for shape, figure in zip(shapes, figures, strict=True)]
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow([*header, *RESULTS])
         writer.writerows(rows)
-    return len(rows)

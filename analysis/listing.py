@@ -20,10 +20,12 @@ def models() -> Iterator[tuple[str, str]]:
 
 
 def recipes() -> Iterator[tuple[str, str]]:
-    """Grammar of each recipe, and what it does."""
+    """How each recipe is spelled, and what it does."""
     from workloads.recipes import recipes as known
 
-    yield from known().items()
+    for text in known().values():
+        spelling, _, meaning = text.partition("  ")
+        yield spelling, meaning
 
 
 def accelerators() -> Iterator[tuple[str, str]]:

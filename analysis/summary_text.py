@@ -24,7 +24,9 @@ def print_run(console: Console, result: Result, baseline: Result | None, acceler
     shown = slowest(rows, SHOWN)
     console.print(_table(shown, baseline is not None))
     if len(shown) < len(rows):
-        console.print(f"the {len(shown)} slowest of {len(rows)} layers and passes; ops.csv has every op\n", style="dim")
+        note = f"the slowest layers only, {len(shown)} of {len(rows)} rows; ops.csv has every op"
+        console.print(note, style="dim")
+    console.print()
     totals = Table(box=None, show_header=False, pad_edge=False)
     totals.add_column(style="bold", no_wrap=True)
     totals.add_column(overflow="fold")
@@ -55,27 +57,27 @@ def _table(rows: list[LayerRow], compared: bool) -> Table:
 
 def totals_of(result: Result, baseline: Result | None, accelerator: Accelerator | None) -> Iterator[tuple[str, str]]:
     """Name and value, in words, of each total; ratios to the baseline where there is one."""
-    better = gain(result, baseline) if baseline is not None else None
+    was, better = baseline, gain(result, baseline) if baseline is not None else None
 
-    def against(ratio: float | None, figure: str) -> str:
-        return "" if ratio is None else f"   (baseline {figure}, {times(ratio)})"
+    def against(ratio: float, figure: str) -> str:
+        return f"   (baseline {figure}, {times(ratio)})" if was is not None else ""
 
-    was = baseline
     yield "workload", f"{result.workload}, recipe {result.meta.get('recipe', 'dense')}, {_mode(result)}"
-    yield "accelerator", f"{result.accelerator}, {result.fidelity} fidelity, mapped for {result.meta['objective']}"
-    yield "latency", si(result.latency_s, "s") + against(better and better.speedup, si(was.latency_s, "s") if was else "")
+    yield "accelerator", f"{result.accelerator}, {result.fidelity}, mapped for {result.meta.get('objective', 'latency')}"
+    yield "latency", si(result.latency_s, "s") + (
+        against(better.speedup, si(was.latency_s, "s")) if better and was else "")
     if (rate := samples_per_s(result)) is not None:
-        yield "throughput", f"{si(rate)} samples/s"
-    energy = si(was.energy_j, "J") if was else ""
-    yield "energy", si(result.energy_j, "J") + against(better and better.energy_ratio, energy)
-    traffic = si(dram_bytes(was), "B") if was else ""
-    yield "DRAM traffic", si(dram_bytes(result), "B") + against(better and better.dram_ratio, traffic)
+        yield "throughput", f"{rate:,.0f} samples/s" if rate >= 100 else f"{rate:.3g} samples/s"
+    yield "energy", si(result.energy_j, "J") + (
+        against(better.energy_ratio, si(was.energy_j, "J")) if better and was else "")
+    yield "DRAM traffic", si(dram_bytes(result), "B") + (
+        against(better.dram_ratio, si(dram_bytes(was), "B")) if better and was else "")
     yield "peak memory", si(result.footprint.peak_bytes, "B")
     if better is not None and was is not None:
         yield "speedup", f"{times(better.speedup)} over recipe {was.meta.get('recipe', 'dense')}"
         yield "MAC ceiling", (
-            f"{times(better.mac_ceiling)}: {si(was.total('macs'))} dense MACs over "
-            f"{si(result.total('effectual_macs'))} effectual ones"
+            f"{times(better.mac_ceiling)}: {si(was.total('macs'), 'MAC')} in the baseline over "
+            f"{si(result.total('effectual_macs'), 'MAC')} with nonzero operands"
         )
         if better.explanation:
             yield "", better.explanation

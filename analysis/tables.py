@@ -15,6 +15,8 @@ from simulator.resources import over_budget
 from simulator.result import OpRow, Result
 
 PHASES = ("FF", "BP", "WU", "UPDATE")
+OUTSIDE = "(model)"
+"""Where the ops stand that belong to no layer: the loss, what the model's own forward does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +46,10 @@ def layer_rows(result: Result, baseline: Result | None = None) -> list[LayerRow]
     """One row per layer and pass, layers in the order in which they first run, passes FF, BP, WU, UPDATE."""
     groups: dict[str, dict[str, list[OpRow]]] = {}
     for row in result.rows:
-        groups.setdefault(row.layer or row.op, {}).setdefault(row.phase, []).append(row)
+        groups.setdefault(row.layer or OUTSIDE, {}).setdefault(row.phase, []).append(row)
     before: dict[tuple[str, str], float] = {}
     for row in baseline.rows if baseline is not None else ():
-        key = (row.layer or row.op, row.phase)
+        key = (row.layer or OUTSIDE, row.phase)
         before[key] = before.get(key, 0.0) + row.latency_s
     return [
         _layer_row(layer, phase, passes[phase], before.get((layer, phase)))
@@ -76,13 +78,22 @@ def _layer_row(layer: str, phase: str, rows: list[OpRow], baseline_s: float | No
 
 
 def slowest(rows: list[LayerRow], limit: int) -> list[LayerRow]:
-    """The `limit` rows with the largest latency, in their old order."""
-    kept = sorted(range(len(rows)), key=lambda i: -rows[i].latency_s)[:limit]
-    return [rows[i] for i in sorted(kept)]
+    """The slowest layers with all their passes, as many as fit into `limit` rows, in their old order."""
+    passes: dict[str, list[LayerRow]] = {}
+    for row in rows:
+        passes.setdefault(row.layer, []).append(row)
+    kept: set[str] = set()
+    room = limit
+    for layer, mine in sorted(passes.items(), key=lambda item: -sum(row.latency_s for row in item[1])):
+        if len(mine) > room and kept:
+            break
+        kept.add(layer)
+        room -= len(mine)
+    return [row for row in rows if row.layer in kept]
 
 
 def write_ops(path: Path, result: Result, baseline: Result | None) -> None:
-    """All ops as CSV: the columns of `OpRow`, then baseline_latency_s and speedup (empty without a counterpart)."""
+    """All ops as CSV: the columns of `OpRow`, baseline_latency_s, speedup (empty without a counterpart)."""
     before = {row.op: row.latency_s for row in baseline.rows} if baseline is not None else {}
     names = [field.name for field in fields(OpRow)]
     with path.open("w", newline="", encoding="utf-8") as stream:
@@ -112,7 +123,8 @@ def pruned_layers(result: Result) -> int:
 
 def summary(result: Result, baseline: Result | None, accelerator: Accelerator | None) -> dict[str, Any]:
     """Everything but the ops, ready for JSON: totals, throughput, and the comparison with the baseline."""
-    facts = {**result.summary(), "samples_per_s": samples_per_s(result), "dense_reasons": dense_reasons(result)}
+    facts = result.summary()
+    facts |= {"samples_per_s": samples_per_s(result), "dense_reasons": dense_reasons(result)}
     if accelerator is not None and result.resources:
         part = accelerator.technology.fpga
         facts["resource_budget"] = {name: getattr(part, name) for name in result.resources}

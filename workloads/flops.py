@@ -1,4 +1,6 @@
-"""Arithmetic per element of vector functions: add, multiply, divide, compare, and exp (or any other
+"""What vector functions cost and which are elementwise.
+
+Arithmetic per element: add, multiply, divide, compare, and exp (or any other
 transcendental) count one each. The formulas beside the numbers say what is counted."""
 
 from __future__ import annotations
@@ -111,3 +113,19 @@ FLOPS: dict[str, float] = {
     "nll_loss": 1,
     "mse_loss": 3,
 }
+
+_NOT_ELEMENTWISE = frozenset(
+    {
+        "cumsum", "sum", "mean", "amax", "amin", "max", "min", "prod", "any", "all", "diff", "max_pool",
+        "avg_pool",
+        "upsample", "softmax", "log_softmax", "logsumexp", "var", "std", "norm", "batch_norm", "layer_norm",
+        "group_norm", "instance_norm", "rms_norm", "glu", "lrn", "cross_entropy", "nll_loss", "mse_loss",
+    }
+)  # fmt: skip
+
+
+def is_elementwise(function: str) -> bool:
+    """True where each result depends on the elements at its own position alone: the function itself, and
+    with it its gradient (`<function>_backward`). Unknown functions are not."""
+    plain = function.removesuffix("_backward")
+    return plain in FLOPS and plain not in _NOT_ELEMENTWISE

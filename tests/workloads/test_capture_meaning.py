@@ -70,7 +70,9 @@ def test_layer_and_its_gradients(name: str) -> None:
     forward = next(op for op in workload.einsums if op.phase == "FF")
     arrays = {"x": x, "w": layer.weight, "dy": gradient}
     x_, w_, dy_ = (value.detach().double().numpy() for value in arrays.values())
-    np.testing.assert_allclose(compute(forward, x_, w_, out.shape), out.detach().numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        compute(forward, x_, w_, out.shape), out.detach().numpy(), rtol=1e-4, atol=1e-5
+    )
     backward = only_einsum(workload, "BP", f"{forward.inputs[0]}.grad")
     np.testing.assert_allclose(compute(backward, dy_, w_, dx.shape), dx.numpy(), rtol=1e-4, atol=1e-5)
     weights = only_einsum(workload, "WU", f"{forward.inputs[1]}.grad")
@@ -137,7 +139,7 @@ def test_attention_with_shared_key_heads(heads: int) -> None:
 
 def test_operand_patterns_use_the_documented_ranks() -> None:
     """The rank names that recipes rely on: reduction c, outputs k, kernel r and s, groups g."""
-    for (name, ranks) in {"grouped": "gkcrs", "conv2d": "kcrs", "linear": "kc", "conv1d": "kcr"}.items():
+    for name, ranks in {"grouped": "gkcrs", "conv2d": "kcrs", "linear": "kc", "conv1d": "kcr"}.items():
         layer, shape = LAYERS[name]
         (op,) = capture(layer, torch.zeros(shape)).einsums
         assert op.ranks_of(1) == set(ranks)

@@ -34,7 +34,8 @@ def grouped_backward(grad, x, w, bias, stride, padding, dilation, transposed, ou
 
 def counted(model: torch.nn.Module, inputs: tuple[torch.Tensor, ...], backward: bool) -> float:
     """MACs that PyTorch counts: convolutions and matrix products. It does not count embeddings, norms,
-    softmax, pooling, elementwise work, the loss or the optimizer, which are no einsums here either. Attention is
+    softmax, pooling, elementwise work, the loss or the optimizer, which are no einsums here either.
+    Attention is
     run as plain products (MATH), because fused kernels recompute scores in their backward pass."""
     custom = {torch.ops.aten.convolution_backward: grouped_backward}
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False, custom_mapping=custom) as counter:

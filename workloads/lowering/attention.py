@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from workloads.flops import FLOPS
+from workloads.flops import FLOPS, is_elementwise
 from workloads.ir import Affine, Vector
 from workloads.lowering.builder import Call
 from workloads.lowering.contractions import contract, plain
@@ -67,7 +67,10 @@ def _vector(call: Call, function: str, inputs: list[Value], flops: float, part: 
     out = call.build.scratch(f"{name}.out", inputs[0].shape)
     names = tuple(value.tensor for value in inputs)
     elements = inputs[0].elements
-    call.build.ops.append(Vector(name, call.layer, "FF", names, (out.tensor,), function, elements, flops))
+    same = is_elementwise(function)
+    call.build.ops.append(
+        Vector(name, call.layer, "FF", names, (out.tensor,), function, elements, flops, elementwise=same)
+    )
     return out
 
 

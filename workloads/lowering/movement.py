@@ -34,7 +34,7 @@ def convert(call: Call) -> Value:
     name = call.name()
     out = call.result(name)
     call.build.ops.append(
-        Vector(name, call.layer, "FF", (value.tensor,), (out.tensor,), "convert", value.elements, 1.0)
+        Vector(name, call.layer, "FF", (value.tensor,), (out.tensor,), "convert", value.elements, 1.0, True)
     )
     return out
 

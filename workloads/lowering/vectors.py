@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from workloads.flops import FLOPS
+from workloads.flops import FLOPS, is_elementwise
 from workloads.ir import Vector
 from workloads.lowering.builder import Call, elements
 from workloads.lowering.values import Value
@@ -29,7 +29,9 @@ def vector(
     each = FLOPS[function] if flops is None else flops
     count = elements(outs[0]) if count is None else count
     names = tuple(value.tensor for value in inputs), tuple(value.tensor for value in results)
-    call.build.ops.append(Vector(name, call.layer, "FF", *names, function, count, each))
+    call.build.ops.append(
+        Vector(name, call.layer, "FF", *names, function, count, each, elementwise=is_elementwise(function))
+    )
     return results if isinstance(call.out, (list, tuple)) else results[0]
 
 

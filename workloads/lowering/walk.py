@@ -19,6 +19,7 @@ RULES: dict[str, Any] = {
 }  # fmt: skip
 
 _CHECKS = ("_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range_for_size")
+_UNCHANGED = ("to", "_to_copy", "type_as", "alias", "detach", "lift_fresh_copy", "lift_fresh")
 _CONTRACTIONS = frozenset(contractions.RULES) | frozenset(convolution.RULES) | frozenset(attention.RULES)
 
 
@@ -103,6 +104,8 @@ def owner(node: Node) -> tuple[str, bool]:
 
 def _apply(call: Call) -> Any:
     values = call.values
+    if call.operator in _UNCHANGED and values[0].fixed and _same_type(call):
+        return values[0]
     if all(value.fixed for value in values) and call.operator not in _CONTRACTIONS:
         return _constant(call)
     if (weight := _masked_weight(call)) is not None:
@@ -116,6 +119,10 @@ def _apply(call: Call) -> Any:
             )
         return _unknown(call)
     return rule(call)
+
+
+def _same_type(call: Call) -> bool:
+    return call.build.dtype_of(call.out.dtype) == call.build.tensors[call.values[0].tensor].dtype
 
 
 def _masked_weight(call: Call) -> Value | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -55,11 +56,13 @@ class Mask(Pattern):
 
         As for every pattern, a rank that `tile` does not name has extent 1.
         """
-        counts = self.bits.astype(np.int64)
-        for axis, (rank, size) in enumerate(zip(self.ranks, self.shape, strict=True)):
-            extent = int(np.asarray(tile.get(rank, 1)))
-            if extent > 1:
-                counts = np.add.reduceat(counts, np.arange(0, size, extent), axis=axis)
+        edges = []
+        for rank, size in zip(self.ranks, self.shape, strict=True):
+            extent = max(int(np.asarray(tile.get(rank, 1))), 1)
+            edges.append(np.append(np.arange(0, size, extent), size))
+        counts = _prefix_sums(self)[np.ix_(*edges)]
+        for axis in range(len(edges)):
+            counts = np.diff(counts, axis=axis)
         return counts
 
     def occupancy(self, tile: Extents) -> Occupancy:
@@ -118,3 +121,13 @@ class Mask(Pattern):
             return (0.0,)
         padded = np.pad(counts, (0, -counts.size % group))
         return (float(padded.reshape(-1, group).max(axis=1).mean()),)
+
+
+@lru_cache(maxsize=4)
+def _prefix_sums(mask: Mask) -> NDArray[np.int64]:
+    """Nonzeros of the box from the origin to each point: a tile's count is then a few differences, so that
+    the cost of a mapping grows with its number of tiles and not with the tensor."""
+    sums = np.pad(mask.bits, [(1, 0)] * len(mask.shape)).astype(np.int64)
+    for axis in range(sums.ndim):
+        np.cumsum(sums, axis=axis, out=sums)
+    return sums

@@ -19,7 +19,7 @@ from workloads.recipes.grammar import Recipe
 from workloads.recipes.targets import Target, classifier, targets
 
 GRAIN = 8
-"""Widths that are multiples of 8 stay so: arrays and tensor cores fill no better than that."""
+"""Widths that are multiples of 8 stay so while 8 channels are left: arrays and tensor cores fill by 8."""
 
 
 def channel(
@@ -71,7 +71,7 @@ def _ratios(modules: Mapping[str, nn.Module], density: float) -> dict[nn.Module,
 
 
 def kept_channels(width: int, density: float) -> int:
-    """Channels that stay of `width`: the nearest multiple of 8 where the width is one, never none."""
+    """Channels that stay of `width`: the nearest multiple of 8 where the width is one, never zero."""
     grain = GRAIN if width % GRAIN == 0 and width * density >= GRAIN else 1
     return max(round(width * density / grain), 1) * grain
 

@@ -50,17 +50,22 @@ class Target:
 
 
 def targets(model: nn.Module) -> list[Target]:
-    """Prunable weights in the order in which the model registers its layers; a shared weight comes once."""
+    """Prunable weights in the order in which the model registers its layers.
+
+    A shared weight comes once, under its first name. Raises `WorkloadError` where a weight is computed from
+    others (torch's pruning masks and parametrisations).
+    """
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
     found: dict[int, Target] = {}
     for layer, module in model.named_modules():
         for attribute, ranks, shape in _weights(module):
             parameter = module._parameters.get(attribute)
-            name = f"{layer}.{attribute}" if layer else attribute
             if parameter is None:
                 raise WorkloadError(
-                    f"weight {name!r} is masked or reparametrised; make it plain first "
+                    f"weight {attribute!r} of layer {layer!r} is masked or reparametrised; make it plain "
                     "(torch.nn.utils.prune.remove, torch.nn.utils.parametrize.remove_parametrizations)"
                 )
+            name = names[id(parameter)]
             found.setdefault(id(parameter), Target(name, layer, module, parameter, ranks, shape))
     return list(found.values())
 
@@ -143,7 +148,7 @@ def classifier(found: Sequence[Target]) -> Target | None:
         return None
     last = linear[-1]
     named = any(part in HEADS for part in last.layer.split("."))
-    inner = re.compile(r"\.\d+\.")
+    inner = re.compile(r"\.\d+\.(?=\D)")
     sisters = Counter(inner.sub(".#.", f".{target.layer}") for target in linear)
     repeated = inner.search(f".{last.layer}") and sisters[inner.sub(".#.", f".{last.layer}")] > 1
     return last if (named or last is found[-1]) and not repeated else None

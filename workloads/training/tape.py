@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from workloads.flops import is_elementwise
 from workloads.ir import Einsum, Op, Phase, Tensor, Vector, Workload
 
 
@@ -47,7 +48,7 @@ class Tape:
                 total = self._new(name, "grad.total")
                 operation = f"{total}.add"
                 phase = phase_of(of)
-                self.ops.append(Vector(operation, "", phase, inputs, (total,), "add", of.elements, 1.0))
+                self.ops.append(Vector(operation, "", phase, inputs, (total,), "add", of.elements, 1.0, True))
                 parts.insert(0, total)
         self.unsettled.clear()
 
@@ -77,8 +78,11 @@ class Tape:
         """Emit the vector op that computes one contribution to `target`."""
         phase = phase_of(self.tensors[target])
         name = f"{op.name}.{phase}{mark}"
+        same = is_elementwise(function) and elements == self.tensors[target].elements
         outputs = (self.fresh(target),)
-        self.ops.append(Vector(name, op.layer, phase, tuple(inputs), outputs, function, elements, flops))
+        self.ops.append(
+            Vector(name, op.layer, phase, tuple(inputs), outputs, function, elements, flops, elementwise=same)
+        )
 
 
 def phase_of(tensor: Tensor) -> Phase:

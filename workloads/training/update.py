@@ -50,5 +50,15 @@ def update(tape: Tape, name: str, optimizer: str) -> None:
     read = (gradient, *kept) if f"{name}.master" in kept else (gradient, name, *kept)
     layer = name.rpartition(".")[0]
     tape.ops.append(
-        Vector(f"{name}.UPDATE", layer, "UPDATE", read, (name, *kept), optimizer, weight.elements, rule.flops)
+        Vector(
+            f"{name}.UPDATE",
+            layer,
+            "UPDATE",
+            read,
+            (name, *kept),
+            optimizer,
+            weight.elements,
+            rule.flops,
+            True,
+        )
     )

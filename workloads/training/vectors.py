@@ -173,6 +173,6 @@ def _any(tape: Tape, op: Vector, gradient: str, targets: list[str]) -> None:
             f"{op.function}_backward",
             op.elements,
             flops,
-            op.known,
+            known=op.known,
         )
     )

@@ -134,7 +134,10 @@ def _from_file(name: str, batch: int | None) -> Built:
     if spec is None or spec.loader is None:
         raise WorkloadError(f"model {name!r}: {file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise WorkloadError(f"model {name!r}: {file} cannot be run: {error}; repair it") from error
     factory: Callable[..., Any] | None = getattr(module, function, None)
     if not callable(factory):
         raise WorkloadError(f"model {name!r}: {file} has no function {function!r}")

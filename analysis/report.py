@@ -1,0 +1,103 @@
+"""The report of a run: tables, plots and one page that opens anywhere."""
+
+from __future__ import annotations
+
+import base64
+import json
+from importlib.resources import files
+from pathlib import Path
+
+from accelerators.schema import Accelerator
+from analysis import plots, plots_costs
+from analysis.gain import gain
+from analysis.listing import parameters
+from analysis.summary_text import totals_of, warnings_of
+from analysis.tables import dense_reasons, layer_rows, summary, write_ops
+from analysis.units import si, times
+from simulator.result import Result
+
+CAPTIONS = {
+    "layers": "Latency by layer and pass. Each op as if it ran alone; overlap is in the timeline.",
+    "roofline": "Roofline. An op on the slope waits for DRAM, one under the flat roof for the array.",
+    "energy": "Energy by component.",
+    "traffic": "Off-chip traffic by operand of the array, and of the units beside it.",
+    "timeline": "When each resource is busy.",
+}
+
+
+def report(result: Result, baseline: Result | None = None, out: str | Path = "out",
+           accelerator: Accelerator | None = None) -> Path:  # fmt: skip
+    """Write everything there is to say about a result into the folder `out`; the path of report.html.
+
+    Files: ops.csv (one row per op), summary.json (totals and comparison), timeline.json (opens in Perfetto),
+    report.html (one self-contained page) and its pictures as PNG.
+    `accelerator` adds the FPGA budget and the assumptions behind the numbers to the page.
+    """
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_ops(folder / "ops.csv", result, baseline)
+    facts = json.dumps(summary(result, baseline, accelerator), indent=2)
+    (folder / "summary.json").write_text(facts + "\n", encoding="utf-8")
+    result.save_timeline(folder / "timeline.json")
+    pictures = draw(result, baseline)
+    for name, image in pictures.items():
+        (folder / f"{name}.png").write_bytes(image)
+    page = folder / "report.html"
+    page.write_text(render(result, baseline, accelerator, pictures), encoding="utf-8")
+    return page
+
+
+def draw(result: Result, baseline: Result | None) -> dict[str, bytes]:
+    """The pictures as PNG, by name, in the order of the page."""
+    figures = {
+        "layers": plots.layers_figure(result, baseline),
+        "roofline": plots_costs.roofline_figure(result, baseline),
+        "energy": plots_costs.energy_figure(result, baseline),
+        "traffic": plots_costs.traffic_figure(result, baseline),
+        "timeline": plots.timeline_figure(result),
+    }
+    return {name: plots.png(figure) for name, figure in figures.items()}
+
+
+def render(
+    result: Result, baseline: Result | None, accelerator: Accelerator | None, pictures: dict[str, bytes]
+) -> str:
+    """The page, with the pictures inside as data."""
+    from jinja2 import Environment
+
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    source = (files("analysis") / "templates" / "report.html").read_text(encoding="utf-8")
+    parts = list(parameters(accelerator)) if accelerator is not None else []
+    return environment.from_string(source).render(
+        title=f"{result.workload} on {result.accelerator}",
+        totals=list(totals_of(result, baseline, accelerator)),
+        cards=_cards(result, baseline),
+        warnings=warnings_of(result, accelerator),
+        notes=result.notes,
+        pictures=[(name, CAPTIONS[name], base64.b64encode(image).decode()) for name, image in pictures.items()],
+        rows=_cells(result, baseline),
+        compared=baseline is not None,
+        reasons=dense_reasons(result),
+        dense=[(layer, why) for layer, why in result.layers.items() if why],
+        assumptions=[part for part in parts if part[2] not in ("read", "derived")],
+        parameters=len(parts),
+    )
+
+
+def _cards(result: Result, baseline: Result | None) -> list[tuple[str, str]]:
+    """The figures that stand at the top."""
+    cards = [("latency", si(result.latency_s, "s")), ("energy", si(result.energy_j, "J"))]
+    if baseline is not None:
+        better = gain(result, baseline)
+        cards = [("speedup", times(better.speedup)), ("MAC ceiling", times(better.mac_ceiling)), *cards,
+                 ("energy gain", times(better.energy_ratio))]  # fmt: skip
+    return [*cards, ("peak memory", si(result.footprint.peak_bytes, "B"))]
+
+
+def _cells(result: Result, baseline: Result | None) -> list[tuple[str, ...]]:
+    compared = baseline is not None
+    return [
+        (row.layer, row.phase, si(row.latency_s, "s"), f"{row.cycles:,.0f}", f"{row.utilisation:.0%}", row.bound,
+         *((times(row.speedup),) if compared else ()), si(row.energy_j, "J"))
+        for row in layer_rows(result, baseline)
+    ]  # fmt: skip

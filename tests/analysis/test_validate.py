@@ -1,0 +1,73 @@
+"""The validation suites hold: published figures, recorded peer answers, ceilings, budget."""
+
+from __future__ import annotations
+
+import pytest
+
+from accelerators import load
+from analysis import validate
+from analysis.validate import dense, sat
+from analysis.validate.comparison import against, below, information
+from simulator import SimulationError
+
+
+def test_tpu_like_rows_are_exact() -> None:
+    rows = dense.tpu_rows()
+    assert len(rows) == 2
+    assert all(row.predicted == row.reference for row in rows)
+
+
+@pytest.mark.parametrize(("m", "n", "k"), [(128, 2048, 4096), (320, 3072, 4096), (35, 2560, 4096), (1024, 16, 500000)])
+def test_tpu_like_cycles_are_the_minimum_over_the_stationary_operand(m: int, n: int, k: int) -> None:
+    """ceil(D/128) ceil(K/128) (S + min(K,128) + 128), minimum over (D,S) = (M,N), (N,M)."""
+    from simulator import best_mapping, plain_gemm
+
+    expected = min(-(-d // 128) * -(-k // 128) * (s + min(k, 128) + 128) for d, s in ((m, n), (n, m)))
+    cost = best_mapping(plain_gemm(m, n, k, "bf16", 16), load("tpu-like-128"), "cycles")
+    assert float(cost.cycles) == expected
+
+
+def test_every_recorded_scalesim_run_is_matched_to_the_cycle() -> None:
+    """SCALE-Sim prints the number of the last cycle, counted from 0: one less than the cycles it takes."""
+    rows = dense.scalesim_rows()
+    assert len(rows) == 138
+    assert all(row.ok for row in rows)
+    assert {row.predicted - (row.reference or 0) for row in rows} == {1.0}
+
+
+def test_sat_average_is_near_the_published_one_and_below_the_mac_ceiling() -> None:
+    average, *networks = sat.headline()
+    assert average.reference == 1.75
+    assert average.ok
+    assert len(networks) == 5
+    assert all(row.ok for row in networks)
+
+
+def test_sat_fits_its_part_and_a_doubled_array_does_not() -> None:
+    assert all(row.ok for row in sat.budget())
+    from simulator.resources import over_budget
+
+    assert over_budget(load("sat-vcu1525")) == {}
+    assert "dsp" in over_budget(load("sat-vcu1525", {"compute.rows": 64, "compute.cols": 64}))
+
+
+def test_less_hardware_is_not_faster() -> None:
+    """Each mechanism taken away must not shorten a step."""
+    from simulator import simulate
+
+    full = simulate(sat.step_of("resnet9", "bdwp:2:8", 8), load("sat-vcu1525")).latency_s
+    for overrides in sat.MECHANISMS.values():
+        step = simulate(sat.step_of("resnet9", "bdwp:2:8", 8), load("sat-vcu1525", overrides))
+        assert step.latency_s >= full * (1 - 1e-9)
+
+
+def test_comparisons_judge() -> None:
+    assert against("s", "w", 1.1, 1.0, "x", 0.2, "src").ok is True
+    assert against("s", "w", 1.3, 1.0, "x", 0.2, "src").ok is False
+    assert below("s", "w", 2.1, 2.0, "x", "src").ok is False
+    assert information("s", "w", 2.1, "x").ok is None
+
+
+def test_unknown_suite_is_refused() -> None:
+    with pytest.raises(SimulationError, match="unknown suite 'nope'"):
+        validate.run("nope")

@@ -1,0 +1,95 @@
+"""Channel pruning: the smaller network must compute what the large one did without the silent channels."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small_models import Residual, copies, mlp, unchanged
+from torch import nn
+
+from workloads.errors import WorkloadError
+from workloads.recipes import prune
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+def silence(model: Residual) -> None:
+    """Make every second channel contribute nothing, in every tensor that holds it."""
+    with torch.no_grad():
+        for layer in (model.stem, model.norm, model.conv1, model.conv2, model.depthwise):
+            layer.weight[1::2] = 0
+            assert layer.bias is not None
+            layer.bias[1::2] = 0
+        for layer in (model.conv1, model.conv2, model.fc):
+            layer.weight[:, 1::2] = 0
+
+
+def test_channel_removes_coupled_channels_and_nothing_that_matters() -> None:
+    """Half of the channels are silent: without them the network must compute the same."""
+    model = Residual().train()
+    silence(model)
+    model.stem.weight.requires_grad_(False)
+    before = copies(model)
+    x = torch.randn(2, 3, 8, 8)
+    smaller, pruning = prune(model, "channel:0.5", x)
+    assert unchanged(model, before)
+    shapes = {name: tuple(p.shape) for name, p in smaller.named_parameters() if name.endswith("weight")}
+    assert shapes == {
+        "stem.weight": (8, 3, 3, 3), "norm.weight": (8,), "conv1.weight": (16, 8, 3, 3),
+        "conv2.weight": (8, 16, 1, 1), "depthwise.weight": (8, 1, 3, 3), "fc.weight": (10, 8),
+    }  # fmt: skip
+    assert smaller.training
+    assert not smaller.stem.weight.requires_grad
+    assert smaller.fc.weight.requires_grad
+    assert torch.equal(smaller.norm.running_mean, torch.zeros(8))
+    torch.testing.assert_close(smaller.eval()(x), model.eval()(x))
+    assert set(pruning.layers) == {f"{name}.weight" for name in ("stem", "conv1", "conv2", "depthwise", "fc")}
+    assert not any(layer.weight for layer in pruning.layers.values())
+
+
+def test_channel_twice_gives_the_same_network() -> None:
+    """The library keeps state between calls where it is let."""
+    x = torch.randn(1, 3, 8, 8)
+    first, second = (prune(Residual(), "channel:0.5", x)[0] for _ in range(2))
+    assert [p.shape for p in first.parameters()] == [p.shape for p in second.parameters()]
+
+
+@pytest.mark.parametrize(
+    ("width", "density", "left"), [(64, 0.15, 8), (64, 0.7, 48), (64, 0.1, 6), (10, 0.05, 1), (12, 0.5, 6)]
+)
+def test_channel_leaves_sensible_widths(width: int, density: float, left: int) -> None:
+    """Multiples of 8 stay so while 8 are left, other widths are rounded, and one channel always stays."""
+    model = mlp(16, width, 4)
+    smaller, _ = prune(model, f"channel:{density}", torch.randn(1, 16))
+    assert smaller[0].out_features == smaller[1].in_features == left
+    assert smaller[1].out_features == 4
+
+
+def test_channel_respects_dense_layers() -> None:
+    smaller, pruning = prune(mlp(16, 32, 32, 4), "channel:0.5", torch.randn(1, 16), dense=["1"])
+    assert [(layer.in_features, layer.out_features) for layer in smaller] == [(16, 16), (16, 32), (32, 4)]
+    assert pruning.kept_dense == {"2.weight": "classifier"}
+
+
+class Heads(nn.Module):
+    """Splits its features into a fixed number of heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(32, 32)
+        self.fc = nn.Linear(32, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.qkv(x).reshape(-1, 4, 8).transpose(1, 2).reshape(-1, 32))
+
+
+def test_channel_says_why_it_cannot() -> None:
+    with pytest.raises(WorkloadError, match="give example_inputs"):
+        prune(mlp(16, 32, 4), "channel:0.5")
+    with pytest.raises(WorkloadError, match=r"Heads does not run with fewer channels \(.*keep the layers"):
+        prune(Heads(), "channel:0.5", torch.randn(3, 32))
+    with pytest.raises(WorkloadError, match="finds no channel to remove"):
+        prune(mlp(16, 32, 4), "channel:1.0", torch.randn(1, 16))
