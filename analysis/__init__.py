@@ -15,7 +15,7 @@ _LATER = {
     "read_shapes": "analysis.gemm_table",
 }
 
-__all__ = ["AnalysisError", *_LATER]  # noqa: PLE0604
+__all__ = ["AnalysisError", *_LATER]
 
 
 def __getattr__(name: str) -> Any:

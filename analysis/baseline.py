@@ -25,8 +25,8 @@ def without_zeros(workload: Workload) -> Workload:
     """
     if str(workload.meta.get("recipe", "")).startswith("channel"):
         raise AnalysisError(
-            f"workload {workload.name!r} was pruned by {workload.meta['recipe']!r}, which removed its channels: "
-            "there is no dense network in it; save the dense one too and give it as --baseline FILE.npz"
+            f"workload {workload.name!r} was pruned by {workload.meta['recipe']!r}, which removed channels: "
+            "it has no dense network inside; save the dense one too and give it as --baseline FILE.npz"
         )
     made = {op.outputs[0]: op.inputs[0] for op in workload.ops if _selects(op)}
     ops = tuple(_dense(op, made) for op in workload.ops if not _selects(op))

@@ -17,40 +17,51 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Forecast what the zeros in a neural network are worth on hardware.",
     add_completion=False,
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
-AcceleratorOption = Annotated[str, typer.Option("--accelerator", help="Template name or YAML file.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a parameter, e.g. compute.rows=64.")]  # fmt: skip
-ObjectiveOption = Annotated[str, typer.Option("--objective", help="Choose mappings for latency, energy or edp.")]
-PruneOption = Annotated[str | None, typer.Option("--prune", help="Recipe; see `zerocast list recipes`.")]
-TrainingOption = Annotated[bool, typer.Option("--training", help="A training step, not inference.")]
-BatchOption = Annotated[int | None, typer.Option("--batch", help="Samples in one step.")]
-OptimizerOption = Annotated[str | None, typer.Option("--optimizer", help="sgd_momentum or adamw.")]
-DtypeOption = Annotated[str | None, typer.Option("--dtype", help="Type of all floating tensors; fp16 by default.")]
-UnknownOption = Annotated[bool, typer.Option("--allow-unknown", help="Price unknown operators by their bytes.")]
-ModelArgument = Annotated[str, typer.Argument(help="Zoo name, path/to/file.py:factory, or a saved workload .npz.")]
+_OPTION = typer.Option
+_ARGUMENT = typer.Argument
+AcceleratorName = Annotated[str, _OPTION("--accelerator", help="Template name or YAML file.")]
+Settings = Annotated[list[str] | None, _OPTION("--set", metavar="KEY=VALUE", help="E.g. compute.rows=64.")]
+Objective = Annotated[str, _OPTION("--objective", help="Choose mappings for latency, energy or edp.")]
+Prune = Annotated[str | None, _OPTION("--prune", help="Recipe; see `zerocast list recipes`.")]
+Training = Annotated[bool, _OPTION("--training", help="A training step, not inference.")]
+Batch = Annotated[int | None, _OPTION("--batch", help="Samples in one step.")]
+Optimizer = Annotated[str | None, _OPTION("--optimizer", help="sgd_momentum or adamw.")]
+Dtype = Annotated[str | None, _OPTION("--dtype", help="Type of all floating tensors; fp16 by default.")]
+AllowUnknown = Annotated[bool, _OPTION("--allow-unknown", help="Price unknown operators by their bytes.")]
+Model = Annotated[str, _ARGUMENT(help="Zoo name, path/to/file.py:factory, or a saved workload .npz.")]
+Baseline = Annotated[str | None, _OPTION("--baseline", help="dense, none, another recipe, or FILE.npz.")]
+Fidelity = Annotated[str, _OPTION("--fidelity", help="analytic or tile.")]
+Folder = Annotated[Path, _OPTION("--out", help="Folder for tables, plots and the report.")]
+Table = Annotated[Path, _OPTION("--out", help="CSV to write.")]
+Shapes = Annotated[
+    Path, _ARGUMENT(help="CSV with columns M, N, K and any of batch, dtype, density_a, density_b, pattern.")
+]
 
 
 @app.command()
 def run(
-    model: ModelArgument,
-    accelerator: AcceleratorOption,
-    out: Annotated[Path, typer.Option("--out", help="Folder for tables, plots and the report.")],
-    prune: PruneOption = None,
-    training: TrainingOption = False,
-    batch: BatchOption = None,
-    optimizer: OptimizerOption = None,
-    baseline: Annotated[str | None, typer.Option("--baseline", help="dense, none, another recipe, or FILE.npz.")] = None,
-    fidelity: Annotated[str, typer.Option("--fidelity", help="analytic or tile.")] = "analytic",
-    objective: ObjectiveOption = "latency",
-    settings: SetOption = None,
-    dtype: DtypeOption = None,
-    allow_unknown: UnknownOption = False,
+    model: Model,
+    accelerator: AcceleratorName,
+    out: Folder,
+    prune: Prune = None,
+    training: Training = False,
+    batch: Batch = None,
+    optimizer: Optimizer = None,
+    baseline: Baseline = None,
+    fidelity: Fidelity = "analytic",
+    objective: Objective = "latency",
+    settings: Settings = None,
+    dtype: Dtype = None,
+    allow_unknown: AllowUnknown = False,
 ) -> None:
-    """Simulate a network on an accelerator, against its dense self, and write a report."""
+    """Simulate a network and write a report.
+
+    The network is pruned by a recipe and compared with its dense self on the same accelerator.
+    """
     from analysis.run import Network, compare, one_of
 
     one_of("--fidelity", fidelity, ("analytic", "tile"))
@@ -68,17 +79,17 @@ def run(
             page = report(result, other, out, machine)
     console = output()
     print_run(console, result, other, machine)
-    console.print(f"\nwritten: {page}", markup=False, soft_wrap=True)
+    console.print(f"\nwritten: {page}", soft_wrap=True)
 
 
 @app.command()
 def gemm(
-    shapes: Annotated[Path, typer.Argument(help="CSV with columns M, N, K and optionally batch, dtype, density_a, density_b, pattern.")],
-    accelerator: AcceleratorOption,
-    out: Annotated[Path, typer.Option("--out", help="CSV to write.")],
-    settings: SetOption = None,
-    objective: ObjectiveOption = "latency",
-) -> None:  # fmt: skip
+    shapes: Shapes,
+    accelerator: AcceleratorName,
+    out: Table,
+    settings: Settings = None,
+    objective: Objective = "latency",
+) -> None:
     """Price a table of matrix products."""
     from analysis.gemm_table import price_shapes, read_shapes, write_table
     from analysis.run import one_of
@@ -105,9 +116,10 @@ def list_names(what: Annotated[str, typer.Argument(help="models, recipes or acce
 
 @app.command()
 def show(
-    accelerator: Annotated[str, typer.Argument(help="Template name or YAML file.")], settings: SetOption = None
+    accelerator: Annotated[str, _ARGUMENT(help="Template name or YAML file.")],
+    settings: Settings = None,
 ) -> None:
-    """Print an accelerator's parameters and where each comes from."""
+    """Print an accelerator's parameters and sources."""
     from analysis.parameters_text import print_parameters
 
     print_parameters(_load(accelerator, settings))
@@ -115,16 +127,19 @@ def show(
 
 @app.command()
 def lower(
-    model: ModelArgument,
+    model: Model,
     out: Annotated[Path, typer.Option("--out", help="File to write, .npz.")],
-    prune: PruneOption = None,
-    training: TrainingOption = False,
-    batch: BatchOption = None,
-    optimizer: OptimizerOption = None,
-    dtype: DtypeOption = None,
-    allow_unknown: UnknownOption = False,
+    prune: Prune = None,
+    training: Training = False,
+    batch: Batch = None,
+    optimizer: Optimizer = None,
+    dtype: Dtype = None,
+    allow_unknown: AllowUnknown = False,
 ) -> None:
-    """Lower a network to a workload file, which the other commands read without PyTorch."""
+    """Save a network as a workload file.
+
+    The other commands read it without PyTorch, and without the model's code.
+    """
     from analysis.console import progress
     from analysis.errors import AnalysisError
     from analysis.run import Network
@@ -132,8 +147,9 @@ def lower(
 
     if out.suffix != ".npz":
         raise AnalysisError(f"--out {str(out)!r}: a workload file must end in .npz")
+    network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown)
     with progress() as steps:
-        workload = lower_network(Network(model, prune, training, batch, optimizer, dtype, allow_unknown), steps)
+        workload = lower_network(network, steps)
     from workloads.store import save
 
     save(workload, out)
@@ -145,7 +161,10 @@ def validate(
     suite: Annotated[str | None, typer.Argument(help="One suite; all without it.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="CSV to write the comparisons to.")] = None,
 ) -> None:
-    """Recompute every comparison with a reference; exit status 1 where one is out of its tolerance."""
+    """Hold the predictions against references.
+
+    Exit status 1 where a comparison is out of its tolerance.
+    """
     from analysis.errors import AnalysisError
     from analysis.validate import SUITES
     from analysis.validate import run as run_suite
@@ -192,7 +211,8 @@ def main(argv: list[str] | None = None) -> int:
 
     command = typer.main.get_command(app)
     try:
-        status: Any = command.main(args=argv, prog_name="zerocast", standalone_mode=False)
+        arguments = sys.argv[1:] if argv is None else argv
+        status: Any = command.main(args=arguments or ["--help"], prog_name="zerocast", standalone_mode=False)
     except typer.Exit as stop:
         return stop.exit_code
     except typer.Abort:
@@ -216,7 +236,7 @@ def _mistake(error: Exception) -> str:
             return str(error)
     # usage errors: typer vendors the library that defines them, so they are known by what they offer
     words = getattr(error, "format_message", None)
-    return str(words()) or "no command; see zerocast --help" if callable(words) else ""
+    return str(words()) if callable(words) else ""
 
 
 def _words(error: Exception) -> str:

@@ -12,8 +12,11 @@ from analysis.run import Step, Steps
 
 
 def output() -> Console:
-    """Console for results; wide enough for the tables where the output is a file or a pipe."""
-    console = Console(highlight=False)
+    """Console for results; wide enough for the tables where the output is a file or a pipe.
+
+    Text is printed as it is: a bracket in a layer's name is no markup.
+    """
+    console = Console(highlight=False, markup=False)
     if not console.is_terminal:
         console.width = max(console.width, 130)
     return console

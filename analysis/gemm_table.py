@@ -19,7 +19,10 @@ from workloads.patterns import DENSE, NM, Pattern, Uniform
 
 REQUIRED = ("m", "n", "k")
 OPTIONAL = ("batch", "dtype", "density_a", "density_b", "pattern")
-RESULTS = ("latency_s", "cycles", "energy_j", "dram_read_bytes", "dram_write_bytes", "bound", "dataflow", "utilisation")
+RESULTS = (
+    "latency_s", "cycles", "energy_j", "dram_read_bytes", "dram_write_bytes", "bound", "dataflow",
+    "utilisation",
+)  # fmt: skip
 LARGEST = 10**8
 """Largest extent accepted: beyond it the list of tile sizes alone would fill the memory."""
 
@@ -49,10 +52,11 @@ class _Row:
 
 
 def read_shapes(path: Path, accelerator: Accelerator) -> tuple[list[str], list[Shape]]:
-    """Header and products of a CSV with columns M, N, K and optionally batch, dtype, density_a, density_b, pattern.
+    """Header and products of a CSV with the columns `REQUIRED` and any of `OPTIONAL`, in any case and order.
 
-    out[M, N] = A[M, K] B[K, N], `batch` times over. density_* are shares of nonzeros at random places, pattern is
-    `dense` or N:M along K of B; dtype defaults to the first that the array multiplies.
+    out[M, N] = A[M, K] B[K, N], `batch` times over. density_* are shares of nonzeros at random places,
+    pattern is `dense` or N:M along K of B; dtype defaults to the first that the array multiplies.
+    Other columns are carried along.
     Raises `AnalysisError` naming file, line and column of the first mistake.
     """
     try:
@@ -65,12 +69,12 @@ def read_shapes(path: Path, accelerator: Accelerator) -> tuple[list[str], list[S
     except csv.Error as error:
         raise AnalysisError(f"{path} line {reader.line_num}: not CSV ({error})") from None
     if not lines:
-        raise AnalysisError(f"{path}: the table is empty; it needs a header with M, N, K and a line for each shape")
+        raise AnalysisError(f"{path}: the table is empty; give a header with M, N, K and a line per shape")
     at, header = lines[0]
     names = {name.strip().lower(): name.strip() for name in header}
     if missing := [name.upper() for name in REQUIRED if name not in names]:
-        found = ", ".join(names.values())
-        raise AnalysisError(f"{path} line {at}: no column {' and no column '.join(missing)}; the header has {found}")
+        lacks = " and no column ".join(missing)
+        raise AnalysisError(f"{path} line {at}: no column {lacks}; the header has {', '.join(names.values())}")
     if len(names) < len(header):
         raise AnalysisError(f"{path} line {at}: a column stands twice in the header {', '.join(header)}")
     if len(lines) == 1:
@@ -137,7 +141,9 @@ def _weight(row: _Row) -> Pattern:
 
 
 def price_shapes(
-    shapes: Sequence[Shape], accelerator: Accelerator, objective: str = "latency",
+    shapes: Sequence[Shape],
+    accelerator: Accelerator,
+    objective: str = "latency",
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[Any, ...]]:
     """For each shape the figures named by `RESULTS`, under its best mapping; equal shapes are mapped once.

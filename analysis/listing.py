@@ -35,7 +35,9 @@ def accelerators() -> Iterator[tuple[str, str]]:
     for name in templates():
         accelerator = load(name)
         compute = accelerator.compute
-        array = f"{compute.rows}x{compute.cols}" + (f"x{compute.macs_per_pe}" if compute.macs_per_pe > 1 else "")
+        array = f"{compute.rows}x{compute.cols}"
+        if compute.macs_per_pe > 1:
+            array += f" of {compute.macs_per_pe} MACs"
         yield name, f"{accelerator.family}, {array}, {si(accelerator.technology.clock_hz, 'Hz')}"
     yield "systolic-RxC", "systolic-32x32 with R rows and C columns"
 

@@ -13,14 +13,15 @@ from analysis.listing import parameters
 def print_parameters(accelerator: Accelerator) -> None:
     """A table of every parameter that the description sets, then the energy table."""
     console = output()
-    console.print(f"{accelerator.name} ({accelerator.family}): {accelerator.description}\n", markup=False)
+    console.print(f"{accelerator.name} ({accelerator.family}): {accelerator.description}\n")
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("parameter", "value", "source", ""):
         table.add_column(name, overflow="fold")
     rows = list(parameters(accelerator))
     for path, value, kind, text in rows:
-        style = "yellow" if kind != "read" and kind != "derived" else ""
-        table.add_row(path, value, kind.upper() if kind == "assumption" else kind or "UNSOURCED", text, style=style)
+        known = kind in ("read", "derived")
+        mark = kind if known else kind.upper() or "UNSOURCED"
+        table.add_row(path, value, mark, text, style="" if known else "yellow")
     console.print(table)
     assumed = sum(kind not in ("read", "derived") for _, _, kind, _ in rows)
     console.print(f"\n{len(rows)} parameters, {assumed} of them assumed or without a source\n")

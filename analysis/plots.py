@@ -132,7 +132,7 @@ def _sum(passes: dict[str, float] | None) -> float:
 
 
 def _paired_bars(axes: Axes, columns: list[list[dict[str, float]]]) -> None:
-    """Horizontal bars stacked by pass at 0, 1, 2, ...; those of a second column pale and below the first's."""
+    """Horizontal bars stacked by pass at 0, 1, 2, ...; those of a second column pale, below the first's."""
     divisor, prefix = scale_of(max((sum(stack.values()) for column in columns for stack in column), default=0.0))
     height, step = (0.7, 0.0) if len(columns) == 1 else (0.38, 0.4)
     for number, column in enumerate(columns):
@@ -160,8 +160,8 @@ def timeline_figure(result: Result) -> Figure:
             spans = [(r.start_s / divisor, (r.end_s - r.start_s) / divisor) for r in rows if r.phase == phase]
             # a pale outline keeps neighbours apart without hiding short ones
             axes.broken_barh(spans, (at - 0.38, 0.76), facecolors=COLOURS[phase], edgecolors="white", linewidth=0.15)
-    shares = [f"{track}\n{_occupied(result.rows, track) / result.latency_s:.0%} busy" if result.latency_s else track
-              for track in tracks]  # fmt: skip
+    whole = result.latency_s or 1.0
+    shares = [f"{track}\n{_occupied(result.rows, track) / whole:.0%} busy" for track in tracks]
     axes.set_yticks(range(len(tracks)), shares, fontsize=8)
     axes.set_ylim(len(tracks) - 0.4, -0.6)
     axes.set_xlim(0, max(result.latency_s / divisor, 1e-9))

@@ -59,7 +59,7 @@ def _points(result: Result) -> list[tuple[float, float, OpRow]]:
 
 
 def peak_rate(result: Result) -> float:
-    """Peak of the array in MAC/s at the data type used (the machine's own at rate 1 where nothing ran dense)."""
+    """Peak of the array in MAC/s at the data type used; at rate 1 where nothing ran dense."""
     rates = [row.macs / row.ideal_cycles * result.clock_hz for row in result.rows
              if row.kind == "einsum" and not row.skipped and row.ideal_cycles > 0]  # fmt: skip
     return max(rates, default=result.peak_macs_per_s)
@@ -92,14 +92,13 @@ def _tick(value: float) -> str:
 
 
 def _number_slowest(axes: Axes, points: list[tuple[float, float, OpRow]]) -> list[str]:
-    """Number the slowest ops and return the key. Points too close for a number of their own join the slower one."""
+    """Number the slowest ops and return the key. Points too close for their own number join the slower one."""
     found: list[tuple[tuple[float, float], str]] = []
     joined: list[int] = []
     x_limits, y_limits = axes.get_xlim(), axes.get_ylim()
     for x, y, row in sorted(points, key=lambda point: -point[2].latency_s):
         place = (_share(x, x_limits), _share(y, y_limits))
-        near = next((i for i, (p, _) in enumerate(found) if abs(p[0] - place[0]) < 0.03 and abs(p[1] - place[1]) < 0.04),
-                    None)  # fmt: skip
+        near = next((i for i, (other, _) in enumerate(found) if _touch(place, other)), None)
         if near is not None:
             joined[near] += 1
         elif len(found) < NAMED:
@@ -108,6 +107,11 @@ def _number_slowest(axes: Axes, points: list[tuple[float, float, OpRow]]) -> lis
             axes.annotate(str(len(found)), (x, y), ha="center", va="center", fontsize=7, fontweight="bold")
     more = [f" (+{count} near it)" if count else "" for count in joined]
     return [f"{number}  {text}{rest}" for number, ((_, text), rest) in enumerate(zip(found, more, strict=True), 1)]
+
+
+def _touch(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Whether two places, in shares of the axes, are too close for two numbers."""
+    return abs(one[0] - other[0]) < 0.03 and abs(one[1] - other[1]) < 0.04
 
 
 def _share(value: float, limits: tuple[float, float]) -> float:
@@ -124,7 +128,10 @@ def _roofline_legend(axes: Axes, result: Result, baseline: Result | None, key: l
     dots = [Line2D([], [], marker="o", linestyle="", color=COLOURS[p], label=p) for p in present if p != "UPDATE"]
     if baseline is not None:
         dots.append(Line2D([], [], marker="o", linestyle="", markerfacecolor="none", color="#999999", label="baseline"))
-    blank = [Line2D([], [], linestyle="", label=" "), Line2D([], [], linestyle="", label="slowest ops, what bounds them")]
+    blank = [
+        Line2D([], [], linestyle="", label=" "),
+        Line2D([], [], linestyle="", label="slowest ops, what bounds them"),
+    ]
     names = [Line2D([], [], linestyle="", label=text) for text in key]
     axes.legend(handles=[*dots, *(blank if names else []), *names], frameon=False, fontsize=8, loc="upper left",
                 bbox_to_anchor=(1.0, 1.0), handletextpad=0.4)  # fmt: skip
@@ -145,7 +152,7 @@ def traffic_figure(result: Result, baseline: Result | None) -> Figure:
         if each is not None:
             sides = [_by_phase(each, f"dram_{side}_bytes") for side in ("input", "weight", "output")]
             beside = [r for r in each.rows if r.kind != "einsum"]
-            others = {phase: 0.0 for phase in PHASES}
+            others = dict.fromkeys(PHASES, 0.0)
             for row in beside:
                 others[row.phase] += row.dram_read_bytes + row.dram_write_bytes
             columns.append([*sides, others])
@@ -156,24 +163,26 @@ def _by_phase(result: Result, column: str) -> dict[str, float]:
     return {phase: sum(getattr(r, column) for r in result.rows if r.phase == phase) for phase in PHASES}
 
 
-def _grouped(columns: list[list[dict[str, float]]], labels: list[str], unit: str, what: str, phases: list[str]) -> Figure:
+def _grouped(
+    columns: list[list[dict[str, float]]], labels: list[str], unit: str, what: str, phases: list[str]
+) -> Figure:
     """Horizontal bars per label, one per result, the total written at the end."""
     compared = len(columns) > 1
     largest = max((sum(stack.values()) for column in columns for stack in column), default=0.0)
     divisor, prefix = scale_of(largest)
     figure = new_figure(9, 1.3 + 0.42 * len(labels) * (1.5 if compared else 1.0))
     axes = figure.subplots()
+    height, step = (0.38, 0.4) if compared else (0.7, 0.0)
     for number, column in enumerate(columns):
-        shift = (number - 0.5) * 0.4 if compared else 0.0
+        alpha, ink = (BASELINE_ALPHA, "#666666") if number else (1.0, "black")
         for at, stack in enumerate(column):
-            left = 0.0
+            place, left = at + (number - 0.5) * step, 0.0
             for phase in (*PHASES, ""):
                 width = stack.get(phase, 0.0) / divisor
-                axes.barh(at + shift, width, 0.38 if compared else 0.7, left=left,
-                          color=COLOURS.get(phase, "#777777"), alpha=BASELINE_ALPHA if number else 1.0)  # fmt: skip
+                axes.barh(place, width, height, left=left, color=COLOURS.get(phase, "#777777"), alpha=alpha)
                 left += width
-            axes.annotate(si(left * divisor, unit), (left, at + shift), xytext=(4, 0), textcoords="offset points",
-                          va="center", fontsize=7, color="#666666" if number else "black")  # fmt: skip
+            axes.annotate(si(left * divisor, unit), (left, place), xytext=(4, 0), textcoords="offset points",
+                          va="center", fontsize=7, color=ink)  # fmt: skip
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.set_xlim(0, max(largest / divisor, 1e-9) * 1.14)

@@ -11,7 +11,7 @@ from accelerators.schema import Accelerator
 from analysis import plots, plots_costs
 from analysis.gain import gain
 from analysis.listing import parameters
-from analysis.summary_text import totals_of, warnings_of
+from analysis.summary_text import figures, totals_of, warnings_of
 from analysis.tables import dense_reasons, layer_rows, summary, write_ops
 from analysis.units import si, times
 from simulator.result import Result
@@ -59,9 +59,7 @@ def draw(result: Result, baseline: Result | None) -> dict[str, bytes]:
     return {name: plots.png(figure) for name, figure in figures.items()}
 
 
-def render(
-    result: Result, baseline: Result | None, accelerator: Accelerator | None, pictures: dict[str, bytes]
-) -> str:
+def render(result: Result, baseline: Result | None, accelerator: Accelerator | None, pictures: dict[str, bytes]) -> str:
     """The page, with the pictures inside as data."""
     from jinja2 import Environment
 
@@ -72,9 +70,9 @@ def render(
         title=f"{result.workload} on {result.accelerator}",
         totals=list(totals_of(result, baseline, accelerator)),
         cards=_cards(result, baseline),
-        warnings=warnings_of(result, accelerator),
+        warnings=warnings_of(accelerator),
         notes=result.notes,
-        pictures=[(name, CAPTIONS[name], base64.b64encode(image).decode()) for name, image in pictures.items()],
+        pictures=[(name, CAPTIONS[name], base64.b64encode(png).decode()) for name, png in pictures.items()],
         rows=_cells(result, baseline),
         compared=baseline is not None,
         reasons=dense_reasons(result),
@@ -95,9 +93,4 @@ def _cards(result: Result, baseline: Result | None) -> list[tuple[str, str]]:
 
 
 def _cells(result: Result, baseline: Result | None) -> list[tuple[str, ...]]:
-    compared = baseline is not None
-    return [
-        (row.layer, row.phase, si(row.latency_s, "s"), f"{row.cycles:,.0f}", f"{row.utilisation:.0%}", row.bound,
-         *((times(row.speedup),) if compared else ()), si(row.energy_j, "J"))
-        for row in layer_rows(result, baseline)
-    ]  # fmt: skip
+    return [(row.layer, row.phase, *figures(row, baseline is not None)) for row in layer_rows(result, baseline)]

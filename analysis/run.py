@@ -83,19 +83,17 @@ def lower(network: Network, steps: Steps) -> Workload:
         with steps("prune"):
             module, pruning = prune(module, network.prune, inputs)
     with steps("capture"):
-        workload = capture(
+        return capture(
             module, inputs, name=_title(network.model), training=network.training, pruning=pruning,
             optimizer=network.optimizer or "sgd_momentum", dtype=network.dtype or "fp16",
             allow_unknown=network.allow_unknown,
         )  # fmt: skip
-    return replace(workload, meta={**workload.meta, "optimizer": network.optimizer or "sgd_momentum"}) \
-        if network.training and "optimizer" not in workload.meta else workload  # fmt: skip
 
 
 def baseline_of(network: Network, workload: Workload, wanted: str | None, steps: Steps) -> Workload | None:
-    """What to compare with: None, the dense network, another recipe, or another saved workload.
+    """What to compare with, if anything.
 
-    wanted: `none`, `dense`, a recipe, FILE.npz; None stands for dense where the workload has zeros of a recipe.
+    wanted: `none`, `dense`, a recipe, or FILE.npz; None stands for dense where a recipe left zeros.
     """
     if wanted == "none":
         return None
@@ -105,8 +103,8 @@ def baseline_of(network: Network, workload: Workload, wanted: str | None, steps:
     if wanted is None and not (removed or has_zeros(workload)):
         return None
     if wanted in (None, "dense"):
-        return lower(replace(network, prune=None), steps) if removed and not network.is_saved \
-            else without_zeros(workload)  # fmt: skip
+        again = removed and not network.is_saved
+        return lower(replace(network, prune=None), steps) if again else without_zeros(workload)
     if network.is_saved:
         raise AnalysisError(f"--baseline {wanted!r}: a saved workload compares with dense, none or FILE.npz")
     return lower(replace(network, prune=wanted), steps)

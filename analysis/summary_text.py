@@ -33,10 +33,10 @@ def print_run(console: Console, result: Result, baseline: Result | None, acceler
     for name, value in totals_of(result, baseline, accelerator):
         totals.add_row(name, value)
     console.print(totals)
-    for text in warnings_of(result, accelerator):
-        console.print(f"warning: {text}", style="yellow", markup=False)
+    for text in warnings_of(accelerator):
+        console.print(f"warning: {text}", style="yellow")
     for text in result.notes:
-        console.print(f"note: {text}", markup=False)
+        console.print(f"note: {text}")
 
 
 def _table(rows: list[LayerRow], compared: bool) -> Table:
@@ -48,44 +48,62 @@ def _table(rows: list[LayerRow], compared: bool) -> Table:
         table.add_column(name, justify="left" if name == "bound by" else "right", no_wrap=True)
     before = ""
     for row in rows:
-        cells = [si(row.latency_s, "s"), f"{row.cycles:,.0f}", f"{row.utilisation:.0%}", row.bound]
-        cells += [times(row.speedup)] if compared else []
-        table.add_row("" if row.layer == before else row.layer, row.phase, *cells, si(row.energy_j, "J"))
+        table.add_row("" if row.layer == before else row.layer, row.phase, *figures(row, compared))
         before = row.layer
     return table
 
 
+def figures(row: LayerRow, compared: bool) -> list[str]:
+    """Latency, cycles, utilisation, bound, speedup (where compared) and energy of a row, in words."""
+    speedup = [times(row.speedup)] if compared else []
+    start = [si(row.latency_s, "s"), f"{row.cycles:,.0f}", f"{row.utilisation:.0%}", row.bound]
+    return [*start, *speedup, si(row.energy_j, "J")]
+
+
 def totals_of(result: Result, baseline: Result | None, accelerator: Accelerator | None) -> Iterator[tuple[str, str]]:
     """Name and value, in words, of each total; ratios to the baseline where there is one."""
-    was, better = baseline, gain(result, baseline) if baseline is not None else None
-
-    def against(ratio: float, figure: str) -> str:
-        return f"   (baseline {figure}, {times(ratio)})" if was is not None else ""
-
-    yield "workload", f"{result.workload}, recipe {result.meta.get('recipe', 'dense')}, {_mode(result)}"
-    yield "accelerator", f"{result.accelerator}, {result.fidelity}, mapped for {result.meta.get('objective', 'latency')}"
-    yield "latency", si(result.latency_s, "s") + (
-        against(better.speedup, si(was.latency_s, "s")) if better and was else "")
+    objective = result.meta.get("objective", "latency")
+    yield "workload", f"{result.workload}, recipe {_recipe(result)}, {_mode(result)}"
+    yield "accelerator", f"{result.accelerator}, {result.fidelity} fidelity, mapped for {objective}"
+    results = [each for each in (result, baseline) if each is not None]
+    yield "latency", _beside("s", [each.latency_s for each in results])
     if (rate := samples_per_s(result)) is not None:
         yield "throughput", f"{rate:,.0f} samples/s" if rate >= 100 else f"{rate:.3g} samples/s"
-    yield "energy", si(result.energy_j, "J") + (
-        against(better.energy_ratio, si(was.energy_j, "J")) if better and was else "")
-    yield "DRAM traffic", si(dram_bytes(result), "B") + (
-        against(better.dram_ratio, si(dram_bytes(was), "B")) if better and was else "")
-    yield "peak memory", si(result.footprint.peak_bytes, "B")
-    if better is not None and was is not None:
-        yield "speedup", f"{times(better.speedup)} over recipe {was.meta.get('recipe', 'dense')}"
-        yield "MAC ceiling", (
-            f"{times(better.mac_ceiling)}: {si(was.total('macs'), 'MAC')} in the baseline over "
-            f"{si(result.total('effectual_macs'), 'MAC')} with nonzero operands"
-        )
-        if better.explanation:
-            yield "", better.explanation
+    yield "energy", _beside("J", [each.energy_j for each in results])
+    yield "DRAM traffic", _beside("B", [dram_bytes(each) for each in results])
+    yield "peak memory", _beside("B", [each.footprint.peak_bytes for each in results])
+    if baseline is not None:
+        yield from _gain(result, baseline)
     yield from _resources(result, accelerator)
     if result.layers:
         yield "pruned", f"{pruned_layers(result)} of {len(result.layers)} layers"
         for why, count in dense_reasons(result).items():
             yield "", f"{count} left dense: {why}"
+
+
+def _beside(unit: str, values: list[float]) -> str:
+    """A figure, and that of the baseline with their ratio where there is one."""
+    text = si(values[0], unit)
+    if len(values) == 1:
+        return text
+    ratio = values[1] / values[0] if values[0] else 1.0
+    return f"{text}   (baseline {si(values[1], unit)}, {times(ratio)})"
+
+
+def _gain(result: Result, baseline: Result) -> Iterator[tuple[str, str]]:
+    better = gain(result, baseline)
+    dense, effectual = si(baseline.total("macs"), "MAC"), si(result.total("effectual_macs"), "MAC")
+    yield "speedup", f"{times(better.speedup)} over recipe {_recipe(baseline)}"
+    yield (
+        "MAC ceiling",
+        f"{times(better.mac_ceiling)}: {dense} in the baseline over {effectual} with nonzero operands",
+    )
+    if better.explanation:
+        yield "", better.explanation
+
+
+def _recipe(result: Result) -> str:
+    return str(result.meta.get("recipe", "dense"))
 
 
 def _mode(result: Result) -> str:
@@ -102,10 +120,12 @@ def _resources(result: Result, accelerator: Accelerator | None) -> Iterator[tupl
         yield f"resources of {part.part}", ", ".join(uses)
 
 
-def warnings_of(result: Result, accelerator: Accelerator | None) -> list[str]:
-    """What makes the design or the numbers doubtful: a budget exceeded."""
-    over = over_budget(accelerator) if accelerator is not None else {}
+def warnings_of(accelerator: Accelerator | None) -> list[str]:
+    """What makes the design doubtful: a budget exceeded."""
+    part = accelerator.technology.fpga if accelerator is not None else None
+    if accelerator is None or part is None:
+        return []
     return [
-        f"does not fit {accelerator.technology.fpga.part}: {name.upper()} needs {used:,.0f}, the part has {there:,.0f}"  # type: ignore[union-attr]
-        for name, (used, there) in over.items()
+        f"does not fit {part.part}: {name.upper()} needs {used:,.0f}, the part has {there:,.0f}"
+        for name, (used, there) in over_budget(accelerator).items()
     ]

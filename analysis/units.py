@@ -9,7 +9,7 @@ _ONE = _PREFIXES.index("")
 
 
 def si(value: float, unit: str = "") -> str:
-    """Three significant digits with an SI prefix: `si(0.00123, "s")` is "1.23 ms"; powers of 1000 for bytes too."""
+    """Three digits with an SI prefix: `si(0.00123, "s")` is "1.23 ms"; powers of 1000 for bytes too."""
     if not math.isfinite(value):
         return f"{value} {unit}".rstrip()
     if value == 0:

@@ -17,22 +17,31 @@ if TYPE_CHECKING:
 
 
 def print_comparisons(comparisons: Sequence[Comparison]) -> None:
-    """One line per comparison, then how many hold."""
+    """One line per comparison, the sources as footnotes, then how many hold."""
     console = output()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("suite", "what", "predicted", "reference", "unit", "error", "tolerance", "", "source", "note"):
         right = name in ("predicted", "reference", "error", "tolerance")
         table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=right)
+    named = dict.fromkeys(c.source for c in comparisons if c.source)
+    sources = {source: number for number, source in enumerate(named, 1)}
     verdicts = {True: "ok", False: "FAIL", None: "info"}
     for c in comparisons:
+        error = "" if c.error is None else f"{c.error:+.2%}"
+        tolerance = "" if c.tolerance is None else f"{c.tolerance:.2%}"
+        source = f"[{sources[c.source]}]" if c.source else ""
         table.add_row(
-            c.suite, c.what, _figure(c.predicted), _figure(c.reference), c.unit, _share(c.error),
-            _share(c.tolerance), verdicts[c.ok], c.source, c.note, style="red" if c.ok is False else "",
+            c.suite, c.what, _figure(c.predicted), _figure(c.reference), c.unit, error, tolerance, verdicts[c.ok],
+            source, c.note, style="red" if c.ok is False else "",
         )  # fmt: skip
     console.print(table)
+    console.print()
+    for text, number in sources.items():
+        console.print(f"[{number}] {text}")
     failed = sum(c.ok is False for c in comparisons)
     held = sum(c.ok is True for c in comparisons)
-    console.print(f"\n{held} within tolerance, {failed} not, {len(comparisons) - held - failed} for information")
+    others = len(comparisons) - held - failed
+    console.print(f"\n{held} within tolerance, {failed} not, {others} for information")
 
 
 def write_comparisons(path: Path, comparisons: Sequence[Comparison]) -> None:
@@ -46,7 +55,3 @@ def write_comparisons(path: Path, comparisons: Sequence[Comparison]) -> None:
 
 def _figure(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:+.2%}" if value < 0 else f"{value:.2%}"

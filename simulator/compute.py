@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from accelerators.schema import Accelerator, Compute, Dataflow, OperandSparsity
 from simulator.errors import SimulationError
 from simulator.gemm import Gemm, Operand
+from workloads.patterns import NM
 
 Array = NDArray[np.float64]
 
@@ -63,7 +64,7 @@ def _skipped(operand: Operand, engine: OperandSparsity, dataflow: Dataflow, k: A
     if engine.mode in ("structured_skip", "skip") and pattern is not None:
         if engine.mode == "structured_skip" and pattern.m > engine.max_group:
             return k
-        return np.ceil(k * pattern.n / pattern.m)
+        return _structured_steps(pattern, dict(operand.fiber)[pattern.rank], k)
     if engine.mode != "skip" or operand.pattern.is_dense or dataflow != "output_stationary":
         return k
     tile = fiber_tile(operand, k)
@@ -72,13 +73,26 @@ def _skipped(operand: Operand, engine: OperandSparsity, dataflow: Dataflow, k: A
     return np.clip(mean + spread * deviation, 0.0, k)
 
 
+def _structured_steps(pattern: NM, length: int, k: Array) -> Array:
+    """Nonzeros of the fullest fiber of k elements: N of each whole group of M, and up to N of a cut one.
+
+    Where groups do not divide the rank they lie along (of that `length`), every pass over it cuts one.
+    """
+    whole, rest = np.divmod(k, pattern.m)
+    steps = whole * pattern.n + np.minimum(rest, pattern.n)
+    if length % pattern.m == 0:
+        return steps
+    full, cut = divmod(length, pattern.m)
+    return np.where(k > length, np.ceil(k * (full * pattern.n + min(cut, pattern.n)) / length), steps)
+
+
 def fiber_tile(operand: Operand, k: ArrayLike) -> dict[str, ArrayLike]:
     """Tile shape of one fiber of length k: the outermost rank along K is cut, the inner ones are whole."""
     (outer, _), *inner = operand.fiber
     depth = np.asarray(k, dtype=float)
     for _, extent in inner:
         depth = depth / extent
-    tile: dict[str, ArrayLike] = {rank: extent for rank, extent in inner}
+    tile: dict[str, ArrayLike] = dict(inner)
     return {outer: depth, **tile}
 
 
@@ -104,39 +118,44 @@ def array_cycles(
     # the partial sum takes the adder's latency at every row on its way down
     skew = _skew(compute, np.minimum(depth, compute.rows) * compute.accumulate_latency_cycles,
                  np.minimum(across, compute.cols), compute.rows * compute.accumulate_latency_cycles)  # fmt: skip
-    return _folded(compute, dataflow, folds, folds, stream, skew)
-
-
-def interleave_factor(compute: Compute, folds: ArrayLike) -> Array:
-    """Independent accumulations in flight in a PE: as many as it has accumulators and folds to interleave."""
-    if not compute.interleave:
-        return np.ones_like(np.asarray(folds, dtype=float))
-    return np.minimum(compute.accumulators_per_pe, folds).astype(float)
+    cycles = _grouped(compute, dataflow, folds, 1, stream, skew)
+    return cycles + skew if compute.fold.pipelined else cycles
 
 
 def _output_stationary(compute: Compute, m: Array, n: Array, steps: Array) -> Array:
-    """A PE that accumulates I sums in turn starts a new step every max(1, L/I) cycles (L: adder latency)."""
+    """Folds interleave in groups of as many as a PE has accumulators; the last group of a tile may be smaller.
+
+    A PE that accumulates I sums in turn starts a new step every max(1, L/I) cycles (L: adder latency), so that a
+    group of I folds streams for T max(I, L) cycles.
+    """
     folds = np.ceil(m / compute.rows) * np.ceil(n / compute.cols)
-    in_flight = interleave_factor(compute, folds)
-    interval = np.maximum(1.0, compute.accumulate_latency_cycles / in_flight)
+    together = compute.accumulators_per_pe if compute.interleave else 1
+    whole, rest = np.divmod(folds, together)
+    latency = compute.accumulate_latency_cycles
     skew = _skew(compute, np.minimum(m, compute.rows), np.minimum(n, compute.cols), compute.rows)
-    return _folded(compute, "output_stationary", folds, np.ceil(folds / in_flight), steps * interval, skew)
+    cycles = _grouped(compute, "output_stationary", whole, together, steps * max(together, latency), skew)
+    if together > 1:
+        cycles = cycles + _grouped(
+            compute, "output_stationary", np.sign(rest), rest, steps * np.maximum(rest, latency), skew
+        )
+    return cycles + skew if compute.fold.pipelined else cycles
 
 
 def _skew(compute: Compute, used_rows: Array, used_cols: Array, all_rows: float) -> Array:
+    """Cycles of data entering and results leaving; `used` means by the fullest fold of the tile."""
     rows = used_rows if compute.fold.skew_rows == "used" else np.asarray(float(all_rows))
     cols = used_cols if compute.fold.skew_cols == "used" else np.asarray(float(compute.cols))
     return rows + cols + compute.fold.constant_cycles
 
 
-def _folded(
-    compute: Compute, dataflow: Dataflow, folds: Array, groups: Array, stream: Array, skew: Array
+def _grouped(
+    compute: Compute, dataflow: Dataflow, groups: Array, folds: ArrayLike, stream: Array, skew: Array
 ) -> Array:
-    """Cycles of `folds` folds of `stream` cycles whose skew is paid once per group (once per tile if pipelined).
+    """Cycles of `groups` groups of `folds` interleaved folds, of `stream` cycles and one skew each.
 
-    A hidden load or drain takes R cycles of the registers' second set: it shows only where a fold is shorter.
+    A pipelined array pays the skew once a tile (the caller adds it). A hidden load or drain takes R cycles of the
+    registers' second set: it shows only where a fold is shorter.
     """
-    paid = np.minimum(groups, 1.0) if compute.fold.pipelined else groups
-    cycles = folds * stream + paid * skew
-    load = folds * compute.rows
-    return np.maximum(cycles, load) if dataflow in compute.fold.hidden_load else cycles + load
+    busy = stream if compute.fold.pipelined else stream + skew
+    load = np.asarray(folds, dtype=float) * compute.rows
+    return groups * (np.maximum(busy, load) if dataflow in compute.fold.hidden_load else busy + load)

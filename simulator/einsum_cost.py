@@ -13,7 +13,7 @@ from simulator.gemm_cost import GemmCost, Objective, best_mapping, gemm_cost
 from simulator.pipeline import pipeline_time
 from simulator.result import OpRow
 from simulator.tiles import walk_tiles
-from simulator.traffic import TileBytes, changes, tile_bytes
+from simulator.traffic import TileBytes, changes, ends, tile_bytes
 from workloads.ir import Einsum, Workload
 
 
@@ -105,7 +105,7 @@ def operand_bytes(gemm: Gemm, accelerator: Accelerator, cost: GemmCost) -> dict[
     }
     moved = {}
     for name, part in alone.items():
-        time = pipeline_time(changes(gemm, cost.mapping, part), part, 0.0, 1.0)
+        time = pipeline_time(changes(gemm, cost.mapping, part), ends(gemm, cost.mapping, part), part, 0.0, 1.0)
         moved[name] = float(time.read_bytes + time.write_bytes)
     return moved
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from simulator.result import Footprint
-from workloads.ir import Tensor, Workload
+from workloads.ir import Tensor, Transfer, Workload
 
 _PERSISTENT = ("weight", "optimizer_state", "constant", "input")
 
@@ -30,7 +30,7 @@ def footprint(workload: Workload) -> Footprint:
     for number, op in enumerate(workload.ops):
         for name in (*op.inputs, *op.outputs):
             last[name] = number
-    sizes = {name: stored_bytes(workload.tensors[name]) for name in last}
+    sizes = {name: stored_bytes(workload.tensors[name]) for name in last} | _views(workload)
     lasting = sum(size for name, size in sizes.items() if workload.tensors[name].role in _PERSISTENT)
     alive, peak = lasting, lasting
     born: set[str] = set()
@@ -51,6 +51,11 @@ def footprint(workload: Workload) -> Footprint:
         saved_activation_bytes=sum(sizes[name] for name in _saved(workload)),
         peak_bytes=peak,
     )
+
+
+def _views(workload: Workload) -> dict[str, int]:
+    """Tensors that are parts of others and take no memory of their own."""
+    return {name: 0 for op in workload.ops if isinstance(op, Transfer) and op.elements == 0 for name in op.outputs}
 
 
 def _sum(workload: Workload, role: str) -> int:

@@ -15,7 +15,7 @@ from simulator.errors import SimulationError
 from simulator.gemm import Gemm
 from simulator.mapping import ORDERS, THIN_ABOVE, Mapping, mapspace, tile_units
 from simulator.pipeline import PipelineTime, pipeline_time
-from simulator.traffic import PortBytes, TileBytes, changes, fits, port_bytes, tile_bytes
+from simulator.traffic import PortBytes, TileBytes, changes, ends, fits, port_bytes, tile_bytes
 
 Array = NDArray[np.float64]
 Objective = Literal["latency", "energy", "edp", "cycles"]
@@ -65,10 +65,11 @@ class ArrayCost:
 
 def array_cost(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: float = 0.0) -> ArrayCost:
     """Array cycles, port traffic and tile sizes of a product; broadcasts over the mapping."""
-    compute_cycles, steps = total_cycles(gemm, accelerator, mapping, spread)
-    ports = port_bytes(gemm, accelerator, mapping, steps)
+    steps, last = tile_steps(gemm, accelerator, mapping, spread)
+    compute_cycles, reduced = total_cycles(gemm, accelerator, mapping, steps, last, spread)
+    ports = port_bytes(gemm, accelerator, mapping, steps, last)
     port_cycles = _port_cycles(accelerator, ports)
-    share = np.minimum(steps * mapping.trips_k / gemm.k, 1.0)
+    share = np.minimum(reduced / gemm.k, 1.0)
     macs = executed_macs(gemm, accelerator, share)
     tile = tile_bytes(gemm, accelerator, mapping)
     return ArrayCost(np.maximum(compute_cycles, port_cycles), port_cycles, share, macs, ports, tile)
@@ -86,6 +87,7 @@ def gemm_cost(
     tiles = gemm.batch * mapping.trips_m * mapping.trips_n * mapping.trips_k
     time = pipeline_time(
         changes(gemm, mapping, part.tile),
+        ends(gemm, mapping, part.tile),
         part.tile,
         part.busy_cycles / tiles / accelerator.technology.clock_hz,
         accelerator.dram_bytes_per_s,
@@ -98,27 +100,34 @@ def gemm_cost(
     )  # fmt: skip
 
 
-def total_cycles(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: float = 0.0) -> tuple[Array, Array]:
-    """Array cycles of the whole product, and the reduction steps left in an average K tile.
+def tile_steps(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: float = 0.0) -> tuple[Array, Array]:
+    """Reduction steps of a full tile along K, and of the last one, which may be shorter."""
+    last = gemm.k - (mapping.trips_k - 1) * mapping.k
+    return (
+        reduction_steps(gemm, accelerator, mapping.dataflow, mapping.k, spread),
+        reduction_steps(gemm, accelerator, mapping.dataflow, last, spread),
+    )
+
+
+def total_cycles(
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, steps: Array, last: Array, spread: float = 0.0
+) -> tuple[Array, Array]:
+    """Array cycles of the whole product, and the reduction steps left of its K. `steps`, `last`: `tile_steps`.
 
     Exact over full and edge tiles: tiles along M and N are of two sizes (full, and the rest), so the product
     is the sum over their four combinations; along K the steps add up.
     """
     if accelerator.compute.fold.streams_through_tiles:
-        steps = reduction_steps(gemm, accelerator, mapping.dataflow, gemm.k, spread)
-        whole = array_cycles(accelerator, gemm.dtype, mapping.dataflow, gemm.m, gemm.n, steps)
-        return gemm.batch * whole * np.ones_like(mapping.trips_k), steps / mapping.trips_k
-    steps = reduction_steps(gemm, accelerator, mapping.dataflow, mapping.k, spread)
-    rest_k = gemm.k - (mapping.trips_k - 1) * mapping.k
-    last = reduction_steps(gemm, accelerator, mapping.dataflow, rest_k, spread)
+        whole = reduction_steps(gemm, accelerator, mapping.dataflow, gemm.k, spread)
+        cycles = array_cycles(accelerator, gemm.dtype, mapping.dataflow, gemm.m, gemm.n, whole)
+        return gemm.batch * cycles * np.ones_like(mapping.trips_k), whole
     total: Array = np.asarray(0.0)
     for extent_m, count_m in _two_sizes(gemm.m, mapping.m, mapping.trips_m):
         for extent_n, count_n in _two_sizes(gemm.n, mapping.n, mapping.trips_n):
             for extent_k, count_k in ((steps, mapping.trips_k - 1), (last, 1.0)):
                 cycles = array_cycles(accelerator, gemm.dtype, mapping.dataflow, extent_m, extent_n, extent_k)
                 total = total + count_m * count_n * count_k * cycles
-    average = (steps * (mapping.trips_k - 1) + last) / mapping.trips_k
-    return gemm.batch * total, average
+    return gemm.batch * total, steps * (mapping.trips_k - 1) + last
 
 
 def _two_sizes(extent: int, tile: Array, trips: Array) -> tuple[tuple[Array, Array | float], ...]:

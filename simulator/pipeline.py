@@ -2,6 +2,9 @@
 
 With double buffers, step i computes tile i while the link stores what tile i-1 left and loads tile i+1; the next
 step begins when both are done. First load and last store stand alone.
+
+The closed form pairs each load with the store of the same change of tiles: over a whole run the pairs are those of
+the rule, but that the first load has no store beside it and the last computation has one.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from simulator.traffic import Change, TileBytes
+from simulator.traffic import Change, Ends, TileBytes
 
 Array = NDArray[np.float64]
 
@@ -33,11 +36,18 @@ class PipelineTime:
 
 
 def pipeline_time(
-    steps: Iterable[Change], tile: TileBytes, tile_compute_s: ArrayLike, link_bytes_per_s: float, doubled: bool = True
+    steps: Iterable[Change],
+    ends: Ends,
+    tile: TileBytes,
+    tile_compute_s: ArrayLike,
+    link_bytes_per_s: float,
+    doubled: bool = True,
 ) -> PipelineTime:
     """Total over the kinds of step: count * max(compute, link), plus first load, last compute, last store.
 
-    Without double buffers (`doubled` False) compute and link take turns.
+    Exact for tiles of one size where K is not cut, or cut by the innermost loop; else off by less than the
+    difference between two stores for each pass over K. Without double buffers (`doubled` False) compute and link
+    take turns.
     """
     compute = np.asarray(tile_compute_s, dtype=float)
     read = tile.input + tile.weight
@@ -48,6 +58,10 @@ def pipeline_time(
         latency = latency + step.count * (np.maximum(compute, link) if doubled else compute + link)
         read = read + step.count * step.loads_bytes
         write = write + step.count * step.stores_bytes
+    if doubled:
+        first, moved = ends.first_bytes / link_bytes_per_s, ends.last_stores_bytes / link_bytes_per_s
+        latency = latency + np.maximum(compute, first - moved) - np.maximum(compute, first)
+        latency = latency + np.maximum(compute, moved) - compute
     return PipelineTime(
         latency_s=latency,
         link_s=(read + write) / link_bytes_per_s,

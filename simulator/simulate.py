@@ -9,13 +9,13 @@ from typing import Literal
 from accelerators.schema import Accelerator
 from simulator.einsum_cost import Pricer
 from simulator.errors import SimulationError
-from simulator.footprint import footprint, stored_bytes
+from simulator.footprint import footprint
 from simulator.gemm_cost import Objective
 from simulator.resources import fpga_resources
 from simulator.result import OpRow, Result
 from simulator.rewrite import Plan, plan
 from simulator.schedule import Task, schedule
-from simulator.unit_cost import unit_cost
+from simulator.unit_cost import moved_bytes, unit_cost
 from workloads.ir import Einsum, Op, Vector, Workload
 
 Fidelity = Literal["analytic", "tile"]
@@ -88,8 +88,7 @@ def _price(op: Op, planned: Plan, accelerator: Accelerator, pricer: Pricer) -> t
         cost = pricer.einsum(planned.workload, op, op.outputs[0] in on_chip)
         return cost.row, cost.link_s, cost.weight_prologue_s
     tensors = planned.workload.tensors
-    read = sum(stored_bytes(tensors[name]) for name in dict.fromkeys(op.inputs) if name not in on_chip)
-    write = sum(stored_bytes(tensors[name]) for name in dict.fromkeys(op.outputs) if name not in on_chip)
+    read, write = moved_bytes(op, tensors, on_chip)
     function = getattr(op, "function", "")
     unit = accelerator.unit_for(function)
     blank = OpRow(op=op.name, layer=op.layer, phase=op.phase, kind=op.kind, function=function, resource="none")
@@ -119,7 +118,8 @@ def _notes(workload: Workload, accelerator: Accelerator, rows: tuple[OpRow, ...]
         notes.append(f"unknown operators priced by their bytes alone: {', '.join(names)}")
     capacity = accelerator.dram.capacity_bytes
     if capacity is not None and peak_bytes > capacity:
-        notes.append(f"needs {peak_bytes / 1e9:.1f} GB at its peak, {accelerator.dram.name} has {capacity / 1e9:.1f} GB")
+        has = f"{accelerator.dram.name} has {capacity / 1e9:.1f} GB"
+        notes.append(f"needs {peak_bytes / 1e9:.1f} GB at its peak, {has}")
     idle = {row.layer for row in rows if row.kind == "einsum" and row.weight_density < 1 and not row.skipped}
     if idle:
         notes.append(f"{len(idle)} layers have zeros that the array cannot skip in at least one pass")

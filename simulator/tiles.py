@@ -15,6 +15,7 @@ from accelerators.schema import Accelerator
 from simulator.compute import array_cycles, reduction_steps, skips
 from simulator.errors import SimulationError
 from simulator.gemm import Gemm, Operand
+from simulator.gemm_cost import array_cost
 from simulator.mapping import Mapping
 from simulator.traffic import tile_bytes
 from workloads.patterns import Mask, Pattern
@@ -58,13 +59,19 @@ def walk_tiles(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> Walk:
     order = _visit_order(mapping.order, trips)
     compute = cycles[order] / accelerator.technology.clock_hz
     rate = accelerator.dram_bytes_per_s
-    link = (loads + stores) / rate
     doubled = all(memory.double_buffered for memory in accelerator.buffers)
-    steps = np.maximum(compute[:-1], link) if doubled else compute[:-1] + link
-    restart = (first + last) / rate
-    between = max(float(compute[-1]), restart) if doubled else float(compute[-1]) + restart
+
+    def item_s(before: float, after: float) -> float:
+        """Seconds of one batch item whose first tile computes beside the store `before`, its last beside a load."""
+        link = (np.r_[before, stores] + np.r_[loads, after]) / rate
+        return float((np.maximum(compute, link) if doubled else compute + link).sum())
+
     batch = gemm.batch
-    latency = batch * float(steps.sum()) + (batch - 1) * between + restart + float(compute[-1])
+    latency = (first + last) / rate
+    if batch == 1:
+        latency += item_s(0.0, 0.0)
+    else:
+        latency += item_s(0.0, first) + (batch - 2) * item_s(last, first) + item_s(last, 0.0)
     read, write = batch * (float(loads.sum()) + first), batch * (float(stores.sum()) + last)
     return Walk(latency, (read + write) / rate, batch * float(cycles.sum()), read, write)
 
@@ -82,7 +89,10 @@ def _visit_order(order: str, trips: dict[str, int]) -> tuple[NDArray[np.intp], .
 def _tile_cycles(
     gemm: Gemm, accelerator: Accelerator, mapping: Mapping, extents: dict[str, Array]
 ) -> tuple[Array, dict[str, Array]]:
-    """Array cycles of every tile [m, n, k], and each random operand's share of nonzeros per tile against its mean."""
+    """Array cycles of every tile [m, n, k], and each random operand's share of nonzeros per tile against its mean.
+
+    Where the buffers' ports need more cycles than the array in all, every tile is longer by the same factor.
+    """
     m, n, k = extents["m"][:, None, None], extents["n"][None, :, None], extents["k"][None, None, :]
     steps = reduction_steps(gemm, accelerator, mapping.dataflow, k)
     side = skips(gemm, accelerator, mapping.dataflow)
@@ -101,8 +111,12 @@ def _tile_cycles(
             slowest = _slowest(counts, starts, lanes)
             steps = slowest[None, :, :] if rank == "n" else slowest[:, None, :]
     cycles = array_cycles(accelerator, gemm.dtype, mapping.dataflow, m, n, steps)
-    shape = np.broadcast_shapes(m.shape, n.shape, k.shape)
-    return np.broadcast_to(cycles, shape), fill
+    cycles = np.broadcast_to(cycles, np.broadcast_shapes(m.shape, n.shape, k.shape))
+    part = array_cost(gemm, accelerator, mapping)
+    if accelerator.compute.fold.streams_through_tiles:
+        cycles = np.full(cycles.shape, float(part.busy_cycles) / gemm.batch / cycles.size)
+    ports = float(part.port_cycles) / gemm.batch
+    return cycles * max(ports / float(cycles.sum()), 1.0), fill
 
 
 def _slowest(counts: NDArray[np.int64], starts: NDArray[np.intp], lanes: int) -> Array:

@@ -20,7 +20,8 @@ from workloads.patterns import Pattern
 
 Array = NDArray[np.float64]
 
-_RANKS = {"input": "mk", "weight": "nk", "output": "mn"}
+Moved = dict[str, bool | NDArray[np.bool_]]
+"""For each rank, whether its index differs between two tiles that follow each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,14 @@ class Change:
     stores_bytes: Array
 
 
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """What the first step from tile to tile loads and stores, and what the last one stores, in bytes."""
+
+    first_bytes: Array
+    last_stores_bytes: Array
+
+
 def element_bits(memory: Memory, side: str, operand: Operand) -> float:
     """Bits per element of an operand as kept in a memory: the smallest of the formats that it allows."""
     choices = memory.formats.get(side, ("uncompressed",))  # type: ignore[call-overload]
@@ -63,7 +72,7 @@ def _format_bits(format_: str, operand: Operand) -> float:
 
 def _whole_tile(pattern: Pattern, operand: Operand) -> dict[str, ArrayLike]:
     """A fiber of the operand, the unit in which formats are laid out."""
-    return {rank: extent for rank, extent in operand.fiber}
+    return dict(operand.fiber)
 
 
 def tile_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> TileBytes:
@@ -112,12 +121,12 @@ def changes(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> Iterator[Change]:
     happens where the loop over K is outside a loop over M or N that has more than one trip.
     """
     trips = mapping.trips
-    outer, middle, inner = mapping.order
+    outer, middle, inner = tuple(mapping.order)
     t1, t2, t3 = (trips[rank] for rank in mapping.order)
     batch = float(gemm.batch)
-    moved3 = {outer: False, middle: False, inner: True}
-    moved2 = {outer: False, middle: True, inner: t3 > 1}
-    moved1 = {outer: True, middle: t2 > 1, inner: t3 > 1}
+    moved3: Moved = {outer: False, middle: False, inner: True}
+    moved2: Moved = {outer: False, middle: True, inner: t3 > 1}
+    moved1: Moved = {outer: True, middle: t2 > 1, inner: t3 > 1}
     kinds = (
         (batch * t1 * t2 * (t3 - 1), moved3, inner),
         (batch * t1 * (t2 - 1), moved2, middle),
@@ -130,7 +139,7 @@ def changes(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> Iterator[Change]:
 
 
 def _change(
-    mapping: Mapping, tile: TileBytes, count: Array, moved: dict[str, bool | NDArray[np.bool_]], stepping: str
+    mapping: Mapping, tile: TileBytes, count: Array, moved: Moved, stepping: str
 ) -> Iterator[Change]:
     """What one kind of step moves, split by the state of the sums in the output tiles left and entered.
 
@@ -158,6 +167,24 @@ def _change(
         yield Change(count, loads, tile.output)
 
 
+def ends(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> Ends:
+    """The first and the last step from tile to tile: the innermost loop with several trips takes both.
+
+    Where that is K's, the output tile stays; elsewhere the first tile leaves unfinished if K is cut outside,
+    and the last but one is finished.
+    """
+    again = gemm.batch > 1
+    loads = {"m": tile.input, "n": tile.weight, "k": tile.input + tile.weight}
+    unfinished = np.where(mapping.trips_k > 1, tile.partial, tile.output)
+    first: Array = np.where(again, tile.input + tile.weight + tile.output, 0.0)
+    last: Array = np.where(again, tile.output, 0.0)
+    for rank in mapping.order:
+        several = mapping.trips[rank] > 1
+        first = np.where(several, loads[rank] + (0.0 if rank == "k" else unfinished), first)
+        last = np.where(several, 0.0 if rank == "k" else tile.output, last)
+    return Ends(first, last)
+
+
 @dataclass(frozen=True, slots=True)
 class PortBytes:
     """Bytes between the buffers and the array for the whole product, per operand; reads feed the array."""
@@ -168,8 +195,9 @@ class PortBytes:
     output_write: Array
 
 
-def port_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, steps: ArrayLike) -> PortBytes:
-    """Reads and writes of the array at the buffers. `steps` is the reduction left per K tile after skipping.
+def port_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, steps: Array, last: Array) -> PortBytes:
+    """Reads and writes of the array at the buffers. `steps` is the reduction left of a full K tile after skipping,
+    `last` that of the last one.
 
     Output-stationary reads a row of inputs for each fold along N and a column of weights for each fold along M;
     the stationary dataflows read the stationary operand once a tile and partial sums once per fold along K.
@@ -178,20 +206,20 @@ def port_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, steps: Ar
     rows, cols = compute.rows, compute.cols
     bits = {side: element_bits(accelerator.buffer_of(side), side, getattr(gemm, side))  # type: ignore[arg-type]
             for side in ("input", "weight")}  # fmt: skip
-    sums = gemm.batch * gemm.m * gemm.n * np.ones_like(mapping.trips_k)
-    inputs = gemm.batch * gemm.m * gemm.k * bits["input"] / 8
-    weights = gemm.batch * gemm.n * gemm.k * bits["weight"] / 8
-    partial = compute.accumulate_bits / 8
     once = np.ones_like(mapping.trips_m * mapping.trips_n * mapping.trips_k)
+    sums = gemm.batch * gemm.m * gemm.n * once
+    inputs = gemm.batch * gemm.m * gemm.k * bits["input"] / 8 * once
+    weights = gemm.batch * gemm.n * gemm.k * bits["weight"] / 8 * once
+    partial = compute.accumulate_bits / 8
     across_m, across_n = np.ceil(gemm.m / rows), np.ceil(gemm.n / cols)
     if mapping.dataflow == "output_stationary":
         visits = mapping.trips_k
-        return PortBytes(inputs * across_n * once, weights * across_m * once, sums * (visits - 1) * partial,
+        return PortBytes(inputs * across_n, weights * across_m, sums * (visits - 1) * partial,
                          sums * visits * partial)  # fmt: skip
     lanes = compute.macs_per_pe * compute.rates.get(gemm.dtype, 1.0)
-    visits = mapping.trips_k * np.ceil(np.asarray(steps) / lanes / rows)
+    visits = (mapping.trips_k - 1) * np.ceil(steps / lanes / rows) + np.ceil(last / lanes / rows)
     if mapping.dataflow == "weight_stationary":
-        inputs, weights = inputs * across_n * once, weights * mapping.trips_m * once
+        inputs, weights = inputs * across_n, weights * mapping.trips_m
     else:
-        inputs, weights = inputs * mapping.trips_n * once, weights * np.ceil(gemm.m / cols) * once
+        inputs, weights = inputs * mapping.trips_n, weights * np.ceil(gemm.m / cols)
     return PortBytes(inputs, weights, sums * (visits - 1) * partial, sums * visits * partial)

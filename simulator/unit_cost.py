@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from accelerators.schema import Accelerator, Unit
 from accelerators.tables import energy_table
 from simulator.energy import access_j_per_byte
-from workloads.ir import Index, Op, Transfer, Vector
+from simulator.footprint import stored_bytes
+from workloads.ir import Index, Op, Tensor, Transfer, Vector
 
 Array = NDArray[np.float64]
 
@@ -37,8 +39,24 @@ def unit_cycles(elements: ArrayLike, work_per_element: ArrayLike, lanes: int, wo
 def selection_cycles(elements: ArrayLike, group: ArrayLike, lanes: int) -> Array:
     """Cycles of a streaming top-N selector bank: each lane takes a whole group of M at one element a cycle:
     ceil(P / (lanes M)) M."""
-    group = np.maximum(np.asarray(group, dtype=float), 1.0)
-    return np.ceil(np.asarray(elements, dtype=float) / (lanes * group)) * group
+    size: Array = np.maximum(np.asarray(group, dtype=float), 1.0)
+    return np.ceil(np.asarray(elements, dtype=float) / (lanes * size)) * size
+
+
+def moved_bytes(op: Op, tensors: Mapping[str, Tensor], on_chip: Collection[str] = ()) -> tuple[int, int]:
+    """Off-chip bytes that an op reads and writes, tensors in `on_chip` left out.
+
+    A transfer of no elements is a view and moves nothing. A gather reads the entries that it picks, not its table;
+    a scatter writes its whole target, which starts from zeros.
+    """
+    if isinstance(op, Transfer) and op.elements == 0:
+        return 0, 0
+    reads = {name: stored_bytes(tensors[name]) for name in op.inputs if name not in on_chip}
+    writes = {name: stored_bytes(tensors[name]) for name in op.outputs if name not in on_chip}
+    if isinstance(op, Index) and op.function == "gather" and op.inputs[0] in reads:
+        table = tensors[op.inputs[0]]
+        reads[table.name] = min(reads[table.name], -(-op.elements * table.bits // 8))
+    return sum(reads.values()), sum(writes.values())
 
 
 def unit_cost(op: Op, accelerator: Accelerator, unit: Unit, dram_bytes: float, dtype: str) -> UnitCost:

@@ -16,7 +16,7 @@ from workloads.lowering.export import export
 from workloads.lowering.masks import real_masks, weight_names
 from workloads.lowering.values import Value
 from workloads.lowering.walk import walk
-from workloads.pruning import NOTHING_PRUNED, Pruning
+from workloads.pruning import NOTHING_PRUNED, Pruning, apply_pruning
 from workloads.training import expand_training
 
 
@@ -48,9 +48,8 @@ def capture(
     if dtype not in BITS or not dtype.startswith(("fp", "bf", "tf")):
         raise WorkloadError(f"dtype {dtype!r} is not a floating type; use fp32, tf32, fp16, bf16, fp8 or fp4")
     applied = pruning or NOTHING_PRUNED
-    build = Builder(title, dtype, allow_unknown, applied, real_masks(model))
-    forward = _forward(build, model, inputs, training)
-    _check_names(applied, forward)
+    build = Builder(title, dtype, allow_unknown, real_masks(model))
+    forward = apply_pruning(_forward(build, model, inputs, training), applied)
     if not training:
         return forward
     frozen = {n for p, n in weight_names(model).items() if not model.get_parameter(p).requires_grad}
@@ -68,7 +67,7 @@ def _forward(build: Builder, model: nn.Module, inputs: tuple[Any, ...], training
     ]  # fmt: skip
     weights = {name: tensor for name, tensor in build.tensors.items() if tensor.role == "weight"}
     meta: dict[str, str | int | float | bool] = {
-        "training": training, "recipe": build.pruning.recipe, "dtype": build.dtype,
+        "training": training, "dtype": build.dtype,
         "parameters": sum(tensor.elements for tensor in weights.values()),
         "outputs": ",".join(dict.fromkeys(results)),
     }  # fmt: skip
@@ -100,12 +99,3 @@ def _sources(build: Builder, program: Any, names: dict[str, str]) -> dict[str, V
         else:
             values[spec.arg.name] = build.add(spec.target, like, "constant", fixed=True)
     return values
-
-
-def _check_names(pruning: Pruning, forward: Workload) -> None:
-    missing = [name for name in pruning.layers if name not in forward.tensors]
-    if missing:
-        raise WorkloadError(
-            f"recipe {pruning.recipe!r} names the weight {missing[0]!r}, which the model does not have; "
-            "apply the recipe to the same model"
-        )

@@ -138,7 +138,10 @@ class Index(Op):
 
 @dataclass(frozen=True, slots=True)
 class Transfer(Op):
-    """A movement that is not free: a layout change, a host/device copy, an off-chip spill of `elements`."""
+    """A movement that is not free: a layout change, a host/device copy, an off-chip spill of `elements`.
+
+    With 0 elements it is a view: its outputs are parts of its inputs, nothing moves and no byte is charged.
+    """
 
     function: str = ""
     elements: int = 0

@@ -48,7 +48,7 @@ def load_workload(path: str | Path) -> Workload:
     foreign, or of another version."""
     file = Path(path)
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             header = json.loads(archive["header"].tobytes().decode())
             arrays = {name: archive[name] for name in archive.files if name != "header"}
     except FileNotFoundError:

@@ -60,7 +60,7 @@ def test_mistakes_are_named(arguments: tuple, message: str) -> None:
 def test_unfit_arguments_are_named() -> None:
     with pytest.raises(WorkloadError, match="takes images, not tokens"):
         build("resnet9", tokens=4)
-    with pytest.raises(WorkloadError, match="does not take these arguments.*colour"):
+    with pytest.raises(WorkloadError, match=r"does not take these arguments.*colour"):
         build("resnet9", colour=1)
 
 
@@ -84,7 +84,7 @@ def test_models_from_a_file(tmp_path: Path) -> None:
     with pytest.raises(WorkloadError, match="has no function 'missing'"):
         build(f"{file}:missing")
     file.write_text("import nothing_of_that_name")
-    with pytest.raises(WorkloadError, match="own.py cannot be run: .*nothing_of_that_name"):
+    with pytest.raises(WorkloadError, match=r"own\.py cannot be run: .*nothing_of_that_name"):
         build(f"{file}:make")
 
 

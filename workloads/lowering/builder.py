@@ -13,7 +13,6 @@ from torch.fx import Node
 from workloads.errors import WorkloadError
 from workloads.ir import Op, Role, Tensor
 from workloads.lowering.values import Value
-from workloads.pruning import NOTHING_PRUNED, Pruning
 
 _WHOLE = {
     torch.bool: "bool", torch.uint8: "uint8", torch.int8: "int8", torch.int16: "int16", torch.int32: "int32",
@@ -32,7 +31,6 @@ class Builder:
     model: str
     dtype: str
     allow_unknown: bool = False
-    pruning: Pruning = NOTHING_PRUNED
     masks: Mapping[str, Any] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     ops: list[Op] = field(default_factory=list)

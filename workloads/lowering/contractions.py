@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,8 +33,7 @@ def contract(
     shape: Sequence[int] | None = None,
     note: str = "",
 ) -> Value:
-    """Emit one einsum. A weight is put at operand b; its pattern in FF comes from the recipe or its real
-    zeros."""
+    """Emit one einsum. A weight is put at operand b; zeros that it holds are its pattern."""
     build = call.build
     if build.is_weight(a[0]) and not build.is_weight(b[0]):
         a, b = b, a
@@ -74,28 +74,17 @@ def on_tensor(value: Value, ranks: Ranks) -> tuple[Affine, ...]:
 def _weight_pattern(
     call: Call, weight: str, index: tuple[Affine, ...], sizes: Mapping[str, int]
 ) -> Pattern | None:
-    """Pattern of a weight in FF; notes in `layers` whether it was pruned."""
+    """Mask of a weight that holds zeros already; notes in `layers` whether it does."""
     build = call.build
-    recipe = build.pruning.layers.get(weight)
-    reason = build.pruning.kept_dense.get(weight, "not pruned")
     found: Pattern | None = None
-    if recipe is not None:
-        found, reason = recipe.weight.get("FF"), ""
-    elif weight in build.masks:
+    if weight in build.masks:
         axes = [term for dim in index for term in sorted(dim, key=lambda term: -term[1])]
         shape = [sizes[rank] for rank, _ in axes]
         bits = build.masks[weight]
-        if bits.size == _product(shape):
-            found, reason = Mask.of(bits.reshape(shape), [rank for rank, _ in axes]), ""
-    build.layers[weight] = reason
+        if bits.size == math.prod(shape):
+            found = Mask.of(bits.reshape(shape), [rank for rank, _ in axes])
+    build.layers[weight] = "not pruned" if found is None else ""
     return found
-
-
-def _product(sizes: Sequence[int]) -> int:
-    result = 1
-    for size in sizes:
-        result *= size
-    return result
 
 
 def linear(call: Call) -> Value:

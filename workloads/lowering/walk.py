@@ -60,8 +60,8 @@ def _attribute(build: Builder, graph: GraphModule, node: Node) -> Any:
 def _function(build: Builder, graph: GraphModule, node: Node, known: dict[Node, Any]) -> Any:
     """The value of one call: a rule's, a constant's where nothing but constants goes in, a subgraph's."""
     if node.target is operator.getitem:
-        results = _resolve(node.args[0], known)
-        return results[node.args[1]] if node.args[1] < len(results) else None  # one that costs nothing
+        results, at = _resolve(node.args, known)
+        return results[at] if at < len(results) else None  # a result that costs nothing
     if isinstance(node.target, torch._ops.HigherOrderOperator):
         return _subgraph(build, node, known)
     if not isinstance(node.target, torch._ops.OpOverload):

@@ -110,7 +110,7 @@ def _construct(entry: Entry, batch: int, tokens: int, overrides: dict[str, Any])
     import torch
 
     module = importlib.import_module(f"workloads.zoo.{entry.module}")
-    factory = getattr(module, entry.factory)
+    factory: Any = getattr(module, entry.factory)
     arguments = {**entry.arguments, **overrides}
     if isinstance(arguments.get("block"), str):
         arguments["block"] = getattr(module, arguments["block"])
@@ -119,7 +119,7 @@ def _construct(entry: Entry, batch: int, tokens: int, overrides: dict[str, Any])
         if entry.image:
             side = arguments.get("image", entry.image)
             return factory(**arguments), (torch.randn(batch, 3, side, side),)
-        if not inspect.isclass(factory):
+        if inspect.isfunction(factory):
             return factory(batch, tokens, **arguments)
         return factory(**arguments), (torch.zeros(batch, tokens, dtype=torch.long),)
 
@@ -141,8 +141,9 @@ def _from_file(name: str, batch: int | None) -> Built:
     factory: Callable[..., Any] | None = getattr(module, function, None)
     if not callable(factory):
         raise WorkloadError(f"model {name!r}: {file} has no function {function!r}")
-    takes_batch = bool(inspect.signature(factory).parameters)
-    built = factory(1 if batch is None else batch) if takes_batch else factory()
+    parameters = list(inspect.signature(factory).parameters.values())
+    own_default = not parameters or parameters[0].default is not inspect.Parameter.empty
+    built = factory() if not parameters or (batch is None and own_default) else factory(batch or 1)
     if not (isinstance(built, tuple) and len(built) == 2 and hasattr(built[0], "named_parameters")):
         raise WorkloadError(f"model {name!r}: {function}() must return (module, example_inputs)")
     inputs = built[1] if isinstance(built[1], tuple) else (built[1],)

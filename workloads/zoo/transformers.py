@@ -103,7 +103,7 @@ def bert(batch: int, tokens: int, **config: Any) -> tuple[nn.Module, tuple[Tenso
     """BERT encoder without pooler; `config` overrides fields of transformers' BertConfig."""
     from transformers import BertConfig, BertModel
 
-    model = BertModel(BertConfig(attn_implementation=_attention(), **config), add_pooling_layer=False)
+    model = BertModel(BertConfig(**_attention(), **config), add_pooling_layer=False)
     return Encoder(model), (torch.zeros(batch, tokens, dtype=torch.long),)
 
 
@@ -111,7 +111,7 @@ def gpt2(batch: int, tokens: int, **config: Any) -> tuple[nn.Module, tuple[Tenso
     """GPT-2 with its language head, tied to the token embedding."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    model = GPT2LMHeadModel(GPT2Config(attn_implementation=_attention(), **config))
+    model = GPT2LMHeadModel(GPT2Config(**_attention(), **config))
     return LastHidden(model), (torch.zeros(batch, tokens, dtype=torch.long),)
 
 
@@ -133,13 +133,13 @@ def llama_decode(batch: int, tokens: int, **config: Any) -> tuple[nn.Module, tup
 def _meta_llama(config: dict[str, Any]) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    settings = LlamaConfig(**{"max_position_embeddings": 4096, "attn_implementation": _attention(), **config})
+    settings = LlamaConfig(**{"max_position_embeddings": 4096, **_attention(), **config})
     with torch.device("meta"):
         return LlamaForCausalLM(settings)
 
 
-def _attention() -> str:
-    """Name of PyTorch's fused attention without an explicit mask tensor: causal models then tell so by a
+def _attention() -> dict[str, Any]:
+    """Setting for PyTorch's fused attention without an explicit mask tensor: causal models then tell so by a
     flag,
     as they do outside of an export."""
     from transformers import AttentionInterface
@@ -147,4 +147,4 @@ def _attention() -> str:
 
     name = "sdpa_without_mask"
     AttentionInterface.register(name, sdpa_attention_forward)
-    return name
+    return {"attn_implementation": name}

@@ -1,0 +1,362 @@
+"""The command as a user runs it: what it prints and writes, and one clear line for every mistake."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from accelerators import load
+from analysis.cli import main
+from simulator import simulate
+from workloads import Einsum, Tensor, Workload
+from workloads.patterns import NM, Uniform
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-c", "import sys; from analysis.cli import main; sys.exit(main())"]
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+# --- run ----------------------------------------------------------------------------------------------------
+
+
+def test_run_as_a_user_does(model_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["run", f"{model_file}:net", "--training", "--batch", "4", "--prune", "bdwp:2:8",
+                 "--accelerator", "sat-vcu1525", "--out", str(out)]  # fmt: skip
+    done = subprocess.run([*COMMAND, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["gain"]["speedup"] == summary["baseline"]["latency_s"] / summary["latency_s"] > 1
+    assert summary["samples_per_s"] == pytest.approx(4 / summary["latency_s"])
+    # FF and BP of the two inner convolutions keep 2/8; all WU, the first layer and the classifier are dense
+    inner, first, last = 4 * 64 * 9 * (16 * 32 + 32 * 32), 4 * 64 * 9 * 3 * 16, 4 * 2048 * 10
+    dense = 3 * inner + 2 * first + 3 * last
+    assert summary["macs"] == dense
+    assert summary["gain"]["mac_ceiling"] == pytest.approx(dense / (dense - 2 * inner * 6 / 8))
+    for words in ("MAC ceiling", "samples/s", "peak memory", "left dense: first layer", "LUT"):
+        assert words in done.stdout
+    assert "2:8" in done.stdout
+    rows = table(out / "ops.csv")
+    assert sum(float(row["macs"]) for row in rows) == dense
+    assert all(float(row["speedup"]) == pytest.approx(float(row["baseline_latency_s"]) / float(row["latency_s"]))
+               for row in rows if row["speedup"])  # fmt: skip
+    assert {p.name for p in out.iterdir()} >= {"report.html", "timeline.json", "layers.png", "roofline.png"}
+
+
+def run(saved: Path, out: Path, *more: str, accelerator: str = "sat-vcu1525") -> dict[str, object]:
+    assert main(["run", str(saved), "--accelerator", accelerator, "--out", str(out), *more]) == 0
+    return json.loads((out / "summary.json").read_text())
+
+
+def test_dense_baseline_of_a_saved_workload_is_the_network_never_pruned(
+    saved: Path, saved_dense: Path, tmp_path: Path
+) -> None:
+    stripped = run(saved, tmp_path / "a")["baseline"]
+    captured = run(saved, tmp_path / "b", "--baseline", str(saved_dense))["baseline"]
+    alone = run(saved_dense, tmp_path / "c")
+    for key in ("latency_s", "energy_j", "macs", "effectual_macs", "dram_read_bytes", "dram_write_bytes", "footprint"):
+        assert stripped[key] == captured[key] == alone[key], key  # type: ignore[index]
+    assert "baseline" not in alone
+
+
+def test_no_baseline_on_request(saved: Path, tmp_path: Path) -> None:
+    assert "baseline" not in run(saved, tmp_path, "--baseline", "none")
+
+
+def test_channel_recipe_compares_with_the_whole_network(model_file: Path, tmp_path: Path) -> None:
+    arguments = ["--prune", "channel:0.5", "--accelerator", "systolic-8x16", "--out", str(tmp_path)]
+    assert main(["run", f"{model_file}:net", *arguments]) == 0
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["macs"] < summary["baseline"]["macs"]
+    assert summary["baseline"]["meta"]["recipe"] == "dense"
+
+
+def test_settings_change_the_machine(saved_dense: Path, tmp_path: Path) -> None:
+    slow = run(saved_dense, tmp_path / "a", "--set", "technology.clock_hz=1e8")
+    fast = run(saved_dense, tmp_path / "b", "--set", "technology.clock_hz=2e8", "--set",
+               "compute.dataflows=[weight_stationary]")  # fmt: skip
+    assert slow["latency_s"] > fast["latency_s"]  # type: ignore[operator]
+    assert {row["dataflow"] for row in table(tmp_path / "b" / "ops.csv")} == {"weight_stationary", ""}
+
+
+def test_design_over_its_budget_is_warned_of(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    summary = run(saved, tmp_path, "--set", "compute.rows=64")
+    assert summary["over_budget"] == ["dsp", "lut"]
+    assert "warning: does not fit xcvu9p" in capsys.readouterr().out
+    assert "does not fit xcvu9p" in (tmp_path / "report.html").read_text()
+
+
+def test_both_fidelities_agree_on_a_dense_network(saved_dense: Path, tmp_path: Path) -> None:
+    analytic = run(saved_dense, tmp_path / "a")
+    tile = run(saved_dense, tmp_path / "b", "--fidelity", "tile")
+    assert tile["fidelity"] == "tile"
+    assert tile["macs"] == analytic["macs"]
+    assert tile["latency_s"] == pytest.approx(analytic["latency_s"], rel=0.05)
+
+
+# --- the other commands -------------------------------------------------------------------------------------
+
+
+def single(m: int, n: int, k: int, patterns: dict[int, object]) -> Workload:
+    """One product by itself, as an einsum."""
+    rank = lambda name: ((name, 1),)  # noqa: E731
+    shapes = {"a": (m, k), "b": (n, k), "out": (m, n)}
+    roles = {"a": "input", "b": "weight", "out": "activation"}
+    tensors = {name: Tensor(name, shape, "fp16", roles[name]) for name, shape in shapes.items()}  # type: ignore[arg-type]
+    op = Einsum(name="op", layer="op", phase="FF", inputs=("a", "b"), outputs=("out",), sizes={"m": m, "n": n, "k": k},
+                index=((rank("m"), rank("k")), (rank("n"), rank("k")), (rank("m"), rank("n"))),
+                patterns=patterns)  # type: ignore[arg-type]  # fmt: skip
+    return Workload("one", tensors, (op,))
+
+
+def test_table_of_products_agrees_with_the_simulator(tmp_path: Path) -> None:
+    shapes, out = tmp_path / "shapes.csv", tmp_path / "out.csv"
+    lines = ["k,M,n,pattern,density_a,name", "256,64,128,dense,,first", "", "256,64,128,2:8,,second",
+             "256,64,128,2:8,,second", "96,50,70,,0.5,third"]  # fmt: skip
+    shapes.write_text("\n".join(lines))
+    assert main(["gemm", str(shapes), "--accelerator", "sat-vcu1525", "--out", str(out)]) == 0
+    rows = table(out)
+    machine = load("sat-vcu1525")
+    cases = [single(64, 128, 256, {}), *[single(64, 128, 256, {1: NM(2, 8, "k")})] * 2,
+             single(50, 70, 96, {0: Uniform(0.5)})]  # fmt: skip
+    assert [row["name"] for row in rows] == ["first", "second", "second", "third"]
+    for row, case in zip(rows, cases, strict=True):
+        expected = simulate(case, machine).rows[0]
+        for column in ("latency_s", "cycles", "energy_j", "dram_read_bytes", "dram_write_bytes", "utilisation"):
+            assert float(row[column]) == pytest.approx(getattr(expected, column), rel=1e-12), column
+        assert (row["bound"], row["dataflow"]) == (expected.bound, expected.dataflow)
+    assert float(rows[1]["cycles"]) < float(rows[0]["cycles"])
+
+
+def test_batch_multiplies_the_work(tmp_path: Path) -> None:
+    shapes, out = tmp_path / "shapes.csv", tmp_path / "out.csv"
+    shapes.write_text("M,N,K,batch\n64,64,64,1\n64,64,64,8\n")
+    assert main(["gemm", str(shapes), "--accelerator", "systolic-32x32", "--out", str(out)]) == 0
+    one, eight = table(out)
+    assert float(eight["cycles"]) == 8 * float(one["cycles"])
+
+
+def test_lists_name_everything(capsys: pytest.CaptureFixture[str]) -> None:
+    from accelerators import templates
+    from workloads import models
+
+    for what, names in (("models", models()), ("accelerators", templates()), ("recipes", ["dense", "nm:N:M"])):
+        assert main(["list", what]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        first = [line.split()[0] for line in lines]
+        assert set(names) <= set(first)
+        assert all(len(line.split()) > 1 for line in lines)
+
+
+def test_show_marks_assumptions(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "sat-vcu1525", "--set", "compute.rows=48"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert "48" in lines["compute.rows"].split()
+    assert "ASSUMPTION" in lines["compute.rows"]
+    assert " read " in lines["technology.node_nm"]
+
+
+def test_validation_fails_on_a_broken_comparison(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import analysis.validate as validate
+    from analysis.validate.comparison import against, information
+
+    good = against("dense", "this", 1.0, 1.0, "s", 0.01, "a [source]")
+    bad = against("dense", "that", 1.5, 1.0, "s", 0.01, "a [source]")
+    known = information("dense", "other", 3.0, "s")
+    for rows, status in (([good, known], 0), ([good, bad], 1)):
+        monkeypatch.setattr(validate, "run", lambda suite, rows=rows: rows)
+        assert main(["validate", "dense", "--out", str(tmp_path / "v.csv")]) == status
+        assert len(table(tmp_path / "v.csv")) == len(rows)
+    text = capsys.readouterr().out
+    assert "FAIL" in text
+    assert "+50.00%" in text
+    assert "[1] a [source]" in text
+
+
+def test_help_without_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "Commands" in capsys.readouterr().out
+
+
+# --- mistakes -----------------------------------------------------------------------------------------------
+
+
+def mistake(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The line that a wrong command line answers with."""
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert len(lines) == 1, captured.err
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+SAT = ["--accelerator", "sat-vcu1525"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run", "resnet19", *SAT], "resnet18"),
+        (["run", "nosuch.py:net", *SAT], "nosuch.py"),
+        (["run", "resnet18", "--prune", "nm:8:4", *SAT], "8"),
+        (["run", "resnet18", "--prune", "bwdp:2:8", *SAT], "bdwp"),
+        (["run", "resnet18", "--prune", "magnitude:1.5", *SAT], "1.5"),
+        (["run", "resnet18", "--accelerator", "sat-vcu1526"], "sat-vcu1525"),
+        (["run", "resnet18", "--accelerator", "absent.yaml"], "absent.yaml"),
+        (["run", "resnet18", *SAT, "--set", "compute.row=3"], "rows"),
+        (["run", "resnet18", *SAT, "--set", "compute.rows"], "key=value"),
+        (["run", "resnet18", *SAT, "--set", "compute.rows=[1"], "YAML"),
+        (["run", "resnet18", *SAT, "--set", "memories.dram.bandwidth_bytes_per_s=-1"], "greater than 0"),
+        (["run", "resnet18", *SAT, "--batch", "0"], "--batch"),
+        (["run", "resnet18", *SAT, "--batch", "many"], "many"),
+        (["run", "resnet18", *SAT, "--fidelity", "exact"], "tile"),
+        (["run", "resnet18", *SAT, "--objective", "fun"], "edp"),
+        (["run", "resnet18", *SAT, "--optimizer", "lion"], "adamw"),
+        (["run", "absent.npz", *SAT], "absent.npz"),
+    ],
+)
+def test_wrong_arguments_of_run(
+    arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert words in mistake([*arguments, "--out", str(tmp_path)], capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["frobnicate"], "frobnicate"),
+        (["run"], "model"),
+        (["run", "resnet18", "--nonsense"], "--nonsense"),
+        (["list", "cats"], "recipes"),
+        (["show", "tpu"], "tpu"),
+        (["validate", "nosuch"], "dense"),
+        (["lower", "resnet9", "--out", "file.bin"], ".npz"),
+    ],
+)
+def test_wrong_arguments(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert words in mistake(arguments, capsys)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "empty"),
+        ("M,N,K\n", "no shapes"),
+        ("M,K\n1,2\n", "no column N"),
+        ("M,N,K\n1,2,3\n4,x,6\n", "line 3, column N: 'x'"),
+        ("M,N,K\n1,2.5,3\n", "column N: '2.5'"),
+        ("M,N,K\n1,2,0\n", "column K: 0"),
+        ("M,N,K\n1,2,-3\n", "column K: -3"),
+        ("M,N,K\n1,2,\n", "column K: ''"),
+        ("M,N,K\n1,2\n", "line 2: 2 cells"),
+        ("M,N,K,m\n1,2,3,4\n", "twice"),
+        ("M,N,K,density_a\n1,2,3,1.2\n", "column density_a: 1.2"),
+        ("M,N,K,density_b\n1,2,3,nan\n", "column density_b: nan"),
+        ("M,N,K,pattern\n1,2,3,5:4\n", "column pattern: 5:4"),
+        ("M,N,K,pattern\n1,2,3,2to4\n", "column pattern: '2to4'"),
+        ("M,N,K,pattern,density_b\n1,2,3,2:4,0.3\n", "contradicts"),
+        ("M,N,K,dtype\n1,2,3,fp4\n", "column dtype"),
+        ("M,N,K,batch\n1,2,3,0\n", "column batch: 0"),
+    ],
+)
+def test_wrong_tables(text: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shapes = tmp_path / "shapes.csv"
+    shapes.write_text(text)
+    line = mistake(["gemm", str(shapes), *SAT, "--out", str(tmp_path / "out.csv")], capsys)
+    assert words in line
+    assert str(shapes) in line
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_absent_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "absent.csv" in mistake(["gemm", str(tmp_path / "absent.csv"), *SAT, "--out", "out.csv"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("name: [1, 2", "malformed YAML at line"),
+        ("- 1\n- 2\n", "expected a mapping"),
+        ("name: mine\nfmaily: x\n", "fmaily"),
+    ],
+)
+def test_wrong_accelerator_files(text: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    line = mistake(["show", str(path)], capsys)
+    assert words in line
+    assert "mine.yaml" in line
+
+
+def test_buffer_too_small_names_the_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shapes = tmp_path / "shapes.csv"
+    shapes.write_text("M,N,K\n64,64,64\n")
+    small = ["--set", "memories.input_buffer.capacity_bytes=16"]
+    line = mistake(["gemm", str(shapes), *SAT, *small, "--out", str(tmp_path / "out.csv")], capsys)
+    assert "line 2" in line
+    assert "input_buffer" in line
+
+
+def test_buffer_too_small_for_a_network(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--set", "memories.input_buffer.capacity_bytes=16"]
+    assert "input_buffer" in mistake(["run", str(saved), *SAT, *small, "--out", str(tmp_path)], capsys)
+
+
+def test_damaged_workload_file(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cut = tmp_path / "cut.npz"
+    cut.write_bytes(saved.read_bytes()[:-100])
+    assert "cut.npz" in mistake(["run", str(cut), *SAT, "--out", str(tmp_path)], capsys)
+    np.savez(tmp_path / "foreign.npz", x=np.zeros(3))
+    assert "foreign.npz" in mistake(["run", str(tmp_path / "foreign.npz"), *SAT, "--out", str(tmp_path)], capsys)
+
+
+def test_options_that_a_saved_workload_cannot_take(
+    saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = mistake(["run", str(saved), *SAT, "--batch", "8", "--out", str(tmp_path)], capsys)
+    assert "--batch" in line
+    assert "zerocast lower" in line
+
+
+def test_model_with_nan_weights(model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = mistake(["run", f"{model_file}:nan_net", *SAT, "--out", str(tmp_path)], capsys)
+    assert "2.weight" in line
+
+
+def test_operator_without_a_rule(model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["run", f"{model_file}:odd_net", *SAT, "--out", str(tmp_path)]
+    line = mistake(arguments, capsys)
+    assert "inv" in line
+    assert "--allow-unknown" in line
+    assert main([*arguments, "--allow-unknown"]) == 0
+    assert "unknown operators" in capsys.readouterr().out
+
+
+def test_a_mistake_in_a_fresh_process(tmp_path: Path) -> None:
+    arguments = ["run", "resnet18", "--accelerator", "nosuch", "--out", str(tmp_path)]
+    done = subprocess.run([*COMMAND, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: unknown accelerator 'nosuch'")
+    assert done.stderr.count("\n") == 1
+
+
+def test_other_exceptions_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    import analysis.listing
+
+    def broken() -> None:
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(analysis.listing, "models", broken)
+    with pytest.raises(RuntimeError, match="a fault of ours"):
+        main(["list", "models"])
