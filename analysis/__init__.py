@@ -8,8 +8,8 @@ from typing import Any
 from analysis.errors import AnalysisError
 
 _LATER = {
-    "report": "analysis.report",
-    "gain": "analysis.gain",
+    "report": "analysis.reporting",
+    "gain": "analysis.speedup",
     "without_zeros": "analysis.baseline",
     "price_shapes": "analysis.gemm_table",
     "read_shapes": "analysis.gemm_table",

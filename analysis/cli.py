@@ -70,7 +70,7 @@ def run(
     machine = _load(accelerator, settings)
     out.mkdir(parents=True, exist_ok=True)
     from analysis.console import output, progress
-    from analysis.report import report
+    from analysis.reporting import report
     from analysis.summary_text import print_run
 
     with progress() as steps:
@@ -95,6 +95,7 @@ def gemm(
     from analysis.run import one_of
 
     one_of("--objective", objective, ("latency", "energy", "edp"))
+    _writable(out)
     machine = _load(accelerator, settings)
     header, rows = read_shapes(shapes, machine)
     with _shapes_step() as step:
@@ -147,6 +148,7 @@ def lower(
 
     if out.suffix != ".npz":
         raise AnalysisError(f"--out {str(out)!r}: a workload file must end in .npz")
+    _writable(out)
     network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown)
     with progress() as steps:
         workload = lower_network(network, steps)
@@ -181,6 +183,14 @@ def validate(
         write_comparisons(out, comparisons)
     if any(comparison.ok is False for comparison in comparisons):
         raise typer.Exit(1)
+
+
+def _writable(file: Path) -> None:
+    """Refuse a file in a folder that does not exist before the long work, not after it."""
+    from analysis.errors import AnalysisError
+
+    if not file.parent.is_dir():
+        raise AnalysisError(f"--out {str(file)!r}: there is no folder {str(file.parent)!r}")
 
 
 def _load(name: str, settings: list[str] | None) -> Accelerator:

@@ -93,6 +93,9 @@ def _tick(value: float) -> str:
 
 def _number_slowest(axes: Axes, points: list[tuple[float, float, OpRow]]) -> list[str]:
     """Number the slowest ops and return the key. Points too close for their own number join the slower one."""
+    from matplotlib.patheffects import withStroke
+
+    halo = [withStroke(linewidth=2, foreground="white")]
     found: list[tuple[tuple[float, float], str]] = []
     joined: list[int] = []
     x_limits, y_limits = axes.get_xlim(), axes.get_ylim()
@@ -104,7 +107,7 @@ def _number_slowest(axes: Axes, points: list[tuple[float, float, OpRow]]) -> lis
         elif len(found) < NAMED:
             found.append((place, f"{shorten(row.op, 30)}, {row.bound}"))
             joined.append(0)
-            axes.annotate(str(len(found)), (x, y), ha="center", va="center", fontsize=7, fontweight="bold")
+            axes.annotate(str(len(found)), (x, y), ha="center", va="center", fontsize=8, path_effects=halo)
     more = [f" (+{count} near it)" if count else "" for count in joined]
     return [f"{number}  {text}{rest}" for number, ((_, text), rest) in enumerate(zip(found, more, strict=True), 1)]
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from accelerators.schema import Accelerator
-from analysis.gain import dram_bytes, gain
+from analysis.speedup import dram_bytes, gain
 from analysis.tables import LayerRow, dense_reasons, layer_rows, pruned_layers, samples_per_s, slowest
 from analysis.units import si, times
 from simulator.resources import over_budget
@@ -75,7 +75,7 @@ def totals_of(result: Result, baseline: Result | None, accelerator: Accelerator 
     if baseline is not None:
         yield from _gain(result, baseline)
     yield from _resources(result, accelerator)
-    if result.layers:
+    if result.layers and (_recipe(result) != "dense" or pruned_layers(result)):
         yield "pruned", f"{pruned_layers(result)} of {len(result.layers)} layers"
         for why, count in dense_reasons(result).items():
             yield "", f"{count} left dense: {why}"

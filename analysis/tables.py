@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from accelerators.schema import Accelerator
-from analysis.gain import gain
+from analysis.speedup import gain
 from simulator.resources import over_budget
 from simulator.result import OpRow, Result
 

@@ -50,13 +50,15 @@ def reduction_steps(
 
 
 def skips(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> str:
-    """Name of the operand whose zeros save cycles in this dataflow, or "" where none do."""
+    """Name of the operand whose zeros save cycles in this dataflow (the one that saves more), or "" where none do."""
+    best, steps = "", float(gemm.k)
     for name in _SKIPPERS[dataflow]:
         operand: Operand = getattr(gemm, name)
         engine: OperandSparsity = getattr(accelerator.sparsity, name)
-        if float(_skipped(operand, engine, dataflow, np.asarray(float(gemm.k)), 0.0)) < gemm.k:
-            return name
-    return ""
+        left = float(_skipped(operand, engine, dataflow, np.asarray(float(gemm.k)), 0.0))
+        if left < steps:
+            best, steps = name, left
+    return best
 
 
 def _skipped(operand: Operand, engine: OperandSparsity, dataflow: Dataflow, k: Array, spread: float) -> Array:

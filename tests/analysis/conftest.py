@@ -6,7 +6,7 @@ import pytest
 
 from analysis.cli import main
 
-MODEL = '''
+MODEL = """
 import torch
 from torch import nn
 
@@ -37,7 +37,7 @@ class Odd(nn.Module):
 
 def odd_net():
     return Odd(), torch.eye(4)
-'''
+"""
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ ALLOWED = {
     "simulator": {"simulator", "workloads", "accelerators"},
     "analysis": set(ROOMS),
 }
-WITHOUT_TORCH = ("accelerators", "simulator", "analysis")
+WITHOUT_TORCH = ("accelerators", "simulator")
 HEAVY = ("torch", "pandas", "matplotlib", "rich", "jinja2", "networkx")
 
 

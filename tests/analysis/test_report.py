@@ -32,7 +32,8 @@ def op(name: str, phase: str = "FF", **values: object) -> OpRow:
 def result(*rows: OpRow, latency_s: float = 1e-5, **values: object) -> Result:
     standard = {"workload": "net", "accelerator": "machine", "fidelity": "analytic", "clock_hz": 1e9,
                 "peak_macs_per_s": 1e12, "dram_bytes_per_s": 1e10, "static_j": 0.0,
-                "footprint": Footprint(1, 2, 3, 4, 5), "meta": {"batch": 2, "recipe": "nm:2:4", "objective": "latency"}}  # fmt: skip
+                "footprint": Footprint(1, 2, 3, 4, 5),
+                "meta": {"batch": 2, "recipe": "nm:2:4", "objective": "latency"}}  # fmt: skip
     return Result(rows=rows, latency_s=latency_s, **{**standard, **values})  # type: ignore[arg-type]
 
 
@@ -40,11 +41,16 @@ def result(*rows: OpRow, latency_s: float = 1e-5, **values: object) -> Result:
 def pair() -> tuple[Result, Result]:
     """A network of 60 layers in three passes, and its dense baseline at twice the time."""
     rows = [
-        op(f"block.{i}.conv{':' + p if p != 'FF' else ''}", p, latency_s=(i + 1) * 1e-7, start_s=i * 1e-7,
-           end_s=(i + 1) * 1e-7, effectual_macs=500.0, bound=("compute", "dram")[i % 2])  # fmt: skip
+        op(
+            f"block.{i}.conv{':' + p if p != 'FF' else ''}",
+            p,
+            latency_s=(i + 1) * 1e-7,
+            bound=("compute", "dram")[i % 2],
+        )
         for p in ("FF", "BP", "WU")
         for i in range(60)
     ]
+    rows = [replace(r, start_s=r.latency_s - 1e-7, end_s=r.latency_s, effectual_macs=500.0) for r in rows]
     unit = op("norm", kind="vector", resource="vector_unit", macs=0, effectual_macs=0.0, bound="unit")
     dense = [replace(row, latency_s=2 * row.latency_s, effectual_macs=1000.0) for row in rows]
     layers = {"a": "first layer", "b": "", "c": "classifier", "d": "classifier"}
@@ -130,7 +136,12 @@ def test_rows_are_summed_by_layer_and_pass() -> None:
     )
     dense = result(op("conv", latency_s=6e-6))
     rows = layer_rows(ours, dense)
-    assert [(row.layer, row.phase) for row in rows] == [("conv", "FF"), ("conv", "BP"), ("conv", "WU"), ("(model)", "FF")]
+    assert [(row.layer, row.phase) for row in rows] == [
+        ("conv", "FF"),
+        ("conv", "BP"),
+        ("conv", "WU"),
+        ("(model)", "FF"),
+    ]
     first = rows[0]
     assert first.latency_s == pytest.approx(4e-6)
     assert first.speedup == pytest.approx(1.5)
@@ -192,7 +203,9 @@ def test_no_two_texts_overlap(draw: object, pair: tuple[Result, Result]) -> None
     canvas.draw()
     axes = figure.axes[0]
     texts = [*axes.get_yticklabels(), *axes.get_xticklabels(), *axes.texts, *axes.get_legend().get_texts()]
-    boxes = [(text.get_text(), text.get_window_extent(canvas.get_renderer())) for text in texts if text.get_text().strip()]
+    boxes = [
+        (text.get_text(), text.get_window_extent(canvas.get_renderer())) for text in texts if text.get_text().strip()
+    ]
     shown = [(name, box) for name, box in boxes if figure.bbox.overlaps(box)]
     for number, (name, box) in enumerate(shown):
         for other, second in shown[number + 1 :]:
@@ -208,7 +221,7 @@ def test_peak_follows_the_data_type() -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0.0, "0 s"), (1.0, "1.00 s"), (0.00123, "1.23 ms"), (12.34, "12.3 s"), (999.6, "1.00 ks"), (123456.0, "123 ks"),
-     (9.999e-10, "1000 ps"), (1e-9, "1.00 ns"), (-0.5, "-500 ms"), (float("inf"), "inf s")],
+     (9.999e-10, "1.00 ns"), (1e-9, "1.00 ns"), (-0.5, "-500 ms"), (float("inf"), "inf s")],
 )  # fmt: skip
 def test_si(value: float, text: str) -> None:
     assert si(value, "s") == text

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from accelerators.schema import Accelerator
 from analysis import plots, plots_costs
-from analysis.gain import gain
 from analysis.listing import parameters
+from analysis.speedup import gain
 from analysis.summary_text import figures, totals_of, warnings_of
 from analysis.tables import dense_reasons, layer_rows, summary, write_ops
 from analysis.units import si, times
