@@ -173,11 +173,9 @@ def validate(
 
     if suite is not None and suite not in SUITES:
         raise AnalysisError(f"no validation suite {suite!r}; there are {', '.join(SUITES)}")
-    from analysis.console import progress
     from analysis.validation_text import print_comparisons, write_comparisons
 
-    with progress() as steps, steps("validate"):
-        comparisons = run_suite(suite)
+    comparisons = run_suite(suite, say=lambda step: typer.echo(f"{step} ...", err=True))
     print_comparisons(comparisons)
     if out is not None:
         write_comparisons(out, comparisons)

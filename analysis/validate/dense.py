@@ -49,6 +49,6 @@ def scalesim_rows() -> list[Comparison]:
         m, n, k = int(row["M"]), int(row["N"]), int(row["K"])
         cycles = float(array_cycles(array, "fp16", DATAFLOWS[row["dataflow"]], m, n, k))
         what = f"{row['rows']}x{row['cols']} {row['dataflow']} {m}x{n}x{k}"
-        source = f"{row['tool']} {row['version']}: {row['command']}"
+        source = f"{row['tool']} {row['version']}, recorded with analysis/references/record_scalesim.py"
         rows.append(against("dense", what, cycles, float(row["total_cycles"]), "cycles", 0.01, source, SCALESIM_NOTE))
     return rows
