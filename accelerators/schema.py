@@ -311,7 +311,9 @@ def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         children = value.items()
     elif isinstance(value, (list, tuple)) and value and isinstance(value[0], dict):
-        children = ((item.get("name", i), {k: v for k, v in item.items() if k != "name"}) for i, item in enumerate(value))  # type: ignore[assignment]
+        children = (
+            (item.get("name", i), {k: v for k, v in item.items() if k != "name"}) for i, item in enumerate(value)
+        )  # type: ignore[assignment]
     else:
         yield path, value
         return

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from analysis.trace_command import trace_command
+
 if TYPE_CHECKING:
     from accelerators import Accelerator
     from analysis.run import Step
@@ -57,6 +59,7 @@ def run(
     settings: Settings = None,
     dtype: Dtype = None,
     allow_unknown: AllowUnknown = False,
+    trace: Annotated[str | None, _OPTION("--trace", help="Activation zeros, from `zerocast trace`.")] = None,
 ) -> None:
     """Simulate a network and write a report.
 
@@ -66,7 +69,7 @@ def run(
 
     one_of("--fidelity", fidelity, ("analytic", "tile"))
     one_of("--objective", objective, ("latency", "energy", "edp"))
-    network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown)
+    network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace)
     machine = _load(accelerator, settings)
     out.mkdir(parents=True, exist_ok=True)
     from analysis.console import output, progress
@@ -196,6 +199,9 @@ def _load(name: str, settings: list[str] | None) -> Accelerator:
     from analysis.run import overrides
 
     return load(name, overrides(settings or []))
+
+
+app.command("trace")(trace_command)
 
 
 @contextmanager

@@ -14,7 +14,8 @@ def models() -> Iterator[tuple[str, str]]:
 
     for name, entry in sorted(ENTRIES.items()):
         if entry.image:
-            yield name, f"{entry.image}x{entry.image} images, {entry.arguments['classes']} classes"
+            classes = f"{entry.arguments['classes']} classes" if "classes" in entry.arguments else "feature maps"
+            yield name, f"{entry.image}x{entry.image} images, {classes}{', trained' * entry.trained}"
         else:
             yield name, f"sequences of {entry.tokens} tokens"
 

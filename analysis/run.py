@@ -30,7 +30,8 @@ class Steps(Protocol):
 class Network:
     """What to lower: a zoo name, "path/to/file.py:factory" or a saved workload (.npz), and how.
 
-    prune: recipe, None for dense. batch, dtype: None for the model's own and fp16.
+    prune: recipe, None for dense. batch, dtype: None for the model's own and fp16. trace: file with the measured
+    zeros of its activations.
     """
 
     model: str
@@ -40,6 +41,7 @@ class Network:
     optimizer: str | None = None
     dtype: str | None = None
     allow_unknown: bool = False
+    trace: str | None = None
 
     @property
     def is_saved(self) -> bool:
@@ -67,8 +69,20 @@ def check(network: Network) -> None:
 
 
 def lower(network: Network, steps: Steps) -> Workload:
-    """The workload of a network, pruned by its recipe. Imports PyTorch unless it is a saved one."""
+    """The workload of a network, pruned by its recipe, its activations with the densities of its trace.
+
+    Imports PyTorch unless it is a saved one.
+    """
     check(network)
+    workload = _lower(network, steps)
+    if network.trace is None:
+        return workload
+    from workloads.tracing import apply_trace, load_trace
+
+    return apply_trace(workload, load_trace(network.trace), masks=False)
+
+
+def _lower(network: Network, steps: Steps) -> Workload:
     if network.is_saved:
         from workloads.store import load_workload
 
@@ -84,7 +98,7 @@ def lower(network: Network, steps: Steps) -> Workload:
             module, pruning = prune(module, network.prune, inputs)
     with steps("capture"):
         return capture(
-            module, inputs, name=_title(network.model), training=network.training, pruning=pruning,
+            module, inputs, name=title_of(network.model), training=network.training, pruning=pruning,
             optimizer=network.optimizer or "sgd_momentum", dtype=network.dtype or "fp16",
             allow_unknown=network.allow_unknown,
         )  # fmt: skip
@@ -164,7 +178,7 @@ def _number(value: Any) -> Any:
         return value
 
 
-def _title(model: str) -> str:
+def title_of(model: str) -> str:
     """Name of the workload: the zoo's, or that of the user's factory."""
     path, _, factory = model.rpartition(":")
     return f"{Path(path).stem}.{factory}" if path else model

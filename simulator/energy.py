@@ -51,18 +51,20 @@ def _access_j_per_byte(table_name: str, kind: str, capacity_bytes: float | None)
     return 8 * float(table.sram_j_per_bit(capacity_bytes))
 
 
-def executed_macs(gemm: Gemm, accelerator: Accelerator, steps_share: ArrayLike) -> Array:
+def executed_macs(gemm: Gemm, accelerator: Accelerator, steps_share: ArrayLike, skipped: str) -> Array:
     """Multiply-accumulates that cost energy: those not skipped (`steps_share` of all), less those gated.
 
-    An operand whose zeros are gated or skipped switches nothing, so only its nonzeros count; zeros that the
-    array does not see (mode none) are multiplied like any other number.
+    An operand whose zeros are gated or skipped one by one switches nothing, so only its nonzeros count, those of
+    the two sides taken as independent; zeros that the array does not see (mode none) are multiplied like any other
+    number. `skipped` names the operand that the steps were skipped on: lanes that wait in step switch nothing.
     """
-    executed = gemm.macs * np.asarray(steps_share, dtype=float)
+    share = np.asarray(steps_share, dtype=float)
+    if skipped and getattr(accelerator.sparsity, skipped).mode == "skip":
+        share = np.ones_like(share)
     for name in ("input", "weight"):
-        operand = getattr(gemm, name)
         if getattr(accelerator.sparsity, name).mode in ("gate", "skip"):
-            executed = np.minimum(executed, gemm.macs * operand.pattern.density)
-    return executed
+            share = share * getattr(gemm, name).pattern.density
+    return gemm.macs * share
 
 
 def gemm_energy(

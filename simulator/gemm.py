@@ -136,20 +136,28 @@ def _product(workload: Workload, op: Einsum, taps: dict[str, int], classes: int)
     b_unique = min(max(round(tensors[1].elements * weight_share / batch), 1), k * n)
     return Gemm(
         batch=batch * classes, m=m, n=n, k=k, dtype=tensors[0].dtype,
-        input=Operand(a_unique, tensors[0].bits, workload.pattern_of(op, 0), fiber, _halo(op, groups["m"])),
+        input=Operand(a_unique, tensors[0].bits, workload.pattern_of(op, 0), fiber, _halo(op, taps, groups["m"])),
         weight=Operand(b_unique, tensors[1].bits, workload.pattern_of(op, 1), fiber),
         output=Operand(m * n, tensors[2].bits),
     )  # fmt: skip
 
 
-def _halo(op: Einsum, m_ranks: list[str]) -> int:
-    """Output positions whose windows straddle a cut between tiles along M: (taps - stride) rows of a window."""
-    for affine in op.index[0]:
-        if len(affine) == 2 and (outer := max(affine, key=lambda t: t[1]))[0] in m_ranks:
-            inner = next(term for term in affine if term != outer)
-            if inner[0] in m_ranks or inner[0] == "g":
-                continue
-            overlap = max(op.sizes[inner[0]] * inner[1] - outer[1], 0)
-            after = m_ranks[m_ranks.index(outer[0]) + 1 :]
-            return -(-overlap // outer[1]) * math.prod(op.sizes[rank] for rank in after)
+def _halo(op: Einsum, taps: dict[str, int], m_ranks: list[str]) -> int:
+    """Rows of the product whose inputs a tile shares with the next along M: windows straddle the cut.
+
+    A window spans (taps - 1) dilation + 1 lines of input and moves on by its stride; a line counts for as many rows
+    of the product as there are of them per line. Where the output is gathered (`taps`), neighbouring rows of one
+    residue class share all but one of their taps.
+    """
+    for affine in (*op.index[0], *op.index[2]):
+        outer = next((term for term in affine if term[0] in m_ranks), None)
+        inner = next((term for term in affine if term[0] not in m_ranks), None)
+        if len(affine) != 2 or outer is None or inner is None:
+            continue
+        after = math.prod(op.sizes[rank] for rank in m_ranks[m_ranks.index(outer[0]) + 1 :])
+        if inner[0] in taps:
+            return (taps[inner[0]] - 1) * after
+        span = (op.sizes[inner[0]] - 1) * inner[1] + 1
+        lines = (op.sizes[outer[0]] - 1) * outer[1] + span
+        return -(-max(span - outer[1], 0) * op.sizes[outer[0]] * after // lines)
     return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ from simulator.compute import array_cycles, reduction_steps, skips
 from simulator.energy import Energy, executed_macs, gemm_energy
 from simulator.errors import SimulationError
 from simulator.gemm import Gemm
-from simulator.mapping import ORDERS, THIN_ABOVE, Mapping, mapspace, tile_units
+from simulator.mapping import THIN_ABOVE, Mapping, mapspace, tile_units
 from simulator.pipeline import PipelineTime, pipeline_time
 from simulator.traffic import PortBytes, TileBytes, changes, ends, fits, port_bytes, tile_bytes
 
@@ -70,20 +70,17 @@ def array_cost(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: f
     ports = port_bytes(gemm, accelerator, mapping, steps, last)
     port_cycles = _port_cycles(accelerator, ports)
     share = np.minimum(reduced / gemm.k, 1.0)
-    macs = executed_macs(gemm, accelerator, share)
+    macs = executed_macs(gemm, accelerator, share, skips(gemm, accelerator, mapping.dataflow))
     tile = tile_bytes(gemm, accelerator, mapping)
     return ArrayCost(np.maximum(compute_cycles, port_cycles), port_cycles, share, macs, ports, tile)
 
 
-def gemm_cost(
-    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: float = 0.0, array: ArrayCost | None = None
-) -> GemmCost:
+def gemm_cost(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: float = 0.0) -> GemmCost:
     """Price a product under a mapping (or arrays of them).
 
     `spread` moves a random pattern's step count by that many standard deviations (see `reduction_steps`).
-    `array` is the order-independent part where it is known already.
     """
-    part = array if array is not None else array_cost(gemm, accelerator, mapping, spread)
+    part = array_cost(gemm, accelerator, mapping, spread)
     tiles = gemm.batch * mapping.trips_m * mapping.trips_n * mapping.trips_k
     time = pipeline_time(
         changes(gemm, mapping, part.tile),
@@ -162,15 +159,29 @@ def best_mapping(
         allowed = fits(gemm, accelerator, grid)
         if not allowed.any():
             continue
-        array = array_cost(gemm, accelerator, grid)
-        for order in ORDERS:
-            mapping = replace(grid, order=order)
-            index, key = _cheapest(gemm_cost(gemm, accelerator, mapping, array=array), allowed, objective)
-            if _before(key, best_key):
-                best, best_key = mapping.at(index), key
+        index, key = _cheapest(gemm_cost(gemm, accelerator, grid), allowed, objective)
+        if _before(key, best_key):
+            best, best_key = grid.at(index), key
     if best is None:
         raise SimulationError(_no_fit(gemm, accelerator))
     return gemm_cost(gemm, accelerator, best)
+
+
+def contenders(
+    gemm: Gemm, accelerator: Accelerator, objective: Objective, most: int, limit: int = THIN_ABOVE
+) -> list[GemmCost]:
+    """The `most` cheapest mappings of the mapspace, cheapest first."""
+    found: list[tuple[float, int, Mapping]] = []
+    for grid in mapspace(gemm, accelerator, limit):
+        goal, ok = np.broadcast_arrays(
+            gemm_cost(gemm, accelerator, grid).objective(objective), fits(gemm, accelerator, grid)
+        )
+        figures = np.where(ok, goal, np.inf).ravel()
+        for at in np.argsort(figures, kind="stable")[:most]:
+            if np.isfinite(figures[at]):
+                index = tuple(int(i) for i in np.unravel_index(at, goal.shape))
+                found.append((float(figures[at]), len(found), grid.at(index)))
+    return [gemm_cost(gemm, accelerator, mapping) for _, _, mapping in sorted(found, key=lambda f: f[:2])[:most]]
 
 
 def _cheapest(

@@ -20,6 +20,11 @@ from simulator.gemm import Gemm
 
 ORDERS: tuple[str, ...] = tuple("".join(order) for order in permutations("mnk"))
 
+ANY_ORDER = "*"
+"""In place of an order: all of `ORDERS`, along a first axis of their own."""
+
+_POSITIONS = {rank: np.array([order.index(rank) for order in ORDERS])[:, None, None, None] for rank in "mnk"}
+
 THIN_ABOVE = 40
 """Tile sizes kept per rank; longer lists are thinned to evenly spread ones on a log scale. Against the whole list
 this costs at most 0.3 % of latency on 100 products drawn up to 8,192 a side."""
@@ -30,7 +35,10 @@ ALL_UP_TO = 12
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """dataflow and loop order by name; tile extents in elements, trips = number of tiles along each rank."""
+    """dataflow and loop order by name; tile extents in elements, trips = number of tiles along each rank.
+
+    With `order` = `ANY_ORDER`, costs have a first axis of `ORDERS` before those of the arrays.
+    """
 
     dataflow: Dataflow
     order: str
@@ -42,10 +50,17 @@ class Mapping:
     trips_k: NDArray[np.float64]
 
     def at(self, index: tuple[int, ...]) -> Mapping:
-        """The single mapping at one index of the broadcast arrays."""
+        """The single mapping at one index of the broadcast arrays, the order's first where it is `ANY_ORDER`."""
+        order = self.order
+        if order == ANY_ORDER:
+            order, index = ORDERS[index[0]], index[1:]
         arrays = (self.m, self.n, self.k, self.trips_m, self.trips_n, self.trips_k)
         full = np.broadcast_arrays(*arrays)
-        return Mapping(self.dataflow, self.order, *(array[index] for array in full))
+        return Mapping(self.dataflow, order, *(array[index] for array in full))
+
+    def position(self, rank: str) -> NDArray[np.intp]:
+        """Place of a rank's loop: 0 outermost, 2 innermost."""
+        return _POSITIONS[rank] if self.order == ANY_ORDER else np.asarray(self.order.index(rank))
 
     @property
     def trips(self) -> dict[str, NDArray[np.float64]]:
@@ -85,7 +100,8 @@ def tile_extents(extent: int, unit: int, limit: int = THIN_ABOVE) -> NDArray[np.
 
     A larger tile with the same number of tiles takes more buffer and moves the same bytes; it can only be quicker
     where folds interleave in fuller groups or the last tile is short, which tells where tiles are few: ranks of
-    up to `ALL_UP_TO` units try every size. Lists longer than `limit` are thinned evenly on a log scale (first and last stay).
+    up to `ALL_UP_TO` units try every size. Lists longer than `limit` are thinned evenly on a log scale (first and
+    last stay).
     """
     units = -(-extent // unit)
     sizes = np.arange(1, units + 1) if units <= ALL_UP_TO else _smallest_tiles(units)
@@ -110,7 +126,7 @@ def _smallest_tiles(units: int) -> NDArray[np.int64]:
 
 
 def mapspace(gemm: Gemm, accelerator: Accelerator, limit: int = THIN_ABOVE) -> Iterator[Mapping]:
-    """One `Mapping` of arrays [m tiles, n tiles, k tiles] per dataflow; each stands for all of `ORDERS`.
+    """One `Mapping` of arrays [m tiles, n tiles, k tiles] per dataflow; all loop orders together.
 
     Without offline scheduling only the first dataflow of the list is tried.
     """
@@ -118,4 +134,4 @@ def mapspace(gemm: Gemm, accelerator: Accelerator, limit: int = THIN_ABOVE) -> I
     for dataflow in dataflows if accelerator.schedule.offline else dataflows[:1]:
         units = tile_units(gemm, accelerator, dataflow)
         m, n, k = (tile_extents(d, u, limit) for d, u in zip((gemm.m, gemm.n, gemm.k), units, strict=True))
-        yield mapping_of(gemm, dataflow, ORDERS[0], m[:, None, None], n[None, :, None], k[None, None, :])
+        yield mapping_of(gemm, dataflow, ANY_ORDER, m[:, None, None], n[None, :, None], k[None, None, :])

@@ -84,6 +84,8 @@ class _Machine:
         self.left: dict[str, float] = {}
         self.started: dict[str, float] = {}
         self.spans: dict[str, Span] = {}
+        self.demand: dict[str, float] = {}
+        self.idle_link: dict[str, float] = {}
         self.last: dict[str, Task] = {}
         self.now = 0.0
 
@@ -116,31 +118,37 @@ class _Machine:
                     task = self.tasks[name]
                     self.running[resource] = name
                     self.started[name] = self.now
-                    self.left[name] = task.work_s - self._hidden(task)
+                    hidden = self._hidden(task)
+                    self.left[name] = task.work_s - hidden
+                    wanted = max(task.link_s - hidden, 0.0) / max(self.left[name], _EPSILON)
+                    self.demand[name] = min(wanted, 1.0)
+                    self.idle_link[name] = 0.0
                     self.last[resource] = task
                     self._wake(self.wakes_at_start.get(name, ()))
                     again = True
 
     def _hidden(self, task: Task) -> float:
-        """Part of the weight prologue that was loaded while the task before on this resource ran."""
+        """Part of the weight prologue that an idle link loaded while the task before on this resource ran."""
         before = self.last.get(task.resource)
         if before is None or task.prologue_s <= 0:
             return 0.0
         span = self.spans[before.name]
         if any(self.spans[name].end_s > span.start_s + _EPSILON for name in task.prologue_after if name in self.spans):
             return 0.0
-        return min(task.prologue_s, max(before.work_s - before.link_s, 0.0), task.work_s)
+        return min(task.prologue_s, self.idle_link[before.name], task.work_s)
 
     def _advance(self) -> None:
         """Run until the next task ends."""
         names = list(self.running.values())
         active = [name for name in names if self.left[name] > _EPSILON]
-        demands = [min(self.tasks[name].link_s / max(self.tasks[name].work_s, _EPSILON), 1.0) for name in active]
-        rates = dict(zip(active, link_shares(demands), strict=True))
+        rates = dict(zip(active, link_shares([self.demand[name] for name in active]), strict=True))
         done = [name for name in names if name not in rates and self._may_end(name)]
         if not done:
             step = min(self.left[name] / rates[name] for name in active)
             self.now += step
+            idle = max(1.0 - sum(rates[name] * self.demand[name] for name in active), 0.0)
+            for name in names:
+                self.idle_link[name] += step * idle
             for name in active:
                 self.left[name] -= step * rates[name]
                 if self.left[name] <= _EPSILON + 1e-12 * self.tasks[name].work_s:

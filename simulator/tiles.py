@@ -1,7 +1,9 @@
-"""The tile fidelity: walk the tiles one by one, each with its own size and its own nonzeros.
+"""Walk the tiles of a product one by one, each with its own size and, if asked, its own nonzeros.
 
-Same costs as the analytic fidelity, without averages: edge tiles are small, a lock-step group waits for the
-fullest of its fibers as they are in the mask, compressed tiles take the bytes of their own nonzeros.
+The closed form of `pipeline` prices average tiles, which is what a search over millions of mappings needs. The mapping
+that is chosen is then walked: edge tiles are small, and where array and link are busy for about equally long that
+shows. The analytic fidelity walks with a pattern's expectations, the tile fidelity with the nonzeros of the mask: a
+lock-step group waits for the fullest of its fibers, compressed tiles take the bytes of their own nonzeros.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from simulator.errors import SimulationError
 from simulator.gemm import Gemm, Operand
 from simulator.gemm_cost import array_cost
 from simulator.mapping import Mapping
-from simulator.traffic import tile_bytes
+from simulator.traffic import element_bits, tile_bytes
 from workloads.patterns import Mask, Pattern
 
 Array = NDArray[np.float64]
@@ -40,21 +42,26 @@ class Walk:
     write_bytes: float
 
 
-def walk_tiles(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> Walk:
+def tiles_of(mapping: Mapping) -> int:
+    """Number of tiles of one batch item under a single mapping."""
+    return int(mapping.trips_m * mapping.trips_n * mapping.trips_k)
+
+
+def walk_tiles(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, masks: bool = True) -> Walk:
     """Walk every tile of one batch item in the mapping's order; batch items follow one another.
 
     Step i computes tile i while the link stores what is left behind and loads tile i + 1 (see `pipeline`).
+    masks: with the nonzeros of each tile, drawn from the law where there is no mask; else with expectations.
     Raises `SimulationError` above `MOST_TILES`.
     """
-    trips = {rank: int(count) for rank, count in mapping.trips.items()}
-    tiles = trips["m"] * trips["n"] * trips["k"]
-    if tiles > MOST_TILES:
+    if tiles_of(mapping) > MOST_TILES:
         raise SimulationError(
-            f"the tile fidelity would walk {tiles} tiles of a {gemm.m} x {gemm.n} x {gemm.k} product; "
+            f"the tile fidelity would walk {tiles_of(mapping)} tiles of a {gemm.m} x {gemm.n} x {gemm.k} product; "
             "use --fidelity analytic or larger buffers"
         )
+    trips = {rank: int(count) for rank, count in mapping.trips.items()}
     extents = {r: _extents(getattr(gemm, r), float(getattr(mapping, r)), trips[r]) for r in "mnk"}
-    cycles, fill = _tile_cycles(gemm, accelerator, mapping, extents)
+    cycles, fill = _tile_cycles(gemm, accelerator, mapping, extents, masks)
     loads, stores, first, last = _link_bytes(gemm, accelerator, mapping, extents, fill)
     order = _visit_order(mapping.order, trips)
     compute = cycles[order] / accelerator.technology.clock_hz
@@ -87,9 +94,10 @@ def _visit_order(order: str, trips: dict[str, int]) -> tuple[NDArray[np.intp], .
 
 
 def _tile_cycles(
-    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, extents: dict[str, Array]
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, extents: dict[str, Array], masks: bool
 ) -> tuple[Array, dict[str, Array]]:
-    """Array cycles of every tile [m, n, k], and each random operand's share of nonzeros per tile against its mean.
+    """Array cycles of every tile [m, n, k], and for each random operand that is kept compressed off chip the
+    nonzeros of its tiles against their mean.
 
     Where the buffers' ports need more cycles than the array in all, every tile is longer by the same factor.
     """
@@ -99,14 +107,18 @@ def _tile_cycles(
     fill: dict[str, Array] = {}
     for name, rank in (("weight", "n"), ("input", "m")):
         operand: Operand = getattr(gemm, name)
-        if operand.pattern.is_dense or operand.structured is not None:
+        compressed = element_bits(accelerator.dram, name, operand) < operand.bits  # stored in less than all words
+        random = not operand.pattern.is_dense and operand.structured is None
+        if not (masks and random and (compressed or side == name)):
             continue
         lanes = getattr(accelerator.sparsity, name).sync_group
         mask = _fibers(operand, getattr(gemm, rank), gemm.k)
         counts = np.add.reduceat(mask, np.r_[0, np.cumsum(extents["k"])[:-1]].astype(int), axis=1)
         starts = np.r_[0, np.cumsum(extents[rank])[:-1]].astype(int)
-        nonzeros = np.add.reduceat(counts, starts, axis=0)
-        fill[name] = nonzeros / np.maximum(extents[rank][:, None] * extents["k"] * operand.pattern.density, 1e-30)
+        if compressed:
+            nonzeros = np.add.reduceat(counts, starts, axis=0)
+            expected = extents[rank][:, None] * extents["k"] * operand.pattern.density
+            fill[name] = nonzeros / np.maximum(expected, 1e-30)
         if side == name:
             slowest = _slowest(counts, starts, lanes)
             steps = slowest[None, :, :] if rank == "n" else slowest[:, None, :]
@@ -130,12 +142,17 @@ def _slowest(counts: NDArray[np.int64], starts: NDArray[np.intp], lanes: int) ->
 
 
 def _fibers(operand: Operand, count: int, depth: int) -> NDArray[np.int64]:
-    """Nonzeros as 0/1, [fibers, K]: the real mask, or one drawn from the law with a fixed seed."""
+    """Nonzeros as 0/1, [fibers, K]: the real mask, or one drawn from the law with a fixed seed.
+
+    Where a product gathers only some taps of a kernel, their number is taken from the start of the rank.
+    """
     pattern: Pattern = operand.pattern
     if isinstance(pattern, Mask):
         along = [rank for rank, _ in operand.fiber if rank in pattern.ranks]
         across = [rank for rank in pattern.ranks if rank not in along]
-        bits = np.transpose(pattern.bits, [pattern.ranks.index(rank) for rank in (*across, *along)])
+        taken = {rank: slice(extent) for rank, extent in operand.fiber}
+        bits = pattern.bits[tuple(taken.get(rank, slice(None)) for rank in pattern.ranks)]
+        bits = np.transpose(bits, [pattern.ranks.index(rank) for rank in (*across, *along)])
         matrix = bits.reshape(-1, int(np.prod([bits.shape[i] for i in range(len(across), bits.ndim)])))
         if matrix.shape[1] != depth:
             raise SimulationError(

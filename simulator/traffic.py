@@ -20,9 +20,6 @@ from workloads.patterns import Pattern
 
 Array = NDArray[np.float64]
 
-Moved = dict[str, bool | NDArray[np.bool_]]
-"""For each rank, whether its index differs between two tiles that follow each other."""
-
 
 @dataclass(frozen=True, slots=True)
 class TileBytes:
@@ -116,55 +113,48 @@ def fits(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> NDArray[np.b
 def changes(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> Iterator[Change]:
     """The kinds of step from one tile to the next, with what each moves off chip.
 
-    Loop 3 (innermost) steps alone, loop 2 steps and 3 restarts, loop 1 steps and both restart, or the next
-    batch item begins. An output tile that is left is stored; one that is come back to is loaded, which
-    happens where the loop over K is outside a loop over M or N that has more than one trip.
+    The innermost loop steps alone, the middle one steps and the inner restarts, the outer one steps and both
+    restart, or the next batch item begins. An output tile that is left is stored; one that
+    is come back to is loaded, which happens where K's loop is outside a loop over M or N of more than one trip.
     """
-    trips = mapping.trips
-    outer, middle, inner = tuple(mapping.order)
-    t1, t2, t3 = (trips[rank] for rank in mapping.order)
     batch = float(gemm.batch)
-    moved3: Moved = {outer: False, middle: False, inner: True}
-    moved2: Moved = {outer: False, middle: True, inner: t3 > 1}
-    moved1: Moved = {outer: True, middle: t2 > 1, inner: t3 > 1}
-    kinds = (
-        (batch * t1 * t2 * (t3 - 1), moved3, inner),
-        (batch * t1 * (t2 - 1), moved2, middle),
-        (batch * (t1 - 1), moved1, outer),
-    )
-    for count, moved, stepping in kinds:
-        yield from _change(mapping, tile, count, moved, stepping)
-    everything = tile.input + tile.weight
-    yield Change(np.asarray(batch - 1.0), everything, tile.output)
+    outside: Array = np.asarray(batch)
+    for place in range(3):
+        trips = _at(mapping, place, mapping.trips)
+        yield from _change(mapping, tile, outside * (trips - 1), place)
+        outside = outside * trips
+    yield Change(np.asarray(batch - 1.0), tile.input + tile.weight, tile.output)
 
 
-def _change(
-    mapping: Mapping, tile: TileBytes, count: Array, moved: Moved, stepping: str
-) -> Iterator[Change]:
-    """What one kind of step moves, split by the state of the sums in the output tiles left and entered.
+def _at(mapping: Mapping, place: int, values: dict[str, Array]) -> Array:
+    """Of three values by rank, that of the rank whose loop is in a place."""
+    m, n = (mapping.position(rank) == place for rank in "mn")
+    return np.where(m, values["m"], np.where(n, values["n"], values["k"]))
+
+
+def _change(mapping: Mapping, tile: TileBytes, count: Array, place: int) -> Iterator[Change]:
+    """What the step of one loop moves, split by the state of the sums in the output tiles left and entered.
 
     Inside K's loop (K outside the stepping loop) the K index stands still: at its first value the tiles entered
     are new and those left unfinished, at its last value the other way round. When K itself steps, tiles left and
     entered are both unfinished. When a loop outside K's steps, K has run to its end: left finished, entered new.
     """
-
-    def moves(ranks: str) -> NDArray[np.bool_]:
-        return np.asarray(moved[ranks[0]]) | np.asarray(moved[ranks[1]])
-
-    loads = np.where(moves("mk"), tile.input, 0.0) + np.where(moves("nk"), tile.weight, 0.0)
-    if stepping == "k":
-        sums = np.where(moves("mn"), tile.partial, 0.0)
-        yield Change(count, loads + sums, sums)
-    elif mapping.order.index("k") < mapping.order.index(stepping):
-        visits = mapping.trips_k
-        several = visits > 1
-        end = several / visits
-        yield Change(count * ~several, loads, tile.output)
-        yield Change(count * end, loads, tile.partial)
-        yield Change(count * np.maximum(visits - 2, 0) / visits, loads + tile.partial, tile.partial)
-        yield Change(count * end, loads + tile.partial, tile.output)
-    else:
-        yield Change(count, loads, tile.output)
+    moved = {
+        rank: (mapping.position(rank) == place) | ((mapping.position(rank) > place) & (trips > 1))
+        for rank, trips in mapping.trips.items()
+    }
+    leaves = moved["m"] | moved["n"]
+    loads = np.where(moved["m"] | moved["k"], tile.input, 0.0) + np.where(moved["n"] | moved["k"], tile.weight, 0.0)
+    k_steps = mapping.position("k") == place
+    visits = mapping.trips_k
+    cut = (mapping.position("k") < place) & (visits > 1)
+    end = count * cut / visits
+    sums = np.where(k_steps & leaves, tile.partial, 0.0)
+    yield Change(count * ~cut, loads + sums, np.where(k_steps, sums, tile.output))
+    yield Change(end, loads, tile.partial)
+    loads = loads + tile.partial
+    yield Change(count * cut * np.maximum(visits - 2, 0) / visits, loads, tile.partial)
+    yield Change(end, loads, tile.output)
 
 
 def ends(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> Ends:
@@ -174,14 +164,15 @@ def ends(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> Ends:
     and the last but one is finished.
     """
     again = gemm.batch > 1
-    loads = {"m": tile.input, "n": tile.weight, "k": tile.input + tile.weight}
     unfinished = np.where(mapping.trips_k > 1, tile.partial, tile.output)
-    first: Array = np.where(again, tile.input + tile.weight + tile.output, 0.0)
+    both = tile.input + tile.weight
+    loads = {"m": tile.input + unfinished, "n": tile.weight + unfinished, "k": both}
+    first: Array = np.where(again, both + tile.output, 0.0)
     last: Array = np.where(again, tile.output, 0.0)
-    for rank in mapping.order:
-        several = mapping.trips[rank] > 1
-        first = np.where(several, loads[rank] + (0.0 if rank == "k" else unfinished), first)
-        last = np.where(several, 0.0 if rank == "k" else tile.output, last)
+    for place in range(3):
+        several = _at(mapping, place, mapping.trips) > 1
+        first = np.where(several, _at(mapping, place, loads), first)
+        last = np.where(several, np.where(mapping.position("k") == place, 0.0, tile.output), last)
     return Ends(first, last)
 
 

@@ -17,6 +17,10 @@ _LATER = {
     "models": "workloads.zoo",
     "save": "workloads.store",
     "load_workload": "workloads.store",
+    "trace": "workloads.tracing.record",
+    "apply_trace": "workloads.tracing.apply",
+    "save_trace": "workloads.tracing.file",
+    "load_trace": "workloads.tracing.file",
 }
 
 __all__ = [

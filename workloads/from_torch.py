@@ -7,12 +7,13 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from workloads.errors import WorkloadError
 from workloads.ir import BITS, Op, Tensor, Workload
-from workloads.lowering.builder import Builder
-from workloads.lowering.export import export
+from workloads.lowering.builder import Builder, NoRule
+from workloads.lowering.export import export, taken_apart
 from workloads.lowering.masks import real_masks, weight_names
 from workloads.lowering.values import Value
 from workloads.lowering.walk import walk
@@ -48,18 +49,48 @@ def capture(
     if dtype not in BITS or not dtype.startswith(("fp", "bf", "tf")):
         raise WorkloadError(f"dtype {dtype!r} is not a floating type; use fp32, tf32, fp16, bf16, fp8 or fp4")
     applied = pruning or NOTHING_PRUNED
-    build = Builder(title, dtype, allow_unknown, real_masks(model))
-    forward = apply_pruning(_forward(build, model, inputs, training), applied)
+    build, program, outputs = lower_graph(model, inputs, title, dtype, training, allow_unknown)
+    forward = apply_pruning(_workload(build, inputs, program, outputs, training), applied)
     if not training:
         return forward
     frozen = {n for p, n in weight_names(model).items() if not model.get_parameter(p).requires_grad}
     return expand_training(forward, optimizer, applied, frozen=frozen)
 
 
-def _forward(build: Builder, model: nn.Module, inputs: tuple[Any, ...], training: bool) -> Workload:
-    program = export(model, inputs, build.model, training)
-    values = _sources(build, program, weight_names(model))
-    outputs = walk(build, program.graph_module, values)
+def lower_graph(
+    model: nn.Module,
+    inputs: tuple[Any, ...],
+    name: str,
+    dtype: str,
+    training: bool,
+    allow_unknown: bool = False,
+    runnable: bool = False,
+) -> tuple[Builder, ExportedProgram, Any]:
+    """Export a model and lower its forward pass: what was built, the graph, and what it returns as values.
+
+    An operator without a rule is taken apart into what PyTorch composes it of; one that has no parts is priced by
+    its bytes where `allow_unknown` says so, and refused otherwise. runnable: keep the weights' data in the graph.
+    """
+    program = export(model, inputs, name, training, runnable)
+    masks, names = real_masks(model), weight_names(model)
+    unknown: frozenset[Any] = frozenset()
+    while True:
+        build = Builder(name, dtype, unknown, masks)
+        try:
+            return build, program, walk(build, program.graph_module, _sources(build, program, names))
+        except NoRule as strange:
+            parts = taken_apart(program, strange.target)
+            if parts is not None:
+                program = parts
+            elif allow_unknown:
+                unknown |= {strange.target}
+            else:
+                raise
+
+
+def _workload(
+    build: Builder, inputs: tuple[Any, ...], program: ExportedProgram, outputs: Any, training: bool
+) -> Workload:
     kept = program.graph_signature.output_specs
     results = [
         value.tensor for spec, value in zip(kept, outputs, strict=True)

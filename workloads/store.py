@@ -14,13 +14,13 @@ import numpy as np
 
 from workloads.errors import WorkloadError
 from workloads.ir import Einsum, Index, Op, Tensor, Transfer, Vector, Workload
-from workloads.patterns import DENSE, NM, Block, Dense, Mask, Pattern, Uniform
+from workloads.patterns import DENSE, NM, Block, Dense, Mask, Pattern, PerChannel, Uniform
 
 FORMAT = "zerocast workload"
 VERSION = 1
 
 OPS: dict[str, type[Op]] = {kind.__name__: kind for kind in (Einsum, Vector, Index, Transfer)}
-PATTERNS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Dense, NM, Uniform, Block, Mask)}
+PATTERNS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Dense, NM, Uniform, PerChannel, Block, Mask)}
 """Pattern classes that can be stored. All are dataclasses of numbers, names and nested tuples; a field
 that is an array goes to an entry of its own in the file."""
 
@@ -63,9 +63,7 @@ def load_workload(path: str | Path) -> Workload:
         zipfile.BadZipFile,
         zlib.error,
     ) as error:
-        raise WorkloadError(
-            f"workload file {file} is damaged or not a workload ({error}); capture it again"
-        ) from error
+        raise WorkloadError(f"workload file {file} is damaged or not a workload ({error}); capture it again") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise WorkloadError(f"workload file {file} is not a workload; give one that `save` wrote")
     if header.get("version") != VERSION:

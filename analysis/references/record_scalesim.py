@@ -95,9 +95,7 @@ def gemms() -> list[tuple[int, int, int]]:
     return [(int(m), int(n), int(k)) for m, n, k in drawn] + list(RESNET18_LAST_STAGE)
 
 
-def cases(
-    shapes: list[tuple[int, int, int]], arrays: list[tuple[int, int]], dataflows: list[str]
-) -> Iterator[Case]:
+def cases(shapes: list[tuple[int, int, int]], arrays: list[tuple[int, int]], dataflows: list[str]) -> Iterator[Case]:
     """Every combination, in the order of `shapes` (small ones first, so rows arrive early)."""
     for m, n, k in shapes:
         for rows, cols in arrays:

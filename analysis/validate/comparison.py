@@ -39,7 +39,9 @@ def against(
 def below(suite: str, what: str, predicted: float, bound: float, unit: str, source: str, note: str = "") -> Comparison:
     """A comparison that holds while the prediction does not exceed a bound."""
     ok = predicted <= bound * (1 + 1e-9)
-    return Comparison(suite, what, predicted, bound, unit, predicted / bound - 1, 0.0, ok, source, note or "upper bound")
+    return Comparison(
+        suite, what, predicted, bound, unit, predicted / bound - 1, 0.0, ok, source, note or "upper bound"
+    )
 
 
 def information(suite: str, what: str, predicted: float, unit: str, note: str = "") -> Comparison:

@@ -70,9 +70,7 @@ def test_layer_and_its_gradients(name: str) -> None:
     forward = next(op for op in workload.einsums if op.phase == "FF")
     arrays = {"x": x, "w": layer.weight, "dy": gradient}
     x_, w_, dy_ = (value.detach().double().numpy() for value in arrays.values())
-    np.testing.assert_allclose(
-        compute(forward, x_, w_, out.shape), out.detach().numpy(), rtol=1e-4, atol=1e-5
-    )
+    np.testing.assert_allclose(compute(forward, x_, w_, out.shape), out.detach().numpy(), rtol=1e-4, atol=1e-5)
     backward = only_einsum(workload, "BP", f"{forward.inputs[0]}.grad")
     np.testing.assert_allclose(compute(backward, dy_, w_, dx.shape), dx.numpy(), rtol=1e-4, atol=1e-5)
     weights = only_einsum(workload, "WU", f"{forward.inputs[1]}.grad")

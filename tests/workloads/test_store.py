@@ -31,9 +31,7 @@ def pruned_step() -> Workload:
         "4.weight": LayerPruning({"FF": Uniform(0.3)}),
         "5.weight": LayerPruning({"FF": channel_group("k", 0.5, 2)}),
     }
-    return capture(
-        model, torch.zeros(2, 4).long(), training=True, pruning=Pruning("mixed", layers), name="mixed"
-    )
+    return capture(model, torch.zeros(2, 4).long(), training=True, pruning=Pruning("mixed", layers), name="mixed")
 
 
 def test_roundtrip(tmp_path: Path) -> None:

@@ -36,9 +36,7 @@ def test_backward_runs_in_reverse_without_the_inputs_gradient() -> None:
 
 
 def test_a_first_einsum_after_an_embedding_has_an_input_gradient() -> None:
-    step = capture(
-        nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 3)), torch.zeros(2, 5).long(), training=True
-    )
+    step = capture(nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 3)), torch.zeros(2, 5).long(), training=True)
     assert [(op.name, op.kind) for op in step.ops if op.name.startswith("0")] == [
         ("0", "index"), ("0.WU", "index"), ("0.weight.UPDATE", "vector")
     ]  # fmt: skip

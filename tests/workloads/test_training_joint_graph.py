@@ -63,9 +63,7 @@ def layer_of(node: fx.Node) -> str:
 
 def of_pytorch(graph: fx.Graph) -> Counter:
     """For each forward contraction: layer, itself, and what runs backward for it (same sequence number)."""
-    groups: dict[int, dict[str, list]] = defaultdict(
-        lambda: {"is_forward": [], "is_backward": [], "layer": []}
-    )
+    groups: dict[int, dict[str, list]] = defaultdict(lambda: {"is_forward": [], "is_backward": [], "layer": []})
     for node in graph.nodes:
         if node.op != "call_function":
             continue

@@ -24,17 +24,20 @@ _WHOLE = {
 class Builder:
     """Collects what the rules emit.
 
-    dtype: given to every floating tensor. masks: exact zeros of real weights (bits in the weight's own
-    shape).
+    dtype: given to every floating tensor. unknown: operators without a rule that are priced by their bytes.
+    masks: exact zeros of real weights (bits in the weight's own shape).
+    computed: for each tensor, the first graph node whose result (or which of its results) is the whole of it, so
+    that a run of the graph can tell what it holds.
     """
 
     model: str
     dtype: str
-    allow_unknown: bool = False
+    unknown: frozenset[Any] = frozenset()
     masks: Mapping[str, Any] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)
     ops: list[Op] = field(default_factory=list)
     layers: dict[str, str] = field(default_factory=dict)
+    computed: dict[str, tuple[Node, int]] = field(default_factory=dict)
     _taken: dict[str, int] = field(default_factory=dict)
 
     def unique(self, name: str) -> str:
@@ -49,9 +52,7 @@ class Builder:
             return self.dtype
         if dtype in _WHOLE:
             return _WHOLE[dtype]
-        raise WorkloadError(
-            f"model {self.model!r}: tensors of type {dtype} have no cost rule; use a real type"
-        )
+        raise WorkloadError(f"model {self.model!r}: tensors of type {dtype} have no cost rule; use a real type")
 
     def add(self, name: str, like: torch.Tensor, role: Role, fixed: bool = False) -> Value:
         """Register a tensor with the shape and type of `like`."""
@@ -59,12 +60,16 @@ class Builder:
         self.tensors[name] = Tensor(name, shape, self.dtype_of(like.dtype), role)
         return Value.whole(name, shape, fixed)
 
-    def scratch(
-        self, name: str, shape: Sequence[int], dtype: str | None = None, role: Role = "activation"
-    ) -> Value:
+    def scratch(self, name: str, shape: Sequence[int], dtype: str | None = None, role: Role = "activation") -> Value:
         """Register a tensor that has no node of its own in the graph."""
         self.tensors[name] = Tensor(name, tuple(shape), dtype or self.dtype, role)
         return Value.whole(name, shape)
+
+    def note(self, node: Node, result: Any) -> None:
+        """Take down which tensors `node` computes, given what it stands for."""
+        for at, value in enumerate(result if isinstance(result, (list, tuple)) else (result,)):
+            if isinstance(value, Value) and value.is_whole:
+                self.computed.setdefault(value.tensor, (node, at))
 
     def is_weight(self, value: Value) -> bool:
         """True where the value views a parameter."""
@@ -114,6 +119,17 @@ class Call:
     def role(self, like: torch.Tensor | None = None) -> Role:
         """Index for whole numbers, activation for floating ones."""
         return "activation" if (self.out if like is None else like).dtype.is_floating_point else "index"
+
+
+class NoRule(WorkloadError):
+    """An operator call that no rule lowers as it stands; `target` may have parts that do."""
+
+    def __init__(self, call: Call, why: str = "has no cost rule") -> None:
+        self.target = call.node.target
+        super().__init__(
+            f"operator {call.node.target} (node {call.node.name!r}, layer {call.layer!r}) {why}; "
+            "pass allow_unknown=True (--allow-unknown) to price it by its bytes"
+        )
 
 
 def elements(tensor: torch.Tensor) -> int:

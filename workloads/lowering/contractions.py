@@ -6,9 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workloads.errors import WorkloadError
 from workloads.ir import Affine, Einsum
-from workloads.lowering.builder import Call
+from workloads.lowering.builder import Call, NoRule
 from workloads.lowering.values import Value
 from workloads.lowering.vectors import vector
 from workloads.patterns import Mask, Pattern
@@ -66,14 +65,10 @@ def on_tensor(value: Value, ranks: Ranks) -> tuple[Affine, ...]:
     """Index expressions of the tensor's own dimensions where the view allows it, else of the view's."""
     if value.terms is None:
         return tuple(ranks)
-    return tuple(
-        tuple((rank, by * inner) for axis, by in dim for rank, inner in ranks[axis]) for dim in value.terms
-    )
+    return tuple(tuple((rank, by * inner) for axis, by in dim for rank, inner in ranks[axis]) for dim in value.terms)
 
 
-def _weight_pattern(
-    call: Call, weight: str, index: tuple[Affine, ...], sizes: Mapping[str, int]
-) -> Pattern | None:
+def _weight_pattern(call: Call, weight: str, index: tuple[Affine, ...], sizes: Mapping[str, int]) -> Pattern | None:
     """Mask of a weight that holds zeros already; notes in `layers` whether it does."""
     build = call.build
     found: Pattern | None = None
@@ -92,9 +87,7 @@ def linear(call: Call) -> Value:
     x, weight = call["input"], call["weight"]
     lead = [f"m{axis}" for axis in range(len(x.shape) - 1)]
     sizes = {**dict(zip(lead, x.shape, strict=False)), "c": x.shape[-1], "k": weight.shape[0]}
-    return contract(
-        call, sizes, (x, plain(*lead, "c")), (weight, plain("k", "c")), plain(*lead, "k"), call["bias"]
-    )
+    return contract(call, sizes, (x, plain(*lead, "c")), (weight, plain("k", "c")), plain(*lead, "k"), call["bias"])
 
 
 def matmul(call: Call) -> Value:
@@ -123,9 +116,9 @@ def product(call: Call, a: Value, b: Value, bias: Value | None = None, part: str
         for size, dim in zip(value.shape, dims, strict=True):
             sizes.update({rank: size for rank, _ in dim})
     order = list(dict.fromkeys([rank for dim in out for rank, _ in dim] + ["c"]))
-    return contract(
-        call, {rank: sizes[rank] for rank in order}, (a, ranks[0]), (b, ranks[1]), out, bias, part
-    )
+    # a batch dimension of 1 on both sides indexes neither
+    extents = {rank: sizes.get(rank, 1) for rank in order}
+    return contract(call, extents, (a, ranks[0]), (b, ranks[1]), out, bias, part)
 
 
 def _broadcast(batch: list[str], shape: Sequence[int]) -> list[Affine]:
@@ -144,43 +137,36 @@ def addmm(call: Call) -> Value:
     return vector(call, "add", [product(call, a, b), added])
 
 
+def is_product(equation: str) -> bool:
+    """True for an equation of two operands with named ranks, each summed rank in both, and an output."""
+    terms, arrow, out = equation.replace(" ", "").partition("->")
+    letters = terms.split(",")
+    if len(letters) != 2 or not arrow or "." in equation or any(len(set(term)) < len(term) for term in letters):
+        return False
+    return set(letters[0]) ^ set(letters[1]) <= set(out)
+
+
 def einsum(call: Call) -> Value:
     """Two-operand einsum: ranks that both share and keep are b0.., that both share and lose c.., the rest
     m / k."""
     equation = str(call["equation"]).replace(" ", "")
-    terms, arrow, out = equation.partition("->")
+    terms, _, out = equation.partition("->")
     operands = call["tensors"]
     letters = terms.split(",")
-    if (
-        len(letters) != 2
-        or not arrow
-        or "." in equation
-        or any(len(set(term)) < len(term) for term in letters)
-    ):
-        raise WorkloadError(
-            f"layer {call.layer!r}: einsum {equation!r} is not a product of two operands with named ranks "
-            "and '->'; write it as such products"
-        )
-    names = _rank_names(call, equation, letters, out)
+    if not is_product(equation):
+        raise NoRule(call, f"with equation {equation!r} is not a product of two operands with named ranks and '->'")
+    names = _rank_names(call, letters, out)
     sizes = {names[letter]: size for term, value in zip(letters, operands, strict=True)
              for letter, size in zip(term, value.shape, strict=True)}  # fmt: skip
-    a, b = (
-        (value, plain(*(names[letter] for letter in term)))
-        for value, term in zip(operands, letters, strict=True)
-    )
+    a, b = ((value, plain(*(names[letter] for letter in term))) for value, term in zip(operands, letters, strict=True))
     return contract(call, sizes, a, b, plain(*(names[letter] for letter in out)))
 
 
-def _rank_names(call: Call, equation: str, letters: list[str], out: str) -> dict[str, str]:
+def _rank_names(call: Call, letters: list[str], out: str) -> dict[str, str]:
     first, second = letters
     classes: dict[str, list[str]] = {"b": [], "c": [], "m": [], "k": []}
     for letter in dict.fromkeys(first + second):
         both, kept = letter in first and letter in second, letter in out
-        if not both and not kept:
-            raise WorkloadError(
-                f"layer {call.layer!r}: einsum {equation!r} sums {letter!r} of one operand alone; "
-                "sum it before"
-            )
         weights_first = call.build.is_weight(call["tensors"][0])
         rows = second if weights_first else first
         classes["b" if both and kept else "c" if both else "m" if letter in rows else "k"].append(letter)

@@ -18,26 +18,51 @@ from workloads.errors import WorkloadError
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
-def export(model: nn.Module, inputs: tuple[Any, ...], name: str, training: bool) -> ExportedProgram:
+def export(
+    model: nn.Module, inputs: tuple[Any, ...], name: str, training: bool, runnable: bool = False
+) -> ExportedProgram:
     """Graph of one forward pass, in training or evaluation mode, at the level of whole operators
     (linear, conv2d, attention); recurrent layers are unrolled over time.
 
-    Tried on the meta device first, where no data moves; models that mix devices are exported on their own.
+    Tried on the meta device first, where no data moves; models that mix devices are exported on their own, and
+    so are those whose graph is to be run.
     """
-    try:
-        program = _export(on_meta(model, training), _inputs_on_meta(inputs))
-    except Exception as first:
+    program = None if runnable else _export_on_meta(model, inputs, training)
+    if program is None:
         try:
             program = _export(copy.deepcopy(model).train(training), inputs)
         except Exception as error:
             raise WorkloadError(
                 f"model {name!r} cannot be exported to a graph: {_line(error)}; "
                 "make torch.export.export(model, example_inputs, strict=False) work first"
-            ) from first
+            ) from error
     if any(_recurrent(node) for node in program.graph.nodes):
         with _quiet():
             program = program.run_decompositions(_unrolled())
     return program
+
+
+def _export_on_meta(model: nn.Module, inputs: tuple[Any, ...], training: bool) -> ExportedProgram | None:
+    try:
+        return _export(on_meta(model, training), _inputs_on_meta(inputs))
+    except Exception:  # whatever it is, the export with data tells it better
+        return None
+
+
+def taken_apart(program: ExportedProgram, target: Any) -> ExportedProgram | None:
+    """The graph with one operator replaced by what PyTorch composes it of; None where it has no parts.
+
+    This also turns in-place writes into parts of a tensor (`copy_`) into whole operators, and drops what no
+    output depends on.
+    """
+    known = torch.export.default_decompositions()
+    writes = str(target).split(".")[1].endswith("_")
+    if target not in known and not writes:
+        return None
+    with _quiet():
+        parts = program.run_decompositions({target: known[target]} if target in known else {})
+    # some operators come apart into checks with side effects, which are no work for an accelerator
+    return None if any("with_effects" in str(node.target) for node in parts.graph.nodes) else parts
 
 
 def _export(model: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:

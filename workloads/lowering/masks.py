@@ -40,9 +40,7 @@ def real_masks(model: nn.Module) -> dict[str, Any]:
             continue
         data = parameter.detach()
         if data.is_floating_point() and not bool(torch.isfinite(data).all()):
-            raise WorkloadError(
-                f"parameter {name!r} holds NaN or infinity; repair or retrain it before capture"
-            )
+            raise WorkloadError(f"parameter {name!r} holds NaN or infinity; repair or retrain it before capture")
         plain = name.removesuffix("_orig")
         mask = buffers.get(f"{plain}_mask") if plain != name else None
         if mask is not None:

@@ -107,6 +107,15 @@ def dims(call: Call) -> Value:
     return permute(value, order)
 
 
+def reorder(call: Call) -> Value:
+    """movedim, moveaxis, swapdims: the order is read off a probe whose strides name its dimensions."""
+    value = call.values[0]
+    rank = len(value.shape)
+    probe = torch.empty_strided([2] * rank, [10**axis for axis in range(rank)], device="meta")
+    moved = call.node.target(probe, *call.node.args[1:], **call.node.kwargs)  # type: ignore[operator]
+    return permute(value, [[10**axis for axis in range(rank)].index(stride) for stride in moved.stride()])
+
+
 def broadcast(call: Call) -> Value:
     """expand, expand_as, broadcast_to."""
     return expand(call.values[0], shape_of(call))
@@ -138,6 +147,11 @@ def move(call: Call) -> Value:
     return transfer(call, call.operator, call.values[:1], elements(call.out))
 
 
+def overwrite(call: Call) -> Value:
+    """slice_scatter, select_scatter: a tensor with a part replaced, written anew."""
+    return transfer(call, "cat", call.values[:2], elements(call.out))
+
+
 def index(call: Call, function: str, inputs: Sequence[Value], count: int, group: int = 1) -> Any:
     """Emit one index op; all results of the node."""
     name = call.name()
@@ -158,9 +172,7 @@ def gather(call: Call) -> Any:
 
 def scatter(call: Call) -> Any:
     """scatter, index_put, index_copy: one move for each element of the source."""
-    return index(
-        call, "scatter_add" if "add" in call.operator else "scatter", call.values, call.values[-1].elements
-    )
+    return index(call, "scatter_add" if "add" in call.operator else "scatter", call.values, call.values[-1].elements)
 
 
 def select(call: Call) -> Any:
@@ -175,16 +187,20 @@ RULES: dict[str, Any] = {
     **dict.fromkeys(("detach", "alias", "lift_fresh_copy", "lift_fresh", "feature_dropout"), same),
     **dict.fromkeys(("to", "type_as", "_to_copy", "float", "half"), convert),
     **dict.fromkeys(("view", "reshape", "flatten", "squeeze", "unsqueeze", "unflatten", "_unsafe_view",
-    "view_as"),
+    "view_as", "reshape_as"),
                     view),
     "clone": copy, "contiguous": contiguous,
     **dict.fromkeys(("permute", "transpose", "t", "numpy_T", "swapaxes"), dims),
+    **dict.fromkeys(("movedim", "moveaxis", "swapdims"), reorder),
     **dict.fromkeys(("expand", "expand_as", "broadcast_to"), broadcast),
-    **dict.fromkeys(("slice", "select", "narrow"), part),
+    **dict.fromkeys(("slice", "select", "narrow", "diagonal"), part),
     **dict.fromkeys(("split", "chunk", "unbind", "split_with_sizes", "tensor_split"), split),
     **dict.fromkeys(("cat", "stack", "concat"), cat),
     **dict.fromkeys(("repeat", "roll", "flip", "pad", "constant_pad_nd", "repeat_interleave", "pixel_shuffle",
-                     "im2col", "unfold"), move),
+                     "im2col", "unfold", "col2im", "tile", "pixel_unshuffle", "channel_shuffle", "rot90", "copy",
+                     "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d",
+                     "replication_pad2d", "replication_pad3d"), move),
+    **dict.fromkeys(("slice_scatter", "select_scatter", "diagonal_scatter"), overwrite),
     **dict.fromkeys(("embedding", "gather", "index", "index_select", "take_along_dim"), gather),
     **dict.fromkeys(("scatter", "index_put", "index_copy", "scatter_add", "index_add"), scatter),
     **dict.fromkeys(("topk", "sort", "argmax", "argmin", "argsort"), select),

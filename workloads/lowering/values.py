@@ -38,6 +38,11 @@ class Value:
         return math.prod(self.shape)
 
     @property
+    def is_whole(self) -> bool:
+        """True where the view is the tensor as it is."""
+        return self.terms == tuple(((axis, 1),) for axis in range(len(self.shape)))
+
+    @property
     def expanded(self) -> bool:
         """True where the view repeats elements of the tensor."""
         if self.terms is None:
@@ -84,12 +89,9 @@ def reshape(value: Value, shape: Sequence[int]) -> Value:
         if not real and old and new:
             split[old[0]] = ((new[0], 1),)
         if real:
-            split[real[0]] = tuple(
-                (axis, math.prod(shape[later] for later in parts if later > axis)) for axis in parts
-            )
+            split[real[0]] = tuple((axis, math.prod(shape[later] for later in parts if later > axis)) for axis in parts)
     terms = tuple(
-        tuple((part, by * inner) for axis, by in dim for part, inner in split.get(axis, ()))
-        for dim in value.terms
+        tuple((part, by * inner) for axis, by in dim for part, inner in split.get(axis, ())) for dim in value.terms
     )
     return replace(value, shape=tuple(shape), terms=terms)
 

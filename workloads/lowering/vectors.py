@@ -53,9 +53,7 @@ def activation(call: Call) -> Any:
 
 def norm(call: Call) -> Any:
     """layer, group and rms norm: input, then weight and bias where there are any."""
-    function = {"native_layer_norm": "layer_norm", "native_group_norm": "group_norm"}.get(
-        call.operator, call.operator
-    )
+    function = {"native_layer_norm": "layer_norm", "native_group_norm": "group_norm"}.get(call.operator, call.operator)
     return vector(call, function, call.values, call.values[0].elements)
 
 
@@ -73,8 +71,8 @@ def batch_norm(call: Call) -> Any:
 def dropout(call: Call) -> Any:
     """Nothing in inference; while training a product with a mask."""
     if not call["train"] or not call["p"]:
-        return [call["input"]] if call.operator == "native_dropout" else call["input"]
-    return vector(call, "dropout", [call["input"]])
+        return [call.values[0]] if call.operator == "native_dropout" else call.values[0]
+    return vector(call, "dropout", [call.values[0]])
 
 
 def pool(call: Call) -> Any:
@@ -102,10 +100,23 @@ def loss(call: Call) -> Any:
     return vector(call, call.operator, call.values, call.values[0].elements)
 
 
+def upsample(call: Call) -> Any:
+    """Interpolation: one element read for the nearest, a weighted sum of 2, 4, 8 or 16 for the others."""
+    kinds = {"nearest": 1.0, "bilinear": 7.0, "trilinear": 15.0, "linear": 3.0, "bicubic": 31.0}
+    flops = next(cost for kind, cost in kinds.items() if kind in call.operator)
+    return vector(call, "upsample", call.values[:1], flops=flops)
+
+
+def weight_norm(call: Call) -> Any:
+    """g v / |v|: square, sum, divide, multiply."""
+    return vector(call, "weight_norm", call.values, call.values[0].elements)
+
+
 _ALIASES = {
     "__and__": "bitwise_and", "__or__": "bitwise_or", "_softmax": "softmax", "_log_softmax": "log_softmax",
     "relu6": "hardtanh", "clamp_min": "clamp", "clamp_max": "clamp", "var_mean": "var",
     "linalg_vector_norm": "norm",
+    "std_mean": "std", "nansum": "sum", "count_nonzero": "sum", "aminmax": "max", "grid_sampler_2d": "grid_sampler",
     "true_divide": "div", "multiply": "mul", "subtract": "sub", "divide": "div", "_to_copy": "convert",
     "masked_fill": "where", "square": "square", "special_erf": "erf",
 }  # fmt: skip
@@ -122,11 +133,16 @@ _ELEMENTWISE = (
     "isnan", "isinf", "log2", "log1p", "expm1", "atan2", "trunc", "hardtanh", "clamp", "clamp_min",
     "clamp_max",
     "leaky_relu", "sigmoid", "silu", "elu", "softplus", "hardsigmoid", "hardswish", "mish", "glu", "prelu",
+    "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "exp2", "log10", "frac", "sgn",
+    "fmod", "nan_to_num", "isfinite", "logical_xor", "bitwise_xor", "log_sigmoid", "softsign", "threshold",
+    "bitwise_left_shift", "bitwise_right_shift", "erfc", "cumprod", "logcumsumexp", "selu", "celu", "softshrink",
+    "hardshrink", "grid_sampler", "grid_sampler_2d",
     "addcmul", "addcdiv", "lerp", "multiply", "subtract", "divide", "true_divide", "special_erf",
 )  # fmt: skip
 
 _REDUCTIONS = (
     "sum", "mean", "amax", "amin", "max", "min", "prod", "any", "all", "var", "std", "var_mean", "logsumexp",
+    "std_mean", "nansum", "count_nonzero", "aminmax", "histc", "bincount",
     "softmax", "_softmax", "log_softmax", "_log_softmax", "linalg_vector_norm", "norm",
 )  # fmt: skip
 
@@ -134,13 +150,20 @@ RULES: dict[str, Any] = {
     **dict.fromkeys(_ELEMENTWISE, elementwise),
     **dict.fromkeys(_REDUCTIONS, reduction),
     "gelu": activation,
-    **dict.fromkeys(("layer_norm", "group_norm", "rms_norm", "native_layer_norm", "native_group_norm"), norm),
+    **dict.fromkeys(("layer_norm", "group_norm", "rms_norm", "native_layer_norm", "native_group_norm",
+                     "instance_norm"), norm),
     **dict.fromkeys(("batch_norm", "_native_batch_norm_legit_functional"), batch_norm),
-    "dropout": dropout, "native_dropout": dropout,
+    "dropout": dropout, "native_dropout": dropout, "_weight_norm": weight_norm, "_weight_norm_interface": weight_norm,
+    **{f"upsample_{kind}": upsample for kind in (
+        "nearest1d", "nearest2d", "nearest3d", "linear1d", "bilinear2d", "trilinear3d", "bicubic2d")},
+    **{f"_upsample_{kind}": upsample for kind in (
+        "nearest_exact1d", "nearest_exact2d", "nearest_exact3d", "bilinear2d_aa", "bicubic2d_aa")},
     **{f"max_pool{d}d": pool for d in (1, 2, 3)},
     **{f"max_pool{d}d_with_indices": pool for d in (1, 2, 3)},
     **{f"avg_pool{d}d": pool for d in (1, 2, 3)},
     **{f"adaptive_avg_pool{d}d": pool for d in (1, 2, 3)},
     **{f"adaptive_max_pool{d}d": pool for d in (1, 2, 3)},
     "cross_entropy_loss": cross_entropy, "nll_loss": loss, "mse_loss": loss,
+    **dict.fromkeys(("l1_loss", "smooth_l1_loss", "huber_loss", "kl_div", "binary_cross_entropy",
+                     "binary_cross_entropy_with_logits"), loss),
 }  # fmt: skip

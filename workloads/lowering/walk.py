@@ -11,11 +11,13 @@ from torch.fx import GraphModule, Node
 from workloads.errors import WorkloadError
 from workloads.ir import Vector
 from workloads.lowering import attention, contractions, convolution, movement, vectors
-from workloads.lowering.builder import Builder, Call, elements
+from workloads.lowering.builder import Builder, Call, NoRule, elements
 from workloads.lowering.values import Value
 
 RULES: dict[str, Any] = {
     **contractions.RULES, **convolution.RULES, **attention.RULES, **vectors.RULES, **movement.RULES,
+    **dict.fromkeys(("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full",
+                     "new_empty", "zero", "fill", "rand_like", "randn_like"), lambda call: _constant(call)),
 }  # fmt: skip
 
 _CHECKS = ("_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range_for_size")
@@ -37,6 +39,7 @@ def walk(build: Builder, graph: GraphModule, inputs: dict[str, Value]) -> Any:
             result = _resolve(node.args[0], known)
         elif node.op == "call_function":
             known[node] = _function(build, graph, node, known)
+        build.note(node, known.get(node))
     return result
 
 
@@ -66,16 +69,22 @@ def _function(build: Builder, graph: GraphModule, node: Node, known: dict[Node, 
         return _subgraph(build, node, known)
     if not isinstance(node.target, torch._ops.OpOverload):
         return None  # arithmetic on Python numbers
-    name = node.target.overloadpacket.__name__
+    name, in_place = _operator(node)
     if name in _CHECKS:
         return None
-    in_place = name.endswith("_") and not name.endswith("__")
-    call = _call(build, node, name.removesuffix("_") if in_place else name, known)
+    call = _call(build, node, name, known)
     value = _apply(call)
     first = node.args[0] if node.args else None
     if in_place and isinstance(first, Node) and isinstance(value, Value):
         known[first] = value  # later readers of the overwritten tensor see the new content
     return value
+
+
+def _operator(node: Node) -> tuple[str, bool]:
+    """Name of the operator without the underscore that marks in-place, and whether it had one."""
+    name = node.target.overloadpacket.__name__  # type: ignore[union-attr]
+    in_place = name.endswith("_") and not name.endswith("__")
+    return (name.removesuffix("_") if in_place else name), in_place
 
 
 def _call(build: Builder, node: Node, name: str, known: dict[Node, Any]) -> Call:
@@ -110,15 +119,17 @@ def _apply(call: Call) -> Any:
         return _constant(call)
     if (weight := _masked_weight(call)) is not None:
         return weight
-    rule = RULES.get(call.operator)
+    rule = None if _writes_a_part(call) else RULES.get(call.operator)
     if rule is None:
-        if not call.build.allow_unknown:
-            raise WorkloadError(
-                f"operator {call.node.target} (node {call.node.name!r}, layer {call.layer!r}) has no cost "
-                "rule; pass allow_unknown=True (--allow-unknown) to price it by its bytes"
-            )
+        if call.node.target not in call.build.unknown:
+            raise NoRule(call)
         return _unknown(call)
     return rule(call)
+
+
+def _writes_a_part(call: Call) -> bool:
+    """copy_ into a view: the tensor behind the view changes, which only a functional graph shows."""
+    return call.operator == "copy" and str(call.node.target).split(".")[1].endswith("_")
 
 
 def _same_type(call: Call) -> bool:
@@ -142,8 +153,7 @@ def _constant(call: Call) -> Any:
     outs = call.out
     if isinstance(outs, (list, tuple)):
         return [
-            call.build.add(call.build.unique(f"constant.{call.node.name}"), out, "constant", fixed=True)
-            for out in outs
+            call.build.add(call.build.unique(f"constant.{call.node.name}"), out, "constant", fixed=True) for out in outs
         ]
     if not isinstance(outs, torch.Tensor):
         return outs
@@ -171,8 +181,7 @@ def _subgraph(build: Builder, node: Node, known: dict[Node, Any]) -> Any:
     at = next((i for i, item in enumerate(arguments) if isinstance(item, GraphModule)), None)
     if at is None or str(node.target) not in ("wrap_with_set_grad_enabled", "wrap_with_autocast"):
         raise WorkloadError(
-            f"model {build.model!r}: control flow ({node.target}) cannot be lowered; "
-            "write the branch taken instead"
+            f"model {build.model!r}: control flow ({node.target}) cannot be lowered; write the branch taken instead"
         )
     graph = arguments[at]
     holders = [inner.name for inner in graph.graph.nodes if inner.op == "placeholder"]

@@ -105,9 +105,7 @@ class Mask(Pattern):
 
     def _uncut(self, extents: Mapping[str, int]) -> NDArray[np.int64]:
         """Counts of the tiles that lie wholly inside the mask."""
-        inside = tuple(
-            slice(size // max(extents[rank], 1)) for rank, size in zip(self.ranks, self.shape, strict=True)
-        )
+        inside = tuple(slice(size // max(extents[rank], 1)) for rank, size in zip(self.ranks, self.shape, strict=True))
         return self.counts(extents)[inside]
 
     def _moments(self, extents: Mapping[str, int]) -> tuple[float, float, float]:

@@ -76,9 +76,7 @@ def kept_channels(width: int, density: float) -> int:
     return max(round(width * density / grain), 1) * grain
 
 
-def _cut(
-    model: nn.Module, inputs: tuple[Any, ...], ratios: dict[nn.Module, float], ignored: list[nn.Module]
-) -> None:
+def _cut(model: nn.Module, inputs: tuple[Any, ...], ratios: dict[nn.Module, float], ignored: list[nn.Module]) -> None:
     """Remove the channels in place."""
     from torch_pruning import importance
     from torch_pruning.pruner import MagnitudePruner

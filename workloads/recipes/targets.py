@@ -74,7 +74,7 @@ def _weights(module: nn.Module) -> Iterator[tuple[str, tuple[str, ...], tuple[in
     """(attribute, ranks, viewed shape) of the weight matrices and kernels of one module."""
     if isinstance(module, _ConvNd):
         transposed = isinstance(module, _ConvTransposeNd)
-        outer, inner = (("c", "k") if transposed else ("k", "c"))
+        outer, inner = ("c", "k") if transposed else ("k", "c")
         dims = tuple(module.weight.shape)
         ranks = (outer, inner, *"rst"[: len(dims) - 2])
         if module.groups > 1:
@@ -92,9 +92,7 @@ def _weights(module: nn.Module) -> Iterator[tuple[str, tuple[str, ...], tuple[in
                 yield attribute.removesuffix("_orig"), ("k", "c"), tuple(parameter.shape)
 
 
-def kept_dense(
-    model: nn.Module, found: Sequence[Target], dense: Sequence[str], first_and_last: bool
-) -> dict[str, str]:
+def kept_dense(model: nn.Module, found: Sequence[Target], dense: Sequence[str], first_and_last: bool) -> dict[str, str]:
     """Weights that no recipe prunes -> the reason.
 
     dense: names, parents or globs of layers or weights that the caller keeps dense.

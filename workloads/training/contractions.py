@@ -29,9 +29,7 @@ def backward(tape: Tape, op: Einsum, gradient: str, pruning: Pruning) -> None:
             tape.vector(op, bias, "bias_gradient", (gradient,), count, 1.0, ".bias")
 
 
-def _patterns(
-    tape: Tape, op: Einsum, other: int, input_gradient: bool, pruning: Pruning
-) -> dict[int, Pattern]:
+def _patterns(tape: Tape, op: Einsum, other: int, input_gradient: bool, pruning: Pruning) -> dict[int, Pattern]:
     """What the backward einsum knows of zeros: W in BP (from the recipe, or the zeros it holds for good),
     dY in BP where the recipe prunes it; in WU the pattern of X that the forward einsum was told."""
     weight = weight_of(op, tape.tensors)

@@ -18,9 +18,7 @@ def seed(tape: Tape, forward: Workload) -> None:
     outputs = [name for name in str(forward.meta.get("outputs", "")).split(",") if name]
     outputs = tape.wanted(outputs)
     if not outputs:
-        raise WorkloadError(
-            f"model {forward.name!r}: no output depends on a trainable parameter; nothing to train"
-        )
+        raise WorkloadError(f"model {forward.name!r}: no output depends on a trainable parameter; nothing to train")
     writers = {name: op for op in forward.ops for name in op.outputs}
     only = tape.tensors[outputs[0]]
     if len(outputs) == 1 and only.elements == 1:
@@ -42,13 +40,9 @@ def _cross_entropy(tape: Tape, logits: Tensor) -> None:
     saved = "loss.log_probabilities"
     tape.tensors[saved] = Tensor(saved, logits.shape, logits.dtype, "activation")
     count = logits.elements
-    tape.ops.append(
-        Vector("loss", "", "FF", (logits.name, "labels"), ("loss.out", saved), "cross_entropy", count, 6.0)
-    )
+    tape.ops.append(Vector("loss", "", "FF", (logits.name, "labels"), ("loss.out", saved), "cross_entropy", count, 6.0))
     gradient = (tape.fresh(logits.name),)
-    tape.ops.append(
-        Vector("loss.BP", "", "BP", (saved, "labels"), gradient, "cross_entropy_backward", count, 3.0)
-    )
+    tape.ops.append(Vector("loss.BP", "", "BP", (saved, "labels"), gradient, "cross_entropy_backward", count, 3.0))
 
 
 def _squares(tape: Tape, outputs: list[str]) -> None:

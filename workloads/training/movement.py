@@ -17,16 +17,12 @@ def index_backward(tape: Tape, op: Index, gradient: str) -> None:
         function = "gather"
     else:
         sources, function = tape.wanted([base]), "scatter_add"
-    picks = [
-        name for name in (*rest, *op.outputs[1:]) if tape.tensors[name].role in ("index", "input", "constant")
-    ]
+    picks = [name for name in (*rest, *op.outputs[1:]) if tape.tensors[name].role in ("index", "input", "constant")]
     for target in sources:
         phase = phase_of(tape.tensors[target])
         elements = tape.tensors[gradient if function == "scatter_add" else target].elements
         outputs = (tape.fresh(target),)
-        tape.ops.append(
-            Index(f"{op.name}.{phase}", op.layer, phase, (gradient, *picks), outputs, function, elements)
-        )
+        tape.ops.append(Index(f"{op.name}.{phase}", op.layer, phase, (gradient, *picks), outputs, function, elements))
 
 
 def transfer_backward(tape: Tape, op: Transfer, gradients: list[str | None]) -> None:
@@ -57,8 +53,6 @@ def _cat(tape: Tape, op: Transfer, gradient: str) -> None:
     tape.ops.append(Vector(f"{op.name}.BP", op.layer, "BP", (gradient,), outputs, "sum", count, 1.0))
 
 
-def _move(
-    tape: Tape, op: Transfer, function: str, inputs: list[str], targets: list[str], elements: int
-) -> None:
+def _move(tape: Tape, op: Transfer, function: str, inputs: list[str], targets: list[str], elements: int) -> None:
     outputs = tuple(tape.fresh(name) for name in targets)
     tape.ops.append(Transfer(f"{op.name}.BP", op.layer, "BP", tuple(inputs), outputs, function, elements))

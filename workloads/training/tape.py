@@ -97,9 +97,7 @@ def mark(position: int) -> str:
 
 def needing(forward: Workload, frozen: frozenset[str]) -> frozenset[str]:
     """Tensors that need a gradient: trainable weights, and floating results that depend on one."""
-    needs = {
-        name for name, tensor in forward.tensors.items() if tensor.role == "weight" and name not in frozen
-    }
+    needs = {name for name, tensor in forward.tensors.items() if tensor.role == "weight" and name not in frozen}
     for op in forward.ops:
         if any(name in needs for name in op.inputs):
             needs.update(name for name in op.outputs if forward.tensors[name].role == "activation")

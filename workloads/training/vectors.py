@@ -90,9 +90,7 @@ def _saved(op: Vector, tensors: dict[str, Tensor]) -> Tensor:
         channels = tensors[op.inputs[1]].elements if len(op.inputs) > 1 else x.shape[1]
         return Tensor(f"{op.name}.statistics", (2, channels), "fp32", "activation")
     # a layer norm has a pair per row, which its weight spans; a group norm a pair per sample and group
-    row = (
-        tensors[op.inputs[1]].elements if len(op.inputs) > 1 and op.function != "group_norm" else x.shape[-1]
-    )
+    row = tensors[op.inputs[1]].elements if len(op.inputs) > 1 and op.function != "group_norm" else x.shape[-1]
     return Tensor(f"{op.name}.statistics", (2, x.elements // row), "fp32", "activation")
 
 
@@ -129,9 +127,7 @@ def _norm(tape: Tape, op: Vector, gradient: str, targets: list[str]) -> None:
     reads = (gradient, *_again(op, rule), *weight)
     outputs = tuple(tape.fresh(name) for name in targets)
     function = f"{op.function}_backward"
-    tape.ops.append(
-        Vector(f"{op.name}.BP", op.layer, "BP", reads, outputs, function, op.elements, rule.flops)
-    )
+    tape.ops.append(Vector(f"{op.name}.BP", op.layer, "BP", reads, outputs, function, op.elements, rule.flops))
 
 
 def _again(op: Vector, rule: Rule) -> list[str]:

@@ -27,6 +27,7 @@ class Entry:
     arguments: keyword arguments of the constructor; a caller may override them.
     image: side of the square RGB input, 0 for a language model, whose constructor makes its own inputs.
     tokens: sequence length of a language model.
+    trained: whether its weights are trained ones, from a package of the extra `real`.
     """
 
     module: str
@@ -34,24 +35,23 @@ class Entry:
     arguments: dict[str, Any]
     image: int = 0
     tokens: int = 0
+    trained: bool = False
 
 
 ENTRIES: dict[str, Entry] = {
     "resnet9": Entry("convnets", "ResNet9", {"classes": 10}, image=32),
-    "resnet18": Entry(
-        "convnets", "ResNet", {"block": "BasicBlock", "depths": (2, 2, 2, 2), "classes": 1000}, 224
-    ),
+    "resnet18": Entry("convnets", "ResNet", {"block": "BasicBlock", "depths": (2, 2, 2, 2), "classes": 1000}, 224),
     "resnet18_tiny": Entry(
         "convnets",
         "ResNet",
         {"block": "BasicBlock", "depths": (2, 2, 2, 2), "classes": 200, "small": True},
         64,
     ),
-    "resnet50": Entry(
-        "convnets", "ResNet", {"block": "Bottleneck", "depths": (3, 4, 6, 3), "classes": 1000}, 224
-    ),
+    "resnet50": Entry("convnets", "ResNet", {"block": "Bottleneck", "depths": (3, 4, 6, 3), "classes": 1000}, 224),
     "vgg19": Entry("convnets", "VGG", {"classes": 100}, image=32),
     "mobilenet_v2": Entry("convnets", "MobileNetV2", {"classes": 1000}, image=224),
+    "efficientnet_lite0": Entry("trained", "efficientnet_lite0", {"classes": 1000}, image=224, trained=True),
+    "vgg16_hed": Entry("trained", "vgg16_hed", {}, image=224, trained=True),
     "vit_cifar": Entry(
         "transformers",
         "VisionTransformer",
@@ -83,7 +83,8 @@ def build(name: str, batch: int | None = None, *, tokens: int | None = None, **a
     name: one of `models()`, or "path/to/file.py:factory" for a function that returns (module, inputs).
     batch: rows of the input, 1 where not given. tokens: sequence length, for language models.
     arguments: override constructor arguments (`classes`, `width`, `num_hidden_layers`, ...).
-    Weights are random, from a fixed seed that leaves the caller's random state alone; Llama has none (meta).
+    Weights are random, from a fixed seed that leaves the caller's random state alone; Llama has none (meta), and
+    the trained ones come with their own, from packages of the extra `real`.
     Raises `WorkloadError` for a name or a file that cannot be used.
     """
     if ":" in name or name.endswith(".py"):
@@ -91,9 +92,7 @@ def build(name: str, batch: int | None = None, *, tokens: int | None = None, **a
     if name not in ENTRIES:
         close = difflib.get_close_matches(name, ENTRIES, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(models())}"
-        raise WorkloadError(
-            f"unknown model {name!r}: {hint} (or path/to/file.py:factory for one of your own)"
-        )
+        raise WorkloadError(f"unknown model {name!r}: {hint} (or path/to/file.py:factory for one of your own)")
     entry = ENTRIES[name]
     if tokens is not None and not entry.tokens:
         raise WorkloadError(f"model {name!r} takes images, not tokens; leave `tokens` out")

@@ -44,9 +44,7 @@ class EncoderBlock(nn.Module):
 class VisionTransformer(nn.Module):
     """ViT with a class token (Dosovitskiy et al., ICLR 2021)."""
 
-    def __init__(
-        self, image: int, patch: int, width: int, depth: int, heads: int, hidden: int, classes: int
-    ) -> None:
+    def __init__(self, image: int, patch: int, width: int, depth: int, heads: int, hidden: int, classes: int) -> None:
         super().__init__()
         self.conv_proj = nn.Conv2d(3, width, patch, patch)
         self.class_token = nn.Parameter(torch.zeros(1, 1, width))

@@ -1,0 +1,142 @@
+"""The contract that every shipped accelerator keeps, whatever it is."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from accelerators import Accelerator, dump, energy_table, load, parse, templates
+from simulator import best_mapping, plain_gemm
+from simulator.resources import over_budget
+from simulator.traffic import element_bits
+from workloads.ir import BITS
+from workloads.patterns import DENSE, NM
+
+NAMES = [*templates(), "systolic-8x16"]
+SHAPES = [(49, 512, 1152), (784, 128, 576), (512, 1000, 64), (1, 1000, 512)]
+
+UNITS = ("_hz", "_bytes", "_bytes_per_s", "_bytes_per_cycle", "_cycles", "_s", "_w", "_nm", "_bits")
+COUNTS_AND_RATIOS = {
+    "lut", "ff", "dsp", "bram36", "uram", "rows", "cols", "macs_per_pe", "accumulators_per_pe", "max_group",
+    "sync_group", "lanes", "flops_per_lane", "rates", "energy_scale", "efficiency",
+}  # fmt: skip
+"""Numbers without a dimension."""
+
+
+@pytest.fixture(params=NAMES)
+def accelerator(request: pytest.FixtureRequest) -> Accelerator:
+    return load(request.param)
+
+
+def dtype_of(accelerator: Accelerator) -> tuple[str, int]:
+    """A type that the array multiplies, and its width."""
+    name = next(iter(accelerator.compute.rates))
+    return name, BITS[name]
+
+
+def test_dump_and_parse_give_the_same_accelerator(accelerator: Accelerator, tmp_path: Any) -> None:
+    assert parse(yaml.safe_load(dump(accelerator)), accelerator.name) == accelerator
+    path = tmp_path / "copy.yaml"
+    path.write_text(dump(accelerator), encoding="utf-8")
+    assert load(path) == accelerator
+
+
+def test_name_is_the_files(accelerator: Accelerator) -> None:
+    assert accelerator.name in NAMES
+    assert accelerator.family and accelerator.description and "\n" not in accelerator.description
+
+
+def test_every_value_has_a_source(accelerator: Accelerator) -> None:
+    leaves = dict(accelerator.leaves())
+    missing = [path for path in leaves if accelerator.source_of(path) is None]
+    assert not missing
+    for path in accelerator.sources:
+        assert any(leaf == path or leaf.startswith(f"{path}.") for leaf in leaves), f"source of nothing: {path}"
+
+
+def test_energy_entries_exist(accelerator: Accelerator) -> None:
+    table = energy_table(accelerator.technology.energy_table)
+    for dtype in accelerator.compute.rates:
+        assert table.mac_j(dtype) > 0
+    assert table.dram_j_per_bit(accelerator.dram.energy.removeprefix("dram.")) > 0
+    assert all(memory.energy == "sram" for memory in accelerator.buffers)
+
+
+def test_fpga_designs_fit_their_part(accelerator: Accelerator) -> None:
+    assert over_budget(accelerator) == {}
+
+
+def test_vector_work_has_a_unit(accelerator: Accelerator) -> None:
+    for function in ("relu", "softmax", "sgd_momentum", "nm_select", "anything"):
+        assert accelerator.unit_for(function) is not None
+
+
+def test_products_keep_the_bounds(accelerator: Accelerator) -> None:
+    """Unique bytes cross the link, in the densest format the memory has; no cycle does more than the array can."""
+    dtype, bits = dtype_of(accelerator)
+    for m, n, k in SHAPES:
+        for pattern in (DENSE, NM(2, 4, "k")):
+            gemm = plain_gemm(m, n, k, dtype, bits, DENSE, pattern)
+            cost = best_mapping(gemm, accelerator)
+            weights = n * k * element_bits(accelerator.dram, "weight", gemm.weight) / 8
+            assert float(cost.time.read_bytes) >= (m * k * bits / 8 + weights) * (1 - 1e-12)
+            assert float(cost.time.write_bytes) >= m * n * bits / 8 * (1 - 1e-12)
+            peak = accelerator.peak_macs_per_s * accelerator.compute.rates[dtype]
+            assert float(cost.time.latency_s) >= gemm.macs * float(cost.steps_share) / peak * (1 - 1e-12)
+            assert float(cost.time.latency_s) >= float(cost.time.link_s) * (1 - 1e-12)
+            assert float(cost.energy.total_j) > 0
+
+
+def test_bandwidth_and_zeros_never_hurt(accelerator: Accelerator) -> None:
+    dtype, bits = dtype_of(accelerator)
+    peak = accelerator.dram.bandwidth_bytes_per_s
+    assert peak is not None
+    for m, n, k in SHAPES:
+        dense = plain_gemm(m, n, k, dtype, bits)
+        times = []
+        for factor in (0.25, 1.0, 4.0):
+            faster = load(accelerator.name, {f"memories.{accelerator.dram.name}.bandwidth_bytes_per_s": peak * factor})
+            times.append(float(best_mapping(dense, faster).time.latency_s))
+        assert times == sorted(times, reverse=True)
+        laws = (NM(1, 8, "k"), NM(2, 8, "k"), NM(4, 8, "k"), DENSE)
+        times = [
+            float(best_mapping(plain_gemm(m, n, k, dtype, bits, DENSE, law), accelerator).time.latency_s)
+            for law in laws
+        ]
+        assert all(a <= b * (1 + 1e-9) for a, b in itertools.pairwise(times)), times
+
+
+def numeric_fields(model: type[BaseModel], seen: set[type[BaseModel]]) -> set[str]:
+    """Names of the fields of a model and its parts that hold a number (or numbers by name)."""
+    found: set[str] = set()
+    seen.add(model)
+    for name, field in model.model_fields.items():
+        parts = [field.annotation]
+        while parts:
+            part = parts.pop()
+            parts += getattr(part, "__args__", ())
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                if part not in seen:
+                    found |= numeric_fields(part, seen)
+            elif part in (int, float):
+                found.add(name)
+    return found
+
+
+def test_physical_fields_name_their_unit() -> None:
+    fields = numeric_fields(Accelerator, set())
+    assert {"clock_hz", "capacity_bytes", "rows"} <= fields
+    assert not {name for name in fields if not name.endswith(UNITS)} - COUNTS_AND_RATIOS
+    assert not {name for name in COUNTS_AND_RATIOS if name not in fields}
+
+
+def test_every_field_is_documented() -> None:
+    seen: set[type[BaseModel]] = set()
+    numeric_fields(Accelerator, seen)
+    undocumented = [f"{model.__name__}.{name}" for model in seen for name, field in model.model_fields.items()
+                    if not field.description]  # fmt: skip
+    assert len(seen) > 8 and not undocumented

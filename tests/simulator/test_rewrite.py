@@ -1,0 +1,77 @@
+"""What a controller changes about the op list, and what that is worth."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from small_workloads import forward, step
+
+from accelerators import load
+from simulator import simulate
+from simulator.rewrite import plan
+from workloads import Vector
+
+
+def names(accelerator: str, **switches: bool) -> list[str]:
+    overrides = {f"schedule.{name}": value for name, value in switches.items()}
+    return [op.name for op in plan(step(), load(accelerator, overrides)).workload.ops]
+
+
+def test_pregeneration_moves_the_selection_behind_the_update() -> None:
+    assert names("sat-vcu1525", pregenerate=False) == ["select", "fc", "loss", "fc.WU", "update"]
+    assert names("sat-vcu1525", pregenerate=True) == ["fc", "loss", "fc.WU", "update", "select"]
+    planned = plan(step(), load("sat-vcu1525"))
+    assert planned.on_chip["select"] == {"w"} and planned.along["select"] == ("update",)
+    (moved,) = [op for op in planned.workload.ops if op.name == "select"]
+    assert moved.phase == "UPDATE"
+
+
+def test_pregeneration_keeps_everything_but_the_weights_second_trip() -> None:
+    """The selector takes the weights from the update engine: their bytes are read once less, and no time is lost."""
+    late, early = (simulate(step(), load("sat-vcu1525", {"schedule.pregenerate": on})) for on in (False, True))
+    assert late.total("macs") == early.total("macs")
+    saved = late.total("dram_read_bytes") - early.total("dram_read_bytes")
+    assert saved == 32 * 128 * 4
+    assert late.total("dram_write_bytes") == early.total("dram_write_bytes")
+    assert early.latency_s < late.latency_s
+    rows = {row.op: row for row in early.rows}
+    assert rows["select"].start_s >= rows["update"].start_s and rows["select"].end_s >= rows["update"].end_s
+    assert rows["fc"].start_s == 0.0
+
+
+def test_streaming_keeps_the_tensor_between_on_chip() -> None:
+    planned = plan(forward(), load("systolic-8x8"))
+    assert planned.on_chip == {"fc": {"y"}, "relu": {"y"}} and planned.along == {"relu": ("fc",)}
+    apart = load("systolic-8x8").model_copy(update={"units": ()})
+    assert plan(forward(), apart).on_chip == {}
+    streamed = simulate(forward(), load("systolic-8x8"))
+    unit = load("systolic-8x8").units[0].model_copy(update={"streams": False})
+    fetched = simulate(forward(), load("systolic-8x8").model_copy(update={"units": (unit,)}))
+    size = 64 * 32 * 2
+    assert fetched.total("dram_write_bytes") - streamed.total("dram_write_bytes") == pytest.approx(size)
+    assert fetched.total("dram_read_bytes") - streamed.total("dram_read_bytes") == pytest.approx(size)
+    assert streamed.latency_s < fetched.latency_s
+
+
+def test_a_tensor_that_others_read_is_not_streamed() -> None:
+    workload = forward()
+    softmax = replace(workload.ops[2], inputs=("y",))
+    assert plan(workload.with_ops((*workload.ops[:2], softmax)), load("systolic-8x8")).on_chip == {}
+
+
+def test_only_elementwise_work_is_streamed() -> None:
+    workload = forward()
+    relu = workload.ops[1]
+    assert isinstance(relu, Vector)
+    whole = replace(relu, elementwise=False)
+    assert plan(workload.with_ops((workload.ops[0], whole, workload.ops[2])), load("systolic-8x8")).along == {}
+
+
+def test_one_op_streams_out_of_each_source() -> None:
+    """A product's result passes through the ReLU; what follows fetches the ReLU's result unless it streams too."""
+    workload = forward()
+    scale = Vector("scale", "act", "FF", ("z",), ("s",), "mul", 64 * 32, 1.0, elementwise=True)
+    planned = plan(workload.with_ops((*workload.ops[:2], scale)), load("systolic-8x8"))
+    assert planned.along == {"relu": ("fc",), "scale": ("relu",)}
+    assert planned.on_chip == {"fc": {"y"}, "relu": {"y", "z"}, "scale": {"z"}}
