@@ -1,10 +1,7 @@
-"""Workloads in a file: one .npz with a JSON header and the packed masks. No PyTorch and no pickle."""
+"""Workloads in a file: ops and tensors in the header, the packed masks beside it. No PyTorch."""
 
 from __future__ import annotations
 
-import json
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -12,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from workloads.archive import Archive
 from workloads.errors import WorkloadError
 from workloads.ir import Einsum, Index, Op, Tensor, Transfer, Vector, Workload
 from workloads.patterns import DENSE, NM, Block, Dense, Mask, Pattern, PerChannel, Uniform
 
-FORMAT = "zerocast workload"
-VERSION = 1
+_FILE = Archive("workload", version=1, remedy="capture it again with `zerocast lower`")
 
 OPS: dict[str, type[Op]] = {kind.__name__: kind for kind in (Einsum, Vector, Index, Transfer)}
 PATTERNS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Dense, NM, Uniform, PerChannel, Block, Mask)}
@@ -27,54 +24,20 @@ that is an array goes to an entry of its own in the file."""
 
 def save(workload: Workload, path: str | Path) -> Path:
     """Write a workload to `path` (.npz is added where it has no suffix); the path written."""
-    file = Path(path)
-    file = file if file.suffix else file.with_suffix(".npz")
     patterns = _Patterns()
     header = {
-        "format": FORMAT, "version": VERSION, "name": workload.name, "layers": dict(workload.layers),
-        "meta": dict(workload.meta),
+        "name": workload.name, "layers": dict(workload.layers), "meta": dict(workload.meta),
         "tensors": [_tensor_out(tensor, patterns) for tensor in workload.tensors.values()],
         "ops": [_op_out(op, patterns) for op in workload.ops],
         "patterns": patterns.rows,
     }  # fmt: skip
-    text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
-    with file.open("wb") as stream:
-        np.savez_compressed(stream, allow_pickle=False, header=text, **patterns.arrays)
-    return file
+    return _FILE.write(path, header, patterns.arrays)
 
 
 def load_workload(path: str | Path) -> Workload:
     """Read a workload written by `save`. Raises `WorkloadError` for a file that is missing, damaged,
     foreign, or of another version."""
-    file = Path(path)
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            header = json.loads(archive["header"].tobytes().decode())
-            arrays = {name: archive[name] for name in archive.files if name != "header"}
-    except FileNotFoundError:
-        raise WorkloadError(f"workload file {file}: no such file") from None
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
-        raise WorkloadError(f"workload file {file} is damaged or not a workload ({error}); capture it again") from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise WorkloadError(f"workload file {file} is not a workload; give one that `save` wrote")
-    if header.get("version") != VERSION:
-        raise WorkloadError(
-            f"workload file {file} has format version {header.get('version')}, this program reads {VERSION}; "
-            "capture it again"
-        )
-    try:
-        return _workload_in(header, arrays)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
-        raise WorkloadError(f"workload file {file} is damaged ({error}); capture it again") from error
+    return _FILE.read(path, _workload_in)
 
 
 class _Patterns:
