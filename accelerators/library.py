@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def parse(description: Mapping[str, Any], origin: str) -> Accelerator:
     try:
         return Accelerator.model_validate(description)
     except ValidationError as error:
-        raise AcceleratorError(f"accelerator {origin}: {_explain(error)}") from None
+        raise AcceleratorError(f"accelerator {origin}: {_explain(error, description)}") from None
 
 
 def dump(accelerator: Accelerator) -> str:
@@ -52,17 +52,45 @@ def dump(accelerator: Accelerator) -> str:
 
 
 def read_yaml(text: str, origin: str) -> dict[str, Any]:
-    """Parse YAML that must be a mapping; `AcceleratorError` names the line otherwise."""
+    """Parse YAML that must be a mapping without a key twice; `AcceleratorError` names the line otherwise."""
+    loader = _LOADER(text)
     try:
-        content = yaml.load(text, Loader=_LOADER)
+        node = loader.get_single_node()
+        twice = _twice(node)
+        content = None if node is None else loader.construct_document(node)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f" at line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "not readable"
         raise AcceleratorError(f"{origin}: malformed YAML{line}: {problem}") from None
+    finally:
+        loader.dispose()
+    if twice is not None:
+        raise AcceleratorError(f"{origin}: the key {twice.value!r} at line {twice.start_mark.line + 1} is there twice")
     if not isinstance(content, dict):
         raise AcceleratorError(f"{origin}: expected a mapping of keys to values, found {type(content).__name__}")
     return content
+
+
+def _twice(root: yaml.Node | None) -> yaml.Node | None:
+    """The first key that its mapping has already: YAML would keep the last value and say nothing."""
+    pending, visited = [root], set()
+    while pending:
+        node = pending.pop()
+        if id(node) in visited:
+            continue
+        visited.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            keys: set[Hashable] = set()
+            for key, value in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    if key.value in keys:
+                        return key
+                    keys.add(key.value)
+                pending.append(value)
+        elif isinstance(node, yaml.SequenceNode):
+            pending += node.value
+    return None
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -71,7 +99,11 @@ def _read(name: str) -> dict[str, Any]:
     if path.suffix in {".yaml", ".yml"}:
         if not path.is_file():
             raise AcceleratorError(f"no accelerator file {name!r}; `zerocast list accelerators` names the templates")
-        return read_yaml(path.read_text(encoding="utf-8"), name)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise AcceleratorError(f"{name}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+        return read_yaml(text, name)
     scaled = _SYSTOLIC.match(name)
     template = folder / f"{'systolic-32x32' if scaled else name}.yaml"
     if not template.is_file():
@@ -107,12 +139,22 @@ def _assign(description: dict[str, Any], path: str, value: Any) -> None:
             here = here.setdefault(key, {})
 
 
-def _explain(error: ValidationError) -> str:
+_PLAIN = {
+    "tuple_type": "must be a list such as [a, b]",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "model_attributes_type": "must be a mapping",
+    "string_type": "must be text",
+}
+"""What the checks of the schema say, by their type, in the words of YAML instead of Python."""
+
+
+def _explain(error: ValidationError, description: Mapping[str, Any]) -> str:
     """Every mistake of a description in one line each: key, bad value, what is allowed."""
     mistakes = []
     for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"]) or "description"
-        message = item["msg"].removeprefix("Value error, ")
+        key = _path(item["loc"], description)
+        message = _PLAIN.get(item["type"], item["msg"].removeprefix("Value error, "))
         if item["type"] == "extra_forbidden":
             message = f"unknown key{_close_key(item['loc'])}"
         elif item["type"] == "missing":
@@ -121,6 +163,20 @@ def _explain(error: ValidationError) -> str:
             message = f"{message}; found {item['input']!r}"
         mistakes.append(f"{key}: {message}" if item["loc"] else message)
     return "; ".join(mistakes)
+
+
+def _path(location: tuple[int | str, ...], description: Any) -> str:
+    """Dotted path of a mistake, with an item of a list under its name, as `--set` takes it."""
+    here: Any = description
+    parts: list[str] = []
+    for part in location:
+        try:
+            here = here[part]
+        except (KeyError, IndexError, TypeError):  # a key that is missing, or inside a value of the wrong kind
+            here = None
+        name = here.get("name") if isinstance(part, int) and isinstance(here, dict) else None
+        parts.append(name if isinstance(name, str) else str(part))
+    return ".".join(parts)
 
 
 def _close_key(location: tuple[int | str, ...]) -> str:

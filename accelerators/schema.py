@@ -6,21 +6,45 @@ for each dotted path (or a prefix of it), where the value comes from: read, deri
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 Dataflow = Literal["output_stationary", "weight_stationary", "input_stationary"]
 Operand = Literal["input", "weight", "output"]
 """Operands of an einsum out = a * b: `input` is a (activations; output gradients in the backward passes),
 `weight` is b (weights; the saved activations in the weight-gradient pass), `output` the result."""
 
+FORMATS = ("uncompressed", "bitmask", "run_length", "coordinate", "csr", "nm_offsets")
+"""Compression formats of a memory; `run_length` may give the width of its run field, 1 to 32 bits."""
+_FORMAT = re.compile(rf"{'|'.join(FORMATS)}|run_length:([1-9]|[12]\d|3[0-2])")
+
 
 class Part(BaseModel):
-    """A part of the description: unknown keys are refused, values are frozen."""
+    """A part of the description: unknown keys are refused, values are frozen, numbers are finite."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_booleans_for_numbers(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python takes true for 1, so that `rows: yes` would be an array of one row."""
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        inside = value.values() if get_origin(annotation) is dict and isinstance(value, dict) else (value,)
+        if annotation is not bool and any(isinstance(item, bool) for item in inside):
+            raise ValueError("a boolean stands where another value belongs")
+        return value
 
 
 class FpgaPart(Part):
@@ -78,6 +102,16 @@ class Memory(Part):
     """Compression formats that an operand may be kept in; uncompressed where none is named."""
     energy: str
     """Entry of the energy table that prices an access: `dram.NAME` (per bit) or `sram` (by capacity)."""
+
+    @field_validator("formats")
+    @classmethod
+    def _formats_are_known(cls, formats: dict[Operand, tuple[str, ...]]) -> dict[Operand, tuple[str, ...]]:
+        for operand, names in formats.items():
+            for name in names:
+                if not _FORMAT.fullmatch(name):
+                    known = ", ".join(FORMATS).replace("run_length", "run_length[:BITS]")
+                    raise ValueError(f"{operand}: unknown format {name!r}; allowed: {known}")
+        return formats
 
 
 class Fold(Part):
@@ -246,7 +280,7 @@ class Accelerator(Part):
     def _is_complete(self) -> Accelerator:
         offchip, *buffers = self.memories
         if offchip.bandwidth_bytes_per_s is None:
-            raise ValueError(f"memories.0 ({offchip.name}): the off-chip level needs bandwidth_bytes_per_s")
+            raise ValueError(f"memories.{offchip.name}: the off-chip level needs bandwidth_bytes_per_s")
         for operand in ("input", "weight", "output"):
             homes = [memory.name for memory in buffers if operand in memory.holds]
             if len(homes) != 1:

@@ -35,6 +35,18 @@ def without_zeros(workload: Workload) -> Workload:
     return replace(workload, ops=ops, tensors=tensors, layers={}, meta=meta)
 
 
+def same_work(workload: Workload, other: Workload, origin: str) -> Workload:
+    """`other`, read from the file `origin`, where it does the work of `workload`: as many samples, the same passes.
+
+    Another model is allowed, since a pruned network may have another name; the summary shows it. Raises
+    `AnalysisError` where batch or training is another: the ratio would not be a speedup.
+    """
+    pairs = [(what, workload.meta.get(what), other.meta.get(what)) for what in ("batch", "training")]
+    if unlike := [f"{what} {theirs} against {ours} of the run" for what, ours, theirs in pairs if theirs != ours]:
+        raise AnalysisError(f"--baseline {origin!r}: {', '.join(unlike)}; save the same work as baseline")
+    return other
+
+
 def _selects(op: Op) -> bool:
     return isinstance(op, Index) and op.function == "nm_select"
 

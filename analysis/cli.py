@@ -27,7 +27,9 @@ _OPTION = typer.Option
 _ARGUMENT = typer.Argument
 AcceleratorName = Annotated[str, _OPTION("--accelerator", help="Template name or YAML file.")]
 Settings = Annotated[list[str] | None, _OPTION("--set", metavar="KEY=VALUE", help="E.g. compute.rows=64.")]
-Objective = Annotated[str, _OPTION("--objective", help="Choose mappings for latency, energy or edp.")]
+Objective = Annotated[
+    str, _OPTION("--objective", help="Choose mappings for latency, energy, edp or cycles (of the array alone).")
+]
 Prune = Annotated[str | None, _OPTION("--prune", help="Recipe; see `zerocast list recipes`.")]
 Training = Annotated[bool, _OPTION("--training", help="A training step, not inference.")]
 Batch = Annotated[int | None, _OPTION("--batch", help="Samples in one step.")]
@@ -42,6 +44,18 @@ Table = Annotated[Path, _OPTION("--out", help="CSV to write.")]
 Shapes = Annotated[
     Path, _ARGUMENT(help="CSV with columns M, N, K and any of batch, dtype, density_a, density_b, pattern.")
 ]
+
+
+@app.callback(invoke_without_command=True)
+def common(
+    version: Annotated[bool, _OPTION("--version", is_eager=True, help="Print the version and leave.")] = False,
+) -> None:
+    """Forecast what the zeros in a neural network are worth on hardware."""
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"zerocast {installed('zerocast')}")
+        raise typer.Exit
 
 
 @app.command()
@@ -68,7 +82,7 @@ def run(
     from analysis.run import Network, compare, one_of
 
     one_of("--fidelity", fidelity, ("analytic", "tile"))
-    one_of("--objective", objective, ("latency", "energy", "edp"))
+    one_of("--objective", objective, ("latency", "energy", "edp", "cycles"))
     network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace)
     machine = _load(accelerator, settings)
     out.mkdir(parents=True, exist_ok=True)
@@ -94,11 +108,14 @@ def gemm(
     objective: Objective = "latency",
 ) -> None:
     """Price a table of matrix products."""
+    from analysis.errors import AnalysisError
     from analysis.gemm_table import price_shapes, read_shapes, write_table
     from analysis.run import one_of
 
-    one_of("--objective", objective, ("latency", "energy", "edp"))
+    one_of("--objective", objective, ("latency", "energy", "edp", "cycles"))
     _writable(out)
+    if out.exists() and shapes.exists() and out.samefile(shapes):
+        raise AnalysisError(f"--out {str(out)!r} is the table to read; name another file")
     machine = _load(accelerator, settings)
     header, rows = read_shapes(shapes, machine)
     with _shapes_step() as step:
@@ -176,6 +193,8 @@ def validate(
 
     if suite is not None and suite not in SUITES:
         raise AnalysisError(f"no validation suite {suite!r}; there are {', '.join(SUITES)}")
+    if out is not None:
+        _writable(out)
     from analysis.validation_text import print_comparisons, write_comparisons
 
     comparisons = run_suite(suite, say=lambda step: typer.echo(f"{step} ...", err=True))
@@ -187,9 +206,11 @@ def validate(
 
 
 def _writable(file: Path) -> None:
-    """Refuse a file in a folder that does not exist before the long work, not after it."""
+    """Refuse a folder, and a file in a folder that does not exist, before the long work, not after it."""
     from analysis.errors import AnalysisError
 
+    if file.is_dir():  # which is also what an empty text becomes
+        raise AnalysisError(f"--out {str(file)!r} is a folder; name a file")
     if not file.parent.is_dir():
         raise AnalysisError(f"--out {str(file)!r}: there is no folder {str(file.parent)!r}")
 
@@ -248,6 +269,8 @@ def _mistake(error: Exception) -> str:
         kind = getattr(sys.modules.get(module), name, None)
         if kind is not None and isinstance(error, kind):
             return str(error)
+    if isinstance(error, ModuleNotFoundError) and error.name == "torch":
+        return "PyTorch is needed to lower a model: install torch, or run a saved workload (.npz)"
     # usage errors: typer vendors the library that defines them, so they are known by what they offer
     words = getattr(error, "format_message", None)
     return str(words()) if callable(words) else ""

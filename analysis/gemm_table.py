@@ -21,7 +21,7 @@ REQUIRED = ("m", "n", "k")
 OPTIONAL = ("batch", "dtype", "density_a", "density_b", "pattern")
 RESULTS = (
     "latency_s", "cycles", "energy_j", "dram_read_bytes", "dram_write_bytes", "bound", "dataflow",
-    "utilisation",
+    "utilisation", "skipped", "tile_m", "tile_n", "tile_k",
 )  # fmt: skip
 LARGEST = 10**8
 """Largest extent accepted: beyond it the list of tile sizes alone would fill the memory."""
@@ -55,7 +55,7 @@ def read_shapes(path: Path, accelerator: Accelerator) -> tuple[list[str], list[S
     """Header and products of a CSV with the columns `REQUIRED` and any of `OPTIONAL`, in any case and order.
 
     out[M, N] = A[M, K] B[K, N], `batch` times over. density_* are shares of nonzeros at random places,
-    pattern is `dense` or N:M along K of B; dtype defaults to the first that the array multiplies.
+    pattern is `dense` or N:M (also nm:N:M) along K of B; dtype defaults to the first that the array multiplies.
     Other columns are carried along.
     Raises `AnalysisError` naming file, line and column of the first mistake.
     """
@@ -129,9 +129,9 @@ def _weight(row: _Row) -> Pattern:
         if text and not law.is_dense:
             raise row.error("pattern", f"dense contradicts density_b {law.density:g}; leave one of them out")
         return law
-    match = re.fullmatch(r"(\d{1,6}):(\d{1,6})", text)
+    match = re.fullmatch(r"(?:nm:)?(\d{1,6}):(\d{1,6})", text)
     if not match:
-        raise row.error("pattern", f"{text!r} is no pattern; write dense or N:M, e.g. 2:4")
+        raise row.error("pattern", f"{text!r} is no pattern; write dense, or N:M such as 2:4")
     n, m = int(match[1]), int(match[2])
     if not 1 <= n <= m:
         raise row.error("pattern", f"{text}: N must lie between 1 and M = {m}")

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import yaml
 
 from accelerators import Accelerator
-from analysis.baseline import has_zeros, without_zeros
+from analysis.baseline import has_zeros, same_work, without_zeros
 from analysis.errors import AnalysisError
 from simulator import Result, simulate
 from workloads.ir import Workload
@@ -56,7 +56,8 @@ def check(network: Network) -> None:
                  "--optimizer": network.optimizer, "--dtype": network.dtype}  # fmt: skip
         if wrong := [option for option, value in given.items() if value]:
             raise AnalysisError(
-                f"{', '.join(wrong)} cannot change the saved workload {network.model!r}; give them to `zerocast lower`"
+                f"{', '.join(wrong)} cannot change the saved workload {network.model!r}; "
+                f"give {'it' if len(wrong) == 1 else 'them'} to `zerocast lower`"
             )
         return
     if network.batch is not None and network.batch < 1:
@@ -112,7 +113,7 @@ def baseline_of(network: Network, workload: Workload, wanted: str | None, steps:
     if wanted == "none":
         return None
     if wanted is not None and wanted.endswith(".npz"):
-        return lower(Network(wanted), steps)
+        return same_work(workload, lower(Network(wanted), steps), wanted)
     removed = str(workload.meta.get("recipe", "")).startswith("channel")
     if wanted is None and not (removed or has_zeros(workload)):
         return None

@@ -25,7 +25,7 @@ def trace_command(
     inputs: Annotated[str, _OPTION("--inputs", help="Folder of images, or builtin.")] = "builtin",
     images: Annotated[int | None, _OPTION("--images", help="How many, drawn with --seed; all without it.")] = None,
     seed: Annotated[int, _OPTION("--seed", min=0, help="Draws images, and those whose masks are kept.")] = 0,
-    batch: Annotated[int, _OPTION("--batch", help="Images in one pass.")] = 1,
+    batch: Annotated[int | None, _OPTION("--batch", help="Images in one pass; the model's own without it.")] = None,
     prune: Annotated[str | None, _OPTION("--prune", help="Recipe to prune by first.")] = None,
     mask_bytes: Annotated[float, _OPTION("--mask-bytes", help="Most bytes of masks to keep; 0 for none.")] = 64e6,
 ) -> None:
@@ -39,7 +39,7 @@ def trace_command(
 
     if out.suffix != ".npz":
         raise AnalysisError(f"--out {str(out)!r}: a trace must end in .npz")
-    if batch < 1:
+    if batch is not None and batch < 1:
         raise AnalysisError(f"--batch {batch}: must be 1 or more")
     if mask_bytes < 0:
         raise AnalysisError(f"--mask-bytes {mask_bytes:g}: must be 0 or more")
@@ -59,7 +59,7 @@ def measure(
     *,
     images: int | None = None,
     seed: int = 0,
-    batch: int = 1,
+    batch: int | None = None,
     prune: str | None = None,
     mask_bytes: float = 64e6,
 ) -> Trace:
@@ -77,8 +77,6 @@ def measure(
     from workloads.tracing.photos import IMAGENET, SCALES, photo_files, read_photo
 
     files = photo_files(inputs, images, seed)
-    if len(files) < batch:
-        raise AnalysisError(f"--batch {batch}: there are only {len(files)} images in {inputs!r}")
     with steps("build"):
         module, example = build(model, batch=batch)
     shape = tuple(getattr(example[0], "shape", ()))
@@ -88,6 +86,8 @@ def measure(
             "trace it in Python with workloads.trace(model, inputs)"
         )
     rows = shape[0]
+    if len(files) < rows:
+        raise AnalysisError(f"--batch {rows}: there are only {len(files)} images in {inputs!r}")
     with steps("read images") as step:
         pictures = []
         for file in files[: len(files) // rows * rows]:

@@ -147,7 +147,7 @@ def _skew(compute: Compute, used_rows: Array, used_cols: Array, all_rows: float)
     """Cycles of data entering and results leaving; `used` means by the fullest fold of the tile."""
     rows = used_rows if compute.fold.skew_rows == "used" else np.asarray(float(all_rows))
     cols = used_cols if compute.fold.skew_cols == "used" else np.asarray(float(compute.cols))
-    return rows + cols + compute.fold.constant_cycles
+    return np.maximum(rows + cols + compute.fold.constant_cycles, 0.0)
 
 
 def _grouped(

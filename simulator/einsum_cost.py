@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from accelerators.schema import Accelerator
-from simulator.energy import REGISTER_ACCESSES_PER_MAC, executed_macs
+from simulator.energy import executed_macs, register_bits
 from simulator.gemm import Gemm, gemms
-from simulator.gemm_cost import GemmCost, Objective, best_mapping, contenders, gemm_cost
+from simulator.gemm_cost import SLACK, GemmCost, Objective, best_mapping, contenders, gemm_cost
 from simulator.pipeline import pipeline_time
 from simulator.result import OpRow
 from simulator.tiles import MOST_TILES, Walk, tiles_of, walk_tiles
@@ -70,8 +70,7 @@ class Pricer:
         if self.objective in ("latency", "edp") and walk.latency_s > (1 + SURPRISE) * float(cost.time.latency_s):
             rivals = contenders(gemm, self.accelerator, self.objective, RIVALS)
             walked = [(rival, self._walk(gemm, rival)) for rival in rivals]
-            power = 0 if self.objective == "latency" else 1
-            cost, walk = min(walked, key=lambda w: w[1].latency_s * float(w[0].energy.total_j) ** power)
+            cost, walk = _frugal(walked, self.objective)
         if self.fidelity == "tile":
             walk = walk_tiles(gemm, self.accelerator, cost.mapping)
         return cost, walk
@@ -110,11 +109,22 @@ class Pricer:
             dram_weight_bytes=operands["weight"], dram_output_bytes=operands["output"],
             buffer_read_bytes=float(ports.input_read + ports.weight_read + ports.output_read) + write,
             buffer_write_bytes=float(ports.output_write) + read,
-            register_bytes=macs * REGISTER_ACCESSES_PER_MAC * gemm.input.bits / 8,
+            register_bytes=macs * register_bits(gemm, accelerator) / 8,
             mac_j=float(energy.mac_j), register_j=float(energy.register_j), buffer_j=float(energy.buffer_j),
             dram_j=float(energy.dram_j), energy_j=float(energy.total_j),
         )  # fmt: skip
         return row, (link, float(cost.time.weight_prologue_s))
+
+
+def _frugal(walked: list[tuple[GemmCost, Walk]], objective: Objective) -> tuple[GemmCost, Walk]:
+    """Of mappings that were walked, the one of least energy among those within `SLACK` of the least objective."""
+
+    def goal(cost: GemmCost, walk: Walk) -> float:
+        return walk.latency_s * (float(cost.energy.total_j) if objective == "edp" else 1.0)
+
+    least = min(goal(*pair) for pair in walked)
+    near = [pair for pair in walked if goal(*pair) <= least * (1 + SLACK[objective])]
+    return min(near, key=lambda pair: (float(pair[0].energy.total_j), goal(*pair)))
 
 
 def operand_bytes(gemm: Gemm, accelerator: Accelerator, cost: GemmCost) -> dict[str, float]:

@@ -15,9 +15,6 @@ from simulator.traffic import PortBytes
 
 Array = NDArray[np.float64]
 
-REGISTER_ACCESSES_PER_MAC = 4
-"""A PE reads both operands and its partial sum, and writes the sum back."""
-
 
 @dataclass(frozen=True, slots=True)
 class Energy:
@@ -67,6 +64,11 @@ def executed_macs(gemm: Gemm, accelerator: Accelerator, steps_share: ArrayLike, 
     return gemm.macs * share
 
 
+def register_bits(gemm: Gemm, accelerator: Accelerator) -> int:
+    """Register bits touched by one MAC: a PE reads both operands and its partial sum, and writes the sum back."""
+    return gemm.input.bits + gemm.weight.bits + 2 * accelerator.compute.accumulate_bits
+
+
 def gemm_energy(
     gemm: Gemm, accelerator: Accelerator, macs: ArrayLike, ports: PortBytes, dram_bytes: ArrayLike
 ) -> Energy:
@@ -78,7 +80,6 @@ def gemm_energy(
     table = energy_table(technology.energy_table)
     scale = technology.energy_scale
     macs = np.asarray(macs, dtype=float)
-    width = gemm.input.bits + gemm.weight.bits + 2 * accelerator.compute.accumulate_bits
     per_byte = {side: access_j_per_byte(accelerator, accelerator.buffer_of(side))  # type: ignore[arg-type]
                 for side in ("input", "weight", "output")}  # fmt: skip
     buffers = (
@@ -89,7 +90,7 @@ def gemm_energy(
     dram = np.asarray(dram_bytes, dtype=float)
     return Energy(
         mac_j=macs * table.mac_j(gemm.dtype) * scale,
-        register_j=macs * width * table.register_j_per_bit * scale,
+        register_j=macs * register_bits(gemm, accelerator) * table.register_j_per_bit * scale,
         buffer_j=buffers + dram * max(per_byte.values()),
         dram_j=dram * access_j_per_byte(accelerator, accelerator.dram),
         vector_j=np.zeros_like(macs),

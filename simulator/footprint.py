@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from simulator.result import Footprint
-from workloads.ir import Tensor, Transfer, Workload
+from workloads.formats import storage_bits
+from workloads.ir import Einsum, Tensor, Transfer, Workload
+from workloads.patterns import DENSE, NM, Pattern
 
 _PERSISTENT = ("weight", "optimizer_state", "constant", "input")
 
 
 def stored_bytes(tensor: Tensor) -> int:
     """Bytes of a tensor off chip; a tensor kept as N:M values and offsets takes only those."""
-    from workloads.formats import storage_bits
-    from workloads.patterns import NM
-
     if isinstance(tensor.pattern, NM):
         elements = {tensor.pattern.rank: tensor.elements}
         stored = storage_bits("nm_offsets", tensor.pattern, elements, tensor.bits)
@@ -20,8 +21,11 @@ def stored_bytes(tensor: Tensor) -> int:
     return tensor.bytes
 
 
-def footprint(workload: Workload) -> Footprint:
+def footprint(workload: Workload, offsets: bool = False) -> Footprint:
     """Bytes of weights, gradients, optimizer state and activations saved for the backward passes, and the peak.
+
+    offsets: the off-chip memory keeps N:M weights as values and offsets, so a weight that every reader sees under one
+    N:M pattern takes no more.
 
     A tensor lives from the op that writes it to the last op that reads it; weights, optimizer state, constants
     and inputs live throughout. Ops run in the order of the list.
@@ -30,7 +34,8 @@ def footprint(workload: Workload) -> Footprint:
     for number, op in enumerate(workload.ops):
         for name in (*op.inputs, *op.outputs):
             last[name] = number
-    sizes = {name: stored_bytes(workload.tensors[name]) for name in last} | _views(workload)
+    compressed = _compressed(workload) if offsets else {}
+    sizes = {name: stored_bytes(workload.tensors[name]) for name in last} | _views(workload) | compressed
     lasting = sum(size for name, size in sizes.items() if workload.tensors[name].role in _PERSISTENT)
     alive, peak = lasting, lasting
     born: set[str] = set()
@@ -45,12 +50,27 @@ def footprint(workload: Workload) -> Footprint:
         peak = max(peak, alive)
         alive -= sum(sizes[name] for name in dies.get(number, ()) if name in born)
     return Footprint(
-        weight_bytes=_sum(workload, "weight"),
+        weight_bytes=sum(compressed.get(t.name, t.bytes) for t in workload.tensors.values() if t.role == "weight"),
         gradient_bytes=sum(t.bytes for t in _weight_gradients(workload)),
         optimizer_bytes=_sum(workload, "optimizer_state"),
         saved_activation_bytes=sum(sizes[name] for name in _saved(workload)),
         peak_bytes=peak,
     )
+
+
+def _compressed(workload: Workload) -> dict[str, int]:
+    """Bytes of each weight that all its readers see under one and the same N:M pattern."""
+    seen: dict[str, set[Pattern]] = {}
+    for op in workload.ops:
+        for position, name in enumerate(op.inputs):
+            pattern = workload.pattern_of(op, position) if isinstance(op, Einsum) and position < 2 else DENSE
+            seen.setdefault(name, set()).add(pattern)
+    return {
+        name: stored_bytes(replace(workload.tensors[name], pattern=pattern))
+        for name, patterns in seen.items()
+        for pattern in patterns
+        if workload.tensors[name].role == "weight" and len(patterns) == 1 and isinstance(pattern, NM)
+    }
 
 
 def _views(workload: Workload) -> dict[str, int]:

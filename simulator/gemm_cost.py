@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -145,71 +146,71 @@ def _port_cycles(accelerator: Accelerator, ports: PortBytes) -> Array:
     return needed
 
 
+SLACK = {"latency": 0.01, "energy": 0.0, "edp": 0.0, "cycles": 0.0}
+"""How much more than the least of an objective a mapping may take to be chosen for its energy.
+
+The last promille of latency can cost several times the energy (smaller first tiles, refetched operands), which no
+architect would pay.
+"""
+
+_EQUAL = 1e-12
+"""Figures closer than this are ties."""
+
+
 def best_mapping(
     gemm: Gemm, accelerator: Accelerator, objective: Objective = "latency", limit: int = THIN_ABOVE
 ) -> GemmCost:
-    """The cheapest mapping of the mapspace and its cost.
+    """The mapping of the mapspace to use, and its cost: among those within `SLACK` of the least objective the one
+    of least energy.
 
-    Ties (within 1e-12) are broken by energy, then latency, then the first in the order dataflow, loop order,
-    tile M, N, K ascending, so that the choice is deterministic. `SimulationError` where no mapping fits.
+    Ties are broken by the objective, then by the first in the order dataflow, loop order, tile M, N, K ascending,
+    so that the choice is deterministic. `SimulationError` where no mapping fits.
     """
-    best: Mapping | None = None
-    best_key = (np.inf, np.inf, np.inf)
-    for grid in mapspace(gemm, accelerator, limit):
-        allowed = fits(gemm, accelerator, grid)
-        if not allowed.any():
-            continue
-        index, key = _cheapest(gemm_cost(gemm, accelerator, grid), allowed, objective)
-        if _before(key, best_key):
-            best, best_key = grid.at(index), key
-    if best is None:
-        raise SimulationError(_no_fit(gemm, accelerator))
-    return gemm_cost(gemm, accelerator, best)
+    priced = _Priced(gemm, accelerator, objective, limit)
+    near = np.flatnonzero(priced.goal <= priced.goal.min() * (1 + SLACK[objective] + _EQUAL))
+    for figure in (priced.energy, priced.goal):
+        near = near[figure[near] <= figure[near].min() * (1 + _EQUAL)]
+    return gemm_cost(gemm, accelerator, priced.mapping(int(near[0])))
 
 
 def contenders(
     gemm: Gemm, accelerator: Accelerator, objective: Objective, most: int, limit: int = THIN_ABOVE
 ) -> list[GemmCost]:
-    """The `most` cheapest mappings of the mapspace, cheapest first."""
-    found: list[tuple[float, int, Mapping]] = []
-    for grid in mapspace(gemm, accelerator, limit):
-        goal, ok = np.broadcast_arrays(
-            gemm_cost(gemm, accelerator, grid).objective(objective), fits(gemm, accelerator, grid)
-        )
-        figures = np.where(ok, goal, np.inf).ravel()
-        for at in np.argsort(figures, kind="stable")[:most]:
-            if np.isfinite(figures[at]):
-                index = tuple(int(i) for i in np.unravel_index(at, goal.shape))
-                found.append((float(figures[at]), len(found), grid.at(index)))
-    return [gemm_cost(gemm, accelerator, mapping) for _, _, mapping in sorted(found, key=lambda f: f[:2])[:most]]
+    """Up to `most` good mappings: half of least objective, half of least energy among those near it."""
+    priced = _Priced(gemm, accelerator, objective, limit)
+    order = np.argsort(priced.goal, kind="stable")
+    near = order[priced.goal[order] <= priced.goal[order[0]] * (1 + 2 * SLACK[objective] + _EQUAL)]
+    frugal = near[np.argsort(priced.energy[near], kind="stable")]
+    picked = dict.fromkeys([*order[: most // 2].tolist(), *frugal[: most // 2].tolist()])
+    return [gemm_cost(gemm, accelerator, priced.mapping(at)) for at in picked if np.isfinite(priced.goal[at])]
 
 
-def _cheapest(
-    cost: GemmCost, allowed: NDArray[np.bool_], objective: Objective
-) -> tuple[tuple[int, ...], tuple[float, float, float]]:
-    """Index of the cheapest allowed mapping of a grid and its (objective, energy, latency)."""
-    goal, energy, latency, ok = np.broadcast_arrays(
-        cost.objective(objective), cost.energy.total_j, cost.time.latency_s, allowed
-    )
-    shape = goal.shape
-    goal, energy, latency = goal.ravel(), energy.ravel(), latency.ravel()
-    candidates = np.flatnonzero(ok.ravel())
-    for figure in (goal, energy, latency):
-        values = figure[candidates]
-        candidates = candidates[values <= values.min() * (1 + 1e-12)]
-    at = int(candidates[0])
-    index = tuple(int(i) for i in np.unravel_index(at, shape))
-    return index, (float(goal[at]), float(energy[at]), float(latency[at]))
+class _Priced:
+    """Objective and energy of every mapping of the mapspace that fits, in one flat list."""
 
+    def __init__(self, gemm: Gemm, accelerator: Accelerator, objective: Objective, limit: int) -> None:
+        self._grids: list[tuple[Mapping, tuple[int, ...]]] = []
+        goals, energies = [], []
+        for grid in mapspace(gemm, accelerator, limit):
+            cost = gemm_cost(gemm, accelerator, grid)
+            goal, energy, ok = np.broadcast_arrays(
+                cost.objective(objective), cost.energy.total_j, fits(gemm, accelerator, grid)
+            )
+            self._grids.append((grid, goal.shape))
+            goals.append(np.where(ok, goal, np.inf).ravel())
+            energies.append(energy.ravel())
+        self.goal, self.energy = np.concatenate(goals), np.concatenate(energies)
+        if not np.isfinite(self.goal).any():
+            raise SimulationError(_no_fit(gemm, accelerator))
 
-def _before(key: tuple[float, float, float], other: tuple[float, float, float]) -> bool:
-    """Lexicographic comparison in which figures within 1e-12 of each other are equal."""
-    for mine, theirs in zip(key, other, strict=True):
-        if mine < theirs * (1 - 1e-12) or theirs == np.inf:
-            return True
-        if mine > theirs * (1 + 1e-12):
-            return False
-    return False
+    def mapping(self, at: int) -> Mapping:
+        """The mapping at a place of the list."""
+        for grid, shape in self._grids:
+            size = math.prod(shape)
+            if at < size:
+                return grid.at(tuple(int(i) for i in np.unravel_index(at, shape)))
+            at -= size
+        raise IndexError(at)
 
 
 def _no_fit(gemm: Gemm, accelerator: Accelerator) -> str:

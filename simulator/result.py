@@ -93,12 +93,12 @@ class Result:
     clock_hz: float
     peak_macs_per_s: float
     dram_bytes_per_s: float
-    rows: tuple[OpRow, ...]
+    rows: tuple[OpRow, ...] = field(repr=False)
     latency_s: float
     static_j: float
     footprint: Footprint
     meta: Mapping[str, Any] = field(default_factory=dict)
-    layers: Mapping[str, str] = field(default_factory=dict)
+    layers: Mapping[str, str] = field(default_factory=dict, repr=False)
     resources: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 

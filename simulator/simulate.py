@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
+from accelerators.library import load
 from accelerators.schema import Accelerator
 from simulator.einsum_cost import Pricer
 from simulator.errors import SimulationError
@@ -23,13 +24,13 @@ Fidelity = Literal["analytic", "tile"]
 
 def simulate(
     workload: Workload,
-    accelerator: Accelerator,
+    accelerator: Accelerator | str,
     *,
     objective: Objective = "latency",
     fidelity: Fidelity = "analytic",
     progress: Callable[[int, int], None] | None = None,
 ) -> Result:
-    """Map, count, time and price a workload on an accelerator.
+    """Map, count, time and price a workload on an accelerator (or the name of one).
 
     fidelity: `analytic` takes expectations, `tile` walks the tiles with their real sizes and nonzeros.
     progress: called with ops done and ops in all. Raises `SimulationError` where an op fits no mapping or needs
@@ -39,6 +40,10 @@ def simulate(
         raise SimulationError(f"unknown fidelity {fidelity!r}; choose analytic or tile")
     if objective not in ("latency", "energy", "edp", "cycles"):
         raise SimulationError(f"unknown objective {objective!r}; choose latency, energy, edp or cycles")
+    accelerator = load(accelerator) if isinstance(accelerator, str) else accelerator
+    if not isinstance(workload, Workload) or not isinstance(accelerator, Accelerator):
+        kinds = f"{type(workload).__name__} and {type(accelerator).__name__}"
+        raise SimulationError(f"simulate takes a workload and an accelerator, in this order; got {kinds}")
     planned = plan(workload, accelerator)
     pricer = Pricer(accelerator, objective, fidelity)
     rows: list[OpRow] = []
@@ -62,7 +67,7 @@ def simulate(
     spans = schedule(tasks)
     timed = tuple(replace(r, start_s=spans[r.op].start_s, end_s=spans[r.op].end_s) for r in rows)
     latency = max((row.end_s for row in timed), default=0.0)
-    memory = footprint(planned.workload)
+    memory = footprint(planned.workload, offsets="nm_offsets" in accelerator.dram.formats.get("weight", ()))
     return Result(
         workload=workload.name,
         accelerator=accelerator.name,

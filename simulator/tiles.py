@@ -80,7 +80,8 @@ def walk_tiles(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, masks: bo
     else:
         latency += item_s(0.0, first) + (batch - 2) * item_s(last, first) + item_s(last, 0.0)
     read, write = batch * (float(loads.sum()) + first), batch * (float(stores.sum()) + last)
-    return Walk(latency, (read + write) / rate, batch * float(cycles.sum()), read, write)
+    # cycles are whole numbers; sums of shared-out ones are rounded back
+    return Walk(latency, (read + write) / rate, round(batch * float(cycles.sum()), 3), read, write)
 
 
 def _extents(size: int, tile: float, trips: int) -> Array:

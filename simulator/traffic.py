@@ -209,8 +209,10 @@ def port_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, steps: Ar
                          sums * visits * partial)  # fmt: skip
     lanes = compute.macs_per_pe * compute.rates.get(gemm.dtype, 1.0)
     visits = (mapping.trips_k - 1) * np.ceil(steps / lanes / rows) + np.ceil(last / lanes / rows)
+    # a fold whose stream no tile cuts takes its stationary operand once
+    cut = not compute.fold.streams_through_tiles
     if mapping.dataflow == "weight_stationary":
-        inputs, weights = inputs * across_n, weights * mapping.trips_m
+        inputs, weights = inputs * across_n, weights * (mapping.trips_m if cut else 1)
     else:
-        inputs, weights = inputs * mapping.trips_n, weights * np.ceil(gemm.m / cols)
+        inputs, weights = inputs * (mapping.trips_n if cut else 1), weights * np.ceil(gemm.m / cols)
     return PortBytes(inputs, weights, sums * (visits - 1) * partial, sums * visits * partial)

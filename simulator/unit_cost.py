@@ -17,6 +17,9 @@ from workloads.ir import Index, Op, Tensor, Transfer, Vector
 Array = NDArray[np.float64]
 
 
+_TWO_PASSES = ("batch_norm", "batch_norm_backward")
+
+
 @dataclass(frozen=True, slots=True)
 class UnitCost:
     """Cost of one op on a unit: cycles of the unit, time with its off-chip bytes, energy."""
@@ -47,7 +50,8 @@ def moved_bytes(op: Op, tensors: Mapping[str, Tensor], on_chip: Collection[str] 
     """Off-chip bytes that an op reads and writes, tensors in `on_chip` left out.
 
     A transfer of no elements is a view and moves nothing. A gather reads the entries that it picks, not its table;
-    a scatter writes its whole target, which starts from zeros.
+    a scatter writes its whole target, which starts from zeros. Batch statistics need a pass over all data before
+    the pass that uses them.
     """
     if isinstance(op, Transfer) and op.elements == 0:
         return 0, 0
@@ -56,6 +60,8 @@ def moved_bytes(op: Op, tensors: Mapping[str, Tensor], on_chip: Collection[str] 
     if isinstance(op, Index) and op.function == "gather" and op.inputs[0] in reads:
         table = tensors[op.inputs[0]]
         reads[table.name] = min(reads[table.name], -(-op.elements * table.bits // 8))
+    if isinstance(op, Vector) and op.function in _TWO_PASSES:
+        reads = {name: size * (2 if tensors[name].elements == op.elements else 1) for name, size in reads.items()}
     return sum(reads.values()), sum(writes.values())
 
 

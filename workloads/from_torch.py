@@ -13,7 +13,7 @@ from torch.export.graph_signature import InputKind
 from workloads.errors import WorkloadError
 from workloads.ir import BITS, Op, Tensor, Workload
 from workloads.lowering.builder import Builder, NoRule
-from workloads.lowering.export import export, taken_apart
+from workloads.lowering.export import export, quiet, taken_apart
 from workloads.lowering.masks import real_masks, weight_names
 from workloads.lowering.values import Value
 from workloads.lowering.walk import walk
@@ -44,6 +44,7 @@ def capture(
     Raises `WorkloadError` for a model that cannot be exported, an operator without rule, NaN or infinite
     weights.
     """
+    _check_arguments(model, example_inputs, pruning)
     inputs = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
     title = name or type(model).__name__.lower()
     if dtype not in BITS or not dtype.startswith(("fp", "bf", "tf")):
@@ -55,6 +56,20 @@ def capture(
         return forward
     frozen = {n for p, n in weight_names(model).items() if not model.get_parameter(p).requires_grad}
     return expand_training(forward, optimizer, applied, frozen=frozen)
+
+
+def _check_arguments(model: Any, example_inputs: Any, pruning: Any) -> None:
+    if not isinstance(model, nn.Module):
+        raise WorkloadError(f"capture takes a torch.nn.Module, not {model!r}; `build` makes one from a zoo name")
+    if not isinstance(example_inputs, (torch.Tensor, list, tuple)):
+        raise WorkloadError(
+            f"example_inputs {example_inputs!r}: give the tensors that forward takes, e.g. torch.zeros(1, 3, 32, 32)"
+        )
+    if not (pruning is None or isinstance(pruning, Pruning)):
+        raise WorkloadError(
+            f"pruning {pruning!r} is not what a recipe decided; write "
+            "`model, pruning = prune(model, 'nm:2:4', example_inputs)` and hand over both"
+        )
 
 
 def lower_graph(
@@ -77,7 +92,8 @@ def lower_graph(
     while True:
         build = Builder(name, dtype, unknown, masks)
         try:
-            return build, program, walk(build, program.graph_module, _sources(build, program, names))
+            with quiet():
+                return build, program, walk(build, program.graph_module, _sources(build, program, names))
         except NoRule as strange:
             parts = taken_apart(program, strange.target)
             if parts is not None:

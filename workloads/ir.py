@@ -156,9 +156,9 @@ class Workload:
     """
 
     name: str
-    tensors: Mapping[str, Tensor]
-    ops: tuple[Op, ...]
-    layers: Mapping[str, str] = field(default_factory=dict)
+    tensors: Mapping[str, Tensor] = field(repr=False)
+    ops: tuple[Op, ...] = field(repr=False)
+    layers: Mapping[str, str] = field(default_factory=dict, repr=False)
     meta: Mapping[str, str | int | float | bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -9,6 +9,9 @@ import pytest
 import yaml
 
 from accelerators import AcceleratorError, dump, load, parse, templates
+from accelerators.library import read_yaml
+from accelerators.schema import FORMATS
+from workloads.formats import formats
 
 
 def description() -> dict[str, Any]:
@@ -32,7 +35,9 @@ def test_unknown_key_suggests_the_right_one() -> None:
     assert "clock_hz" in refused(technology=description()["technology"] | {"clock_mhz": 200})
     memories = description()["memories"]
     memories[1]["capacity_byte"] = 1
-    assert "memories.1.capacity_byte: unknown key; did you mean 'capacity_bytes'?" in refused(memories=memories)
+    assert "memories.input_buffer.capacity_byte: unknown key; did you mean 'capacity_bytes'?" in refused(
+        memories=memories
+    )
     assert "allowed: name, family" in refused(zzzz=1)
 
 
@@ -41,7 +46,7 @@ def test_bad_bandwidth(value: Any) -> None:
     memories = description()["memories"]
     memories[0]["bandwidth_bytes_per_s"] = value
     message = refused(memories=memories)
-    assert "memories.0.bandwidth_bytes_per_s" in message and repr(value) in message
+    assert "memories.dram.bandwidth_bytes_per_s" in message and repr(value) in message
     assert ("greater than 0" if value != "fast" else "valid number") in message
 
 
@@ -69,7 +74,7 @@ def test_other_bad_values() -> None:
     assert "compute.rows" in refused(compute=description()["compute"] | {"rows": 2.5})
     memories = description()["memories"]
     memories[0]["efficiency"] = 1.5
-    assert "memories.0.efficiency" in refused(memories=memories)
+    assert "memories.dram.efficiency" in refused(memories=memories)
 
 
 def test_every_operand_needs_one_buffer() -> None:
@@ -118,7 +123,7 @@ def test_malformed_yaml_names_the_line(tmp_path: Path) -> None:
         ("memories.drum.bandwidth_bytes_per_s", "no parameter .*memories has dram, input_buffer"),
         ("memories.dram", "names a whole part; set one of name, bandwidth_bytes_per_s"),
         ("compute.rows.more", "compute.rows is the value 32"),
-        ("units.vector_unit.lane", "units.2.lane: unknown key; did you mean 'lanes'"),
+        ("units.vector_unit.lane", "units.vector_unit.lane: unknown key; did you mean 'lanes'"),
     ],
 )
 def test_override_that_names_nothing(path: str, message: str) -> None:
@@ -162,3 +167,67 @@ def test_peak_and_effective_figures() -> None:
     accelerator = load("sat-vcu1525", {"memories.dram.efficiency": 0.5})
     assert accelerator.peak_macs_per_s == 32 * 32 * 200e6
     assert accelerator.dram_bytes_per_s == 38e9
+
+
+def test_items_of_lists_go_by_their_names() -> None:
+    memories = description()["memories"]
+    memories[1]["capacity_bytes"] = -1
+    assert "memories.input_buffer.capacity_bytes: " in refused(memories=memories)
+    del memories[2]["name"]
+    assert "memories.2.name: is missing" in refused(memories=memories)
+
+
+@pytest.mark.parametrize(
+    ("part", "value", "words"),
+    [
+        ("compute", {"rows": True}, "compute.rows: a boolean"),
+        ("compute", {"rates": {"fp16": True}}, "compute.rates: a boolean"),
+        ("compute", {"rates": {"fp16": float("inf")}}, "compute.rates.fp16: "),
+        ("compute", {"dataflows": "output_stationary"}, "compute.dataflows: must be a list such as [a, b]"),
+        ("compute", {"rates": 3}, "compute.rates: must be a mapping"),
+        ("compute", {"fold": 3}, "compute.fold: must be a mapping"),
+        ("technology", {"energy_table": 3}, "technology.energy_table: must be text"),
+        ("technology", {"clock_hz": float("nan")}, "technology.clock_hz: "),
+        ("technology", {"static_power_w": float("inf")}, "technology.static_power_w: "),
+        ("technology", {"static_power_w": False}, "technology.static_power_w: a boolean"),
+    ],
+)
+def test_values_of_the_wrong_kind(part: str, value: dict[str, Any], words: str) -> None:
+    assert words in refused(**{part: description()[part] | value})
+
+
+@pytest.mark.parametrize("name", ["cscr", "run_length:0", "run_length:33", "csr:4", "run_length:"])
+def test_unknown_formats_are_refused(name: str) -> None:
+    memories = description()["memories"]
+    memories[0]["formats"] = {"weight": ["uncompressed", name]}
+    message = refused(memories=memories)
+    assert f"memories.dram.formats: weight: unknown format {name!r}; allowed: uncompressed, bitmask" in message
+
+
+def test_formats_are_those_that_workloads_prices() -> None:
+    assert set(FORMATS) == set(formats())
+    memories = description()["memories"]
+    memories[0]["formats"] = {"weight": [*FORMATS, "run_length:1", "run_length:32"]}
+    assert len(parse(description() | {"memories": memories}, "mine").dram.formats["weight"]) == len(FORMATS) + 2
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"name: caf\xe9\n", "not UTF-8 text (byte 9)"),
+        (b"name: x\ncompute:\n  rows: 3\n  rows: 4\n", "the key 'rows' at line 4 is there twice"),
+        (b"units:\n- {name: a, name: b}\n", "the key 'name' at line 2 is there twice"),
+        (b"", "expected a mapping"),
+    ],
+)
+def test_unreadable_files(content: bytes, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(content)
+    with pytest.raises(AcceleratorError) as caught:
+        load(path)
+    assert words in str(caught.value) and str(path) in str(caught.value)
+
+
+def test_a_merge_key_may_be_overridden() -> None:
+    """Keys merged by `<<` are defaults; they and the mapping's own are no duplicates."""
+    assert read_yaml("a: &x {k: 1, l: 2}\nb: {<<: *x, k: 3}\n", "f")["b"] == {"k": 3, "l": 2}

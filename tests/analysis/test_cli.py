@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,20 @@ def test_validation_fails_on_a_broken_comparison(
 def test_help_without_arguments(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     assert "Commands" in capsys.readouterr().out
+
+
+def test_patterns_of_a_table_have_two_spellings_and_the_mapping_is_told(tmp_path: Path) -> None:
+    shapes, out = tmp_path / "shapes.csv", tmp_path / "out.csv"
+    shapes.write_text("M,N,K,pattern\n256,256,256,2:8\n256,256,256,nm:2:8\n256,256,256,dense\n")
+    assert main(["gemm", str(shapes), "--accelerator", "sat-vcu1525", "--out", str(out)]) == 0
+    short, long, dense = table(out)
+    assert {**short, "pattern": ""} == {**long, "pattern": ""}
+    assert float(short["cycles"]) < float(dense["cycles"])
+    assert (short["skipped"], dense["skipped"]) == ("weight", "")
+    assert all(1 <= int(row[f"tile_{rank}"]) <= 256 for row in (short, dense) for rank in "mnk")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"zerocast {project['version']}\n"

@@ -66,6 +66,9 @@ def test_wrong_arguments_of_run(
         (["lower", "resnet9", "--out", "file.bin"], ".npz"),
         (["lower", "resnet9", "--out", "no/such/folder/file.npz"], "no/such/folder"),
         (["gemm", "shapes.csv", *SAT, "--out", "no/such/folder/out.csv"], "no/such/folder"),
+        (["gemm", "shapes.csv", *SAT, "--out", ""], "name a file"),
+        (["validate", "--out", "no/such/x.csv"], "no/such"),
+        (["validate", "--out", ""], "name a file"),
     ],
 )
 def test_wrong_arguments(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,6 +104,15 @@ def test_wrong_tables(text: str, words: str, tmp_path: Path, capsys: pytest.Capt
     assert words in line
     assert str(shapes) in line
     assert not (tmp_path / "out.csv").exists()
+
+
+def test_table_written_over_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shapes = tmp_path / "shapes.csv"
+    shapes.write_text("M,N,K\n1,2,3\n")
+    other = tmp_path / "." / "folder" / ".." / "shapes.csv"
+    (tmp_path / "folder").mkdir()
+    assert "the table to read" in mistake(["gemm", str(shapes), *SAT, "--out", str(other)], capsys)
+    assert shapes.read_text() == "M,N,K\n1,2,3\n"
 
 
 def test_absent_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -149,8 +161,53 @@ def test_options_that_a_saved_workload_cannot_take(
     saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = mistake(["run", str(saved), *SAT, "--batch", "8", "--out", str(tmp_path)], capsys)
-    assert "--batch" in line
-    assert "zerocast lower" in line
+    assert "--batch cannot change" in line
+    assert "give it to `zerocast lower`" in line
+    both = mistake(["run", str(saved), *SAT, "--batch", "8", "--training", "--out", str(tmp_path)], capsys)
+    assert "give them to" in both
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"),
+    [
+        ("net", ["--batch", "2", "--training"], "batch 2 against 4 of the run"),
+        ("net", ["--batch", "4"], "training False against True of the run"),
+        ("other", ["--batch", "8", "--training"], "batch 8 against 4 of the run"),
+    ],
+)
+def test_baseline_of_other_work(
+    name: str, arguments: list[str], words: str, saved: Path, model_file: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    file = tmp_path / "other.npz"
+    assert main(["lower", f"{model_file}:{name}", *arguments, "--out", str(file)]) == 0
+    capsys.readouterr()
+    line = mistake(["run", str(saved), *SAT, "--baseline", str(file), "--out", str(tmp_path)], capsys)
+    assert words in line and "other.npz" in line
+
+
+def test_baseline_of_another_name_is_shown(
+    saved: Path, model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "other.npz"
+    assert main(["lower", f"{model_file}:other", "--batch", "4", "--training", "--out", str(file)]) == 0
+    assert main(["run", str(saved), *SAT, "--baseline", str(file), "--out", str(tmp_path)]) == 0
+    assert "over mine.other, recipe dense" in capsys.readouterr().out
+
+
+def test_without_pytorch(tmp_path: Path) -> None:
+    hidden = "import sys; sys.modules['torch'] = None; from analysis.cli import main; sys.exit(main())"
+    arguments = ["run", "resnet9", *SAT, "--out", str(tmp_path)]
+    done = subprocess.run([sys.executable, "-c", hidden, *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: PyTorch is needed to lower a model: install torch")
+
+
+def test_a_factory_that_leaves(model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = mistake(["run", f"{model_file}:leaves", *SAT, "--out", str(tmp_path)], capsys)
+    assert "leaves() failed with SystemExit: 7" in line and "mine.py:" in line
+    line = mistake(["run", f"{model_file}:leaves", *SAT, "--batch", "2", "--out", str(tmp_path)], capsys)
+    assert "remove --batch" in line
 
 
 def test_model_with_nan_weights(model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -235,6 +235,10 @@ def _ports(gemm: Any, accelerator: Any, dataflow: str, tile: Tile, count: Count)
     else:
         streamed_again = len(range(0, tile.cols if dataflow == "weight_stationary" else tile.rows, compute.cols))
         again_input, again_weight = (streamed_again, 1) if dataflow == "weight_stationary" else (1, streamed_again)
+        # a stream that tiles do not cut takes its stationary operand with its first tile only
+        later = tile.m if dataflow == "weight_stationary" else tile.n
+        if accelerator.compute.fold.streams_through_tiles and later:
+            again_input, again_weight = (again_input, 0) if dataflow == "weight_stationary" else (0, again_weight)
         count.input_port += inputs * element["input"] * again_input
         count.weight_port += weights * element["weight"] * again_weight
         steps = math.ceil(_steps(gemm, accelerator, dataflow, tile.depth) / lanes)

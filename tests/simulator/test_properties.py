@@ -15,7 +15,7 @@ from simulator import SimulationError, best_mapping, gemm_cost, plain_gemm
 from simulator.compute import reduction_steps
 from simulator.einsum_cost import Pricer
 from simulator.gemm import Gemm
-from simulator.gemm_cost import GemmCost
+from simulator.gemm_cost import SLACK, GemmCost
 from workloads.patterns import DENSE, NM, Pattern
 
 EVERY = 10**9
@@ -92,7 +92,8 @@ def test_bigger_buffers_are_never_slower(m: int, n: int, k: int, name: str, size
             times.append(float(best(gemm, parse(description, name)).time.latency_s))
         except SimulationError:
             assert not times  # what fits a small buffer fits a larger one
-    assert times == sorted(times, reverse=True) or all(a >= b * (1 - 1e-12) for a, b in itertools.pairwise(times))
+    # a mapping may take up to the slack of the objective to save energy
+    assert all(a * (1 + SLACK["latency"]) >= b * (1 - 1e-12) for a, b in itertools.pairwise(times))
 
 
 @few

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from small_workloads import forward, step
 
 from accelerators import load
-from simulator import simulate
+from simulator import SimulationError, simulate
 from simulator.footprint import footprint, stored_bytes
 from simulator.resources import fpga_resources, over_budget
 from simulator.unit_cost import moved_bytes, selection_cycles, unit_cost, unit_cycles
@@ -132,3 +133,28 @@ def test_simulation_is_repeatable_and_adds_up() -> None:
         assert one.total("macs") == 2 * 64 * 32 * 128
     overhead = simulate(step(), load("sat-vcu1525", {"host.launch_overhead_s": 1e-3}))
     assert overhead.latency_s > 4e-3
+
+
+def test_weights_that_stay_compressed_take_less_memory() -> None:
+    """2:4 in fp16 with 2-bit offsets: 9 bits a weight, if the memory keeps offsets and every reader sees the zeros."""
+    plain = forward()
+    (fc,) = plain.einsums
+    pruned = plain.with_ops(tuple(replace(fc, patterns={1: NM(2, 4, "k")}) if op is fc else op for op in plain.ops))
+    assert footprint(pruned).weight_bytes == 32 * 128 * 2
+    assert footprint(pruned, offsets=True).weight_bytes == 32 * 128 * 9 // 8
+    assert footprint(pruned).peak_bytes - footprint(pruned, offsets=True).peak_bytes == 32 * 128 * 7 // 8
+    assert footprint(plain, offsets=True) == footprint(plain)
+
+
+def test_batch_statistics_take_a_pass_of_their_own() -> None:
+    tensors = {name: Tensor(name, shape, "fp16", "activation") for name, shape in
+               (("x", (8, 4, 10)), ("y", (8, 4, 10)), ("scale", (4,)))}  # fmt: skip
+    norm = Vector("bn", "bn", "FF", ("x", "scale"), ("y",), "batch_norm", 320, 7.0)
+    assert moved_bytes(norm, tensors) == (2 * 640 + 8, 640)
+    assert moved_bytes(replace(norm, function="batch_norm_eval"), tensors) == (640 + 8, 640)
+
+
+def test_arguments_in_the_wrong_order_are_named() -> None:
+    with pytest.raises(SimulationError, match="a workload and an accelerator, in this order; got str and Workload"):
+        simulate("sat-vcu1525", forward())  # type: ignore[arg-type]
+    assert simulate(forward(), "sat-vcu1525") == simulate(forward(), load("sat-vcu1525"))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from workloads import WorkloadError, build, capture, models
+from workloads import WorkloadError, build, capture, models, prune
 
 
 def test_names_are_sorted_and_known() -> None:
@@ -50,6 +51,11 @@ def test_batch_and_tokens_set_the_shape() -> None:
         (("zzz",), "unknown model 'zzz': known are bert_base"),
         (("resnet9", 0), "batch 0 must be 1 or more"),
         (("nowhere.py:make",), "no such file"),
+        ((None,), "None is no name"),
+        (("resnet9", "4"), "batch '4' must be a whole number"),
+        (("resnet9", 1.5), "batch 1.5 must be a whole number"),
+        (("resnet9", True), "batch True must be a whole number"),
+        (("resnet9", 10**8), "batch 100000000 do not fit in this machine's memory"),
     ],
 )
 def test_mistakes_are_named(arguments: tuple, message: str) -> None:
@@ -86,6 +92,114 @@ def test_models_from_a_file(tmp_path: Path) -> None:
     file.write_text("import nothing_of_that_name")
     with pytest.raises(WorkloadError, match=r"own\.py cannot be run: .*nothing_of_that_name"):
         build(f"{file}:make")
+
+
+FAULTY = """
+import torch
+from torch import nn
+three = 3
+class Mask(nn.Module):
+    def forward(self, x):
+        return x[x > 0] * 2
+class Branch(nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+class Fit(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(5, 2)
+    def forward(self, x):
+        return self.fc(x)
+class Size(nn.Module):
+    def forward(self, x):
+        return torch.zeros(x.sum().int().item()) + 1
+def mask(): return Mask(), torch.zeros(3, 4)
+def branch(): return Branch(), torch.zeros(3, 4)
+def fit(): return Fit(), torch.zeros(3, 4)
+def size(): return Size(), torch.zeros(3, 4)
+def fails(): raise KeyError("gone")
+def leaves(): raise SystemExit(3)
+def keyword(*, width): return None
+def two(a, b): return None
+"""
+
+
+def faulty(tmp_path: Path, text: str = FAULTY) -> Path:
+    file = tmp_path / "faulty.py"
+    file.write_text(text)
+    return file
+
+
+@pytest.mark.parametrize(
+    ("end", "batch", "message"),
+    [
+        (":mask", 3, "mask() takes no batch; remove --batch or give it a parameter `batch`"),
+        (":fails", None, "fails() failed with KeyError: 'gone' at {file}:24"),
+        (":leaves", None, "leaves() failed with SystemExit: 3 at {file}:25"),
+        (":keyword", None, "keyword() asks for width"),
+        (":two", None, "two() asks for b"),
+        (":three", None, "'three' in {file} is not a function but a value of type int"),
+        ("", None, "name the factory: {file}:FACTORY"),
+    ],
+)
+def test_faulty_factories(end: str, batch: int | None, message: str, tmp_path: Path) -> None:
+    file = faulty(tmp_path)
+    with pytest.raises(WorkloadError) as caught:
+        build(f"{file}{end}", batch)
+    assert message.format(file=file) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1\nraise SystemExit", "cannot be run: SystemExit at {file}:2"),
+        ("x = 1\ny = 1 / 0", "cannot be run: ZeroDivisionError: division by zero at {file}:2"),
+        ("x = 1\nx = (", "SyntaxError: '(' was never closed"),
+    ],
+)
+def test_files_that_cannot_be_run(text: str, message: str, tmp_path: Path) -> None:
+    file = faulty(tmp_path, text)
+    with pytest.raises(WorkloadError) as caught:
+        build(f"{file}:make")
+    assert message.format(file=file) in str(caught.value)
+    assert f"{file}:2" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("factory", "line", "words"),
+    [("mask", 7, "depends on the data"), ("branch", 10, "guard"), ("fit", 16, "3, 4"), ("size", 19, "on the data")],
+)
+def test_models_that_cannot_be_lowered(
+    factory: str, line: int, words: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = faulty(tmp_path)
+    with pytest.raises(WorkloadError) as caught:
+        capture(*build(f"{file}:{factory}"), allow_unknown=True)
+    assert words in str(caught.value) and f"{file}:{line}" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr() == ("", "")  # nor does torch talk about it
+
+
+def test_a_batch_goes_to_the_parameter_of_that_name(tmp_path: Path) -> None:
+    text = "import torch\ndef make(width=3, *, batch=2): return torch.nn.Linear(width, 1), torch.zeros(batch, width)\n"
+    file = faulty(tmp_path, text)
+    assert build(f"{file}:make", 5)[1][0].shape == (5, 3)
+    assert build(f"{file}:make")[1][0].shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda model, x: capture(3, x), "torch.nn.Module, not 3"),
+        (lambda model, x: capture(model, None), "example_inputs None"),
+        (lambda model, x: capture(model, x, pruning="nm:2:4"), "pruning 'nm:2:4' is not what a recipe decided"),
+        (lambda model, x: prune(model, None), "recipe None is no text"),
+        (lambda model, x: prune(3, "nm:2:4"), "torch.nn.Module, not 3"),
+    ],
+)
+def test_arguments_of_the_wrong_kind(call: Callable, message: str) -> None:
+    with pytest.raises(WorkloadError, match=message):
+        call(torch.nn.Linear(4, 4), torch.zeros(1, 4))
 
 
 def test_decode_reads_the_whole_cache_once() -> None:

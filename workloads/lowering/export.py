@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch.export._trace as exporter
 from torch import nn
 from torch._decomp import get_decompositions
 from torch.export import ExportedProgram
 
+from workloads.blame import line, place
 from workloads.errors import WorkloadError
 
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
@@ -33,11 +36,11 @@ def export(
             program = _export(copy.deepcopy(model).train(training), inputs)
         except Exception as error:
             raise WorkloadError(
-                f"model {name!r} cannot be exported to a graph: {_line(error)}; "
+                f"model {name!r} cannot be exported to a graph: {line(error)}{place(error)}; "
                 "make torch.export.export(model, example_inputs, strict=False) work first"
             ) from error
     if any(_recurrent(node) for node in program.graph.nodes):
-        with _quiet():
+        with quiet():
             program = program.run_decompositions(_unrolled())
     return program
 
@@ -59,15 +62,23 @@ def taken_apart(program: ExportedProgram, target: Any) -> ExportedProgram | None
     writes = str(target).split(".")[1].endswith("_")
     if target not in known and not writes:
         return None
-    with _quiet():
+    with quiet():
         parts = program.run_decompositions({target: known[target]} if target in known else {})
     # some operators come apart into checks with side effects, which are no work for an accelerator
     return None if any("with_effects" in str(node.target) for node in parts.graph.nodes) else parts
 
 
 def _export(model: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:
-    with _quiet():
-        return torch.export.export(model, inputs, strict=False)
+    with quiet():
+        vars(exporter)["print"] = _no_print  # where it fails, it prints the graph so far on stderr
+        try:
+            return torch.export.export(model, inputs, strict=False)
+        finally:
+            vars(exporter).pop("print", None)
+
+
+def _no_print(*words: Any, **options: Any) -> None:
+    """Stands for `print` inside the exporter."""
 
 
 def _unrolled() -> dict[Any, Any]:
@@ -77,19 +88,22 @@ def _unrolled() -> dict[Any, Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """torch.export warns about its own internals and about attributes that RNN modules refresh."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+def quiet() -> Iterator[None]:
+    """torch.export warns about its own internals and about attributes that RNN modules refresh, and it logs pages
+    about what it then raises. Torch's loggers all take their level from the topmost."""
+    logger = logging.getLogger("torch")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def _recurrent(node: torch.fx.Node) -> bool:
     return node.op == "call_function" and str(node.target).partition("aten.")[2].split(".")[0] in _RECURRENT
-
-
-def _line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def on_meta(model: nn.Module, training: bool) -> nn.Module:

@@ -7,7 +7,9 @@ from typing import Any
 
 import torch
 from torch.fx import GraphModule, Node
+from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
+from workloads.blame import place_in
 from workloads.errors import WorkloadError
 from workloads.ir import Vector
 from workloads.lowering import attention, contractions, convolution, movement, vectors
@@ -38,7 +40,7 @@ def walk(build: Builder, graph: GraphModule, inputs: dict[str, Value]) -> Any:
         elif node.op == "output":
             result = _resolve(node.args[0], known)
         elif node.op == "call_function":
-            known[node] = _function(build, graph, node, known)
+            known[node] = _fixed_shapes(build, graph, node, known)
         build.note(node, known.get(node))
     return result
 
@@ -58,6 +60,18 @@ def _attribute(build: Builder, graph: GraphModule, node: Node) -> Any:
     if isinstance(found, torch.Tensor):
         return build.add(build.unique(f"constant.{node.target}"), found, "constant", fixed=True)
     return found
+
+
+def _fixed_shapes(build: Builder, graph: GraphModule, node: Node, known: dict[Node, Any]) -> Any:
+    """The value of one call, whose shapes must be known before it is run."""
+    try:
+        return _function(build, graph, node, known)
+    except GuardOnDataDependentSymNode as error:
+        raise WorkloadError(
+            f"model {build.model!r}: a shape in {node.target} (node {node.name!r}) depends on the data"
+            f"{place_in(node.meta.get('stack_trace') or '')}; use an operator of fixed shape, such as torch.where "
+            "in place of a boolean mask"
+        ) from error
 
 
 def _function(build: Builder, graph: GraphModule, node: Node, known: dict[Node, Any]) -> Any:
@@ -164,6 +178,8 @@ def _unknown(call: Call) -> Any:
     """No rule: a vector op without arithmetic, priced by the bytes it reads and writes."""
     outs = call.out if isinstance(call.out, (list, tuple)) else [call.out]
     tensors = [out for out in outs if isinstance(out, torch.Tensor)]
+    if not tensors:
+        return None  # a number read out of a tensor
     name = call.name()
     results = [
         call.build.add(f"{name}.out" if at == 0 else f"{name}.out{at}", out, call.role(out))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from workloads.errors import WorkloadError
 from workloads.pruning import Pruning
 from workloads.recipes.grammar import Recipe, parse, recipes
 
@@ -35,6 +36,12 @@ def prune(
     Raises `WorkloadError` for a recipe that cannot be read, a `dense` that matches nothing, weights that are
     not finite, and a model of which nothing would be pruned.
     """
+    if not isinstance(recipe, str):
+        raise WorkloadError(f"recipe {recipe!r} is no text; write it like 'nm:2:4', or 'dense' for none")
+    from torch import nn
+
     from workloads.recipes.apply import apply
 
+    if not isinstance(model, nn.Module):
+        raise WorkloadError(f"prune takes a torch.nn.Module, not {model!r}; `build` makes one from a zoo name")
     return apply(model, parse(recipe), example_inputs, tuple(dense), first_and_last_dense)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import importlib.util
 import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from workloads.errors import WorkloadError
+from workloads.zoo.own_file import from_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -87,8 +85,14 @@ def build(name: str, batch: int | None = None, *, tokens: int | None = None, **a
     the trained ones come with their own, from packages of the extra `real`.
     Raises `WorkloadError` for a name or a file that cannot be used.
     """
+    if not isinstance(name, str):
+        raise WorkloadError(f"model {name!r} is no name; give one of models(), or 'path/to/file.py:factory'")
+    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int)):
+        raise WorkloadError(f"model {name!r}: batch {batch!r} must be a whole number of 1 or more, such as 4")
+    if batch is not None and batch < 1:
+        raise WorkloadError(f"model {name!r}: batch {batch} must be 1 or more")
     if ":" in name or name.endswith(".py"):
-        return _from_file(name, batch)
+        return from_file(name, batch)
     if name not in ENTRIES:
         close = difflib.get_close_matches(name, ENTRIES, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(models())}"
@@ -97,12 +101,16 @@ def build(name: str, batch: int | None = None, *, tokens: int | None = None, **a
     if tokens is not None and not entry.tokens:
         raise WorkloadError(f"model {name!r} takes images, not tokens; leave `tokens` out")
     rows = 1 if batch is None else batch
-    if rows < 1:
-        raise WorkloadError(f"model {name!r}: batch {rows} must be 1 or more")
     try:
         return _construct(entry, rows, tokens or entry.tokens, arguments)
     except TypeError as error:
         raise WorkloadError(f"model {name!r} does not take these arguments: {error}") from error
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, RuntimeError) and "allocate" not in str(error):
+            raise
+        raise WorkloadError(
+            f"model {name!r}: inputs of batch {rows} do not fit in this machine's memory; give a smaller batch"
+        ) from error
 
 
 def _construct(entry: Entry, batch: int, tokens: int, overrides: dict[str, Any]) -> Built:
@@ -121,29 +129,3 @@ def _construct(entry: Entry, batch: int, tokens: int, overrides: dict[str, Any])
         if inspect.isfunction(factory):
             return factory(batch, tokens, **arguments)
         return factory(**arguments), (torch.zeros(batch, tokens, dtype=torch.long),)
-
-
-def _from_file(name: str, batch: int | None) -> Built:
-    """Load "file.py:factory" and call the factory, with the batch if it takes an argument."""
-    path, _, function = name.rpartition(":")
-    file = Path(path)
-    if not path or not file.is_file():
-        raise WorkloadError(f"model {name!r}: no such file; write path/to/file.py:factory")
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    if spec is None or spec.loader is None:
-        raise WorkloadError(f"model {name!r}: {file} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise WorkloadError(f"model {name!r}: {file} cannot be run: {error}; repair it") from error
-    factory: Callable[..., Any] | None = getattr(module, function, None)
-    if not callable(factory):
-        raise WorkloadError(f"model {name!r}: {file} has no function {function!r}")
-    parameters = list(inspect.signature(factory).parameters.values())
-    own_default = not parameters or parameters[0].default is not inspect.Parameter.empty
-    built = factory() if not parameters or (batch is None and own_default) else factory(batch or 1)
-    if not (isinstance(built, tuple) and len(built) == 2 and hasattr(built[0], "named_parameters")):
-        raise WorkloadError(f"model {name!r}: {function}() must return (module, example_inputs)")
-    inputs = built[1] if isinstance(built[1], tuple) else (built[1],)
-    return built[0], inputs
