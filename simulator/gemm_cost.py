@@ -182,7 +182,7 @@ def contenders(
     near = order[priced.goal[order] <= priced.goal[order[0]] * (1 + 2 * SLACK[objective] + _EQUAL)]
     frugal = near[np.argsort(priced.energy[near], kind="stable")]
     picked = dict.fromkeys([*order[: most // 2].tolist(), *frugal[: most // 2].tolist()])
-    return [gemm_cost(gemm, accelerator, priced.mapping(at)) for at in picked if np.isfinite(priced.goal[at])]
+    return [gemm_cost(gemm, accelerator, priced.mapping(at)) for at in picked]
 
 
 class _Priced:
@@ -192,16 +192,19 @@ class _Priced:
         self._grids: list[tuple[Mapping, tuple[int, ...]]] = []
         goals, energies = [], []
         for grid in mapspace(gemm, accelerator, limit):
+            allowed = fits(gemm, accelerator, grid)
+            if not allowed.any():
+                continue
+            if not allowed.all():
+                grid = grid.where(allowed)
             cost = gemm_cost(gemm, accelerator, grid)
-            goal, energy, ok = np.broadcast_arrays(
-                cost.objective(objective), cost.energy.total_j, fits(gemm, accelerator, grid)
-            )
+            goal, energy = np.broadcast_arrays(cost.objective(objective), cost.energy.total_j)
             self._grids.append((grid, goal.shape))
-            goals.append(np.where(ok, goal, np.inf).ravel())
+            goals.append(goal.ravel())
             energies.append(energy.ravel())
-        self.goal, self.energy = np.concatenate(goals), np.concatenate(energies)
-        if not np.isfinite(self.goal).any():
+        if not goals:
             raise SimulationError(_no_fit(gemm, accelerator))
+        self.goal, self.energy = np.concatenate(goals), np.concatenate(energies)
 
     def mapping(self, at: int) -> Mapping:
         """The mapping at a place of the list."""

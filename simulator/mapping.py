@@ -58,6 +58,11 @@ class Mapping:
         full = np.broadcast_arrays(*arrays)
         return Mapping(self.dataflow, order, *(array[index] for array in full))
 
+    def where(self, allowed: NDArray[np.bool_]) -> Mapping:
+        """Those mappings of a grid [m, n, k] that are allowed, along the last axis of three."""
+        arrays = np.broadcast_arrays(self.m, self.n, self.k, self.trips_m, self.trips_n, self.trips_k, allowed)
+        return Mapping(self.dataflow, self.order, *(array[arrays[-1]][None, None, :] for array in arrays[:-1]))
+
     def position(self, rank: str) -> NDArray[np.intp]:
         """Place of a rank's loop: 0 outermost, 2 innermost."""
         return _POSITIONS[rank] if self.order == ANY_ORDER else np.asarray(self.order.index(rank))
