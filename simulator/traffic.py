@@ -93,7 +93,8 @@ def fits(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> NDArray[np.b
     rows, cols, depth = mapping.m, mapping.n, mapping.k
     overlap = gemm.input.unique * np.minimum(1 + gemm.input.halo / rows, gemm.m * gemm.k / gemm.input.unique)
     sizes = {
-        "input": rows * depth * np.minimum(overlap / (gemm.m * gemm.k), 1.0),
+        # windows overlap along K only: a tile holds an element at least for each of its rows
+        "input": np.maximum(rows * depth * np.minimum(overlap / (gemm.m * gemm.k), 1.0), rows),
         "weight": cols * depth * gemm.weight.unique / (gemm.n * gemm.k),
         "output": rows * cols,
     }
