@@ -39,27 +39,29 @@ class Pricer:
         self.accelerator = accelerator
         self.objective = objective
         self.fidelity = fidelity
-        self._known: dict[Gemm, OpRow] = {}
-        self._times: dict[Gemm, tuple[float, float]] = {}
+        self._known: dict[Gemm, EinsumCost] = {}
 
     def einsum(self, workload: Workload, op: Einsum, output_on_chip: bool = False) -> EinsumCost:
         """Cost of an einsum: the sum over its products. An output that stays on chip is not stored."""
         parts = []
         for gemm in gemms(workload, op):
             parts.append(replace(gemm, output=replace(gemm.output, bits=0)) if output_on_chip else gemm)
-        rows = [self.gemm(part) for part in parts]
-        link_s = sum(self._times[part][0] for part in parts)
-        row = rows[0] if len(rows) == 1 else _merge(rows)
+        costs = [self._product(part) for part in parts]
+        row = _merge([cost.row for cost in costs]) if len(costs) > 1 else costs[0].row
         overhead = self.accelerator.host.launch_overhead_s
         row = replace(row, op=op.name, layer=op.layer, phase=op.phase, kind=op.kind, function=op.source,
                       latency_s=row.latency_s + overhead)  # fmt: skip
-        return EinsumCost(row, link_s, self._times[parts[0]][1])
+        return EinsumCost(row, sum(cost.link_s for cost in costs), costs[0].weight_prologue_s)
 
     def gemm(self, gemm: Gemm) -> OpRow:
         """Row of one product under its best mapping."""
+        return self._product(gemm).row
+
+    def _product(self, gemm: Gemm) -> EinsumCost:
         if gemm not in self._known:
             cost, walk = self._settled(gemm)
-            self._known[gemm], self._times[gemm] = self._row(gemm, cost, walk)
+            prologue_s = float(cost.time.weight_prologue_s)
+            self._known[gemm] = EinsumCost(self._row(gemm, cost, walk), walk.link_s, prologue_s)
         return self._known[gemm]
 
     def _settled(self, gemm: Gemm) -> tuple[GemmCost, Walk]:
@@ -82,7 +84,7 @@ class Pricer:
         time = cost.time
         return Walk(*map(float, (time.latency_s, time.link_s, cost.cycles, time.read_bytes, time.write_bytes)))
 
-    def _row(self, gemm: Gemm, cost: GemmCost, walk: Walk) -> tuple[OpRow, tuple[float, float]]:
+    def _row(self, gemm: Gemm, cost: GemmCost, walk: Walk) -> OpRow:
         accelerator = self.accelerator
         latency, link, cycles = walk.latency_s, walk.link_s, max(walk.cycles, float(cost.port_cycles))
         read, write = walk.read_bytes, walk.write_bytes
@@ -95,7 +97,7 @@ class Pricer:
         operands = operand_bytes(gemm, accelerator, cost)
         ports = cost.ports
         energy = cost.energy
-        row = OpRow(
+        return OpRow(
             op="", layer="", phase="FF", kind="einsum", function="gemm", resource="array",
             macs=gemm.macs, effectual_macs=gemm.effectual_macs, flops=2.0 * macs, cycles=cycles, ideal_cycles=ideal,
             latency_s=latency, spread_s=float(wide.time.latency_s - cost.time.latency_s),
@@ -113,7 +115,6 @@ class Pricer:
             mac_j=float(energy.mac_j), register_j=float(energy.register_j), buffer_j=float(energy.buffer_j),
             dram_j=float(energy.dram_j), energy_j=float(energy.total_j),
         )  # fmt: skip
-        return row, (link, float(cost.time.weight_prologue_s))
 
 
 def _frugal(walked: list[tuple[GemmCost, Walk]], objective: Objective) -> tuple[GemmCost, Walk]:
