@@ -88,6 +88,18 @@ def test_random_zeros_agree_within_the_spread(share: float, masked: bool) -> Non
         assert abs(walk.latency_s - float(cost.time.latency_s)) <= spread + 1e-3 * walk.latency_s, (m, n, k)
 
 
+@pytest.mark.parametrize("size", [(197, 2304, 768), (197, 768, 3072), (392, 512, 4608), (196, 1024, 256)])
+@pytest.mark.parametrize("masked", [False, True], ids=["law", "mask"])
+def test_the_fidelities_agree_within_the_spread(size: tuple[int, int, int], masked: bool) -> None:
+    """What a user sees, edge tiles included: the row of the tile fidelity lies within the spread of the analytic one."""
+    m, n, k = size
+    bits = np.random.default_rng(7).random((n, k)) < 0.3
+    gemm = plain_gemm(m, n, k, "fp16", 16, DENSE, Mask.of(bits, ("n", "k")) if masked else Uniform(0.3))
+    analytic, tile = (Pricer(skipping(lanes=32), fidelity=f).gemm(gemm) for f in ("analytic", "tile"))
+    assert 0 < analytic.spread_s < 0.1 * analytic.latency_s
+    assert abs(tile.latency_s - analytic.latency_s) <= analytic.spread_s
+
+
 def test_cycles_of_a_mask_are_those_of_its_fullest_columns() -> None:
     """One 4 x 4 fold after another, from the mask itself: the group of 4 columns waits for the fullest."""
     rng = np.random.default_rng(1)
