@@ -91,7 +91,7 @@ def test_random_zeros_agree_within_the_spread(share: float, masked: bool) -> Non
 @pytest.mark.parametrize("size", [(197, 2304, 768), (197, 768, 3072), (392, 512, 4608), (196, 1024, 256)])
 @pytest.mark.parametrize("masked", [False, True], ids=["law", "mask"])
 def test_the_fidelities_agree_within_the_spread(size: tuple[int, int, int], masked: bool) -> None:
-    """What a user sees, edge tiles included: the row of the tile fidelity lies within the spread of the analytic one."""
+    """What a user sees, edge tiles included: the tile fidelity lies within the spread of the analytic one."""
     m, n, k = size
     bits = np.random.default_rng(7).random((n, k)) < 0.3
     gemm = plain_gemm(m, n, k, "fp16", 16, DENSE, Mask.of(bits, ("n", "k")) if masked else Uniform(0.3))
