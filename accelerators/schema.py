@@ -21,7 +21,9 @@ from pydantic import (
     model_validator,
 )
 
-Dataflow = Literal["output_stationary", "weight_stationary", "input_stationary"]
+Dataflow = Literal["output_stationary", "weight_stationary", "input_stationary", "row_stationary", "zero_skipping"]
+"""How the array walks a product. The first three are systolic folds (`Fold`), row_stationary needs `row_stationary`
+and zero_skipping `skipping`."""
 Operand = Literal["input", "weight", "output"]
 """Operands of an einsum out = a * b: `input` is a (activations; output gradients in the backward passes),
 `weight` is b (weights; the saved activations in the weight-gradient pass), `output` the result."""
@@ -160,6 +162,153 @@ class Compute(Part):
     """Timing of a fold."""
 
 
+class Deal(Part):
+    """How the elements of one rank are dealt to lanes, round after round of lanes * tile elements."""
+
+    lanes: PositiveInt = 1
+    """Lanes side by side along the rank."""
+    tile: PositiveInt | None = None
+    """Elements that a lane takes in one round; None for its whole share, in a single round."""
+    block: PositiveInt | None = None
+    """Elements that lie together when they are dealt in turn: 1 deals element by element, None a whole tile."""
+
+
+class Arrangement(Part):
+    """How the lanes lie over the ranks of a product. Of several arrangements the quickest is used per product."""
+
+    batch: Deal = Deal(tile=1)
+    """Products side by side (groups of a grouped convolution, heads, samples of a batched product)."""
+    m: Deal = Deal()
+    """Rows of the input: samples, output positions; input positions where convolutions scatter."""
+    n: Deal = Deal()
+    """Columns of the weight: output channels."""
+    k: Deal = Deal()
+    """The reduction: input channels, and kernel positions where convolutions gather."""
+
+    @property
+    def lanes(self) -> int:
+        """Lanes in all."""
+        return self.batch.lanes * self.m.lanes * self.n.lanes * self.k.lanes
+
+
+class Vector(Part):
+    """Elements that a lane takes at once; a started vector takes as long as a full one."""
+
+    input: PositiveInt = 1
+    """Elements of operand a."""
+    weight: PositiveInt = 1
+    """Elements of operand b."""
+
+
+class Banks(Part):
+    """Requests that meet at the banks of a memory, each to a bank drawn at random; one is served per bank and cycle."""
+
+    requests: PositiveInt
+    """Requests side by side; one that is denied tries again."""
+    banks: PositiveInt
+    """Banks."""
+    queue: int = Field(default=0, ge=0)
+    """Requests that can wait in front of a bank while their lanes go on."""
+
+
+class Skipping(Part):
+    """An engine that finds zeros at run time: what its lanes do each, and what they wait for.
+
+    Operands whose `sparsity` mode is `skip` take time for their nonzeros only, the others for all elements.
+    """
+
+    law: Literal["cartesian", "dot", "packed"]
+    """cartesian: for each index of K a lane multiplies all input vectors by all weight vectors of its tile.
+    dot: for each output of its tile a lane walks the pairs that match, `chunk` elements of K at a time.
+    packed: the nonzeros of the input are packed into all multipliers, chunk by chunk of K, and each column of
+    weights then takes one cycle per filling."""
+    convolution: Literal["gather", "scatter"] = "gather"
+    """gather: kernel positions are part of K, windows overlap in the input. scatter: an input element meets the
+    weights of all kernel positions, which then belong to N; products outside the output are wasted."""
+    arrangements: tuple[Arrangement, ...] = Field(min_length=1)
+    """Ways to lay the lanes over the product."""
+    vector: Vector = Vector()
+    """cartesian: elements per cycle of each operand; dot: pairs per cycle, under `weight`."""
+    chunk: PositiveInt | None = None
+    """dot, packed: elements of K that are matched together."""
+    wait: Literal["step", "output", "never"] = "output"
+    """What lanes wait for: the slowest in each round (`queue` rounds may be ahead), the slowest at the end of each
+    round's sums over K, or nothing but the end."""
+    queue: int = Field(default=0, ge=0)
+    """wait = step: rounds along K that the front may be ahead of the slowest lane."""
+    sync_group: PositiveInt | None = None
+    """Lanes that wait for one another; None for all."""
+    accumulate_words_per_cycle: PositiveFloat | None = None
+    """cartesian: sums that a lane's accumulators take in one cycle."""
+    load_words_per_cycle: PositiveFloat | None = None
+    """packed: nonzeros that enter the multipliers in one cycle."""
+    banks: Banks | None = None
+    """Memory whose bank conflicts slow the lanes."""
+    step_cycles: float = Field(default=0, ge=0)
+    """Cycles on top of each round."""
+    fill_cycles: float = Field(default=0, ge=0)
+    """Cycles to fill and drain the lanes, once for every wait at an output (once in all where none waits)."""
+
+    @model_validator(mode="after")
+    def _law_has_its_numbers(self) -> Skipping:
+        if self.law == "packed" and (self.chunk is None or self.load_words_per_cycle is None):
+            raise ValueError("law packed needs chunk and load_words_per_cycle")
+        if self.law != "cartesian" and self.accumulate_words_per_cycle is not None:
+            raise ValueError(f"accumulate_words_per_cycle belongs to law cartesian; the law is {self.law}")
+        if self.law == "dot" and self.convolution == "scatter":
+            raise ValueError("law dot sums over K and cannot scatter; set convolution: gather")
+        sizes = {arrangement.lanes for arrangement in self.arrangements}
+        if len(sizes) > 1:
+            raise ValueError(f"arrangements: all must have the same number of lanes; found {sorted(sizes)}")
+        if self.sync_group is not None and next(iter(sizes)) % self.sync_group:
+            raise ValueError(f"sync_group {self.sync_group} does not divide {next(iter(sizes))} lanes")
+        return self
+
+    @property
+    def lanes(self) -> int:
+        """Lanes side by side."""
+        return self.arrangements[0].lanes
+
+    @property
+    def multipliers(self) -> int:
+        """Products that all lanes make in one cycle."""
+        per_lane = self.vector.weight if self.law == "dot" else self.vector.input * self.vector.weight
+        return self.lanes * per_lane
+
+
+class RowStationary(Part):
+    """An array of PEs with scratch pads (spads), each of which convolves one row of a filter with one of the input.
+
+    What is not said here: the buffer that holds `input` and `output` is the global buffer (GLB), its port serves
+    partial sums, reads and writes apart; the buffer that holds `weight` takes the filters of the next pass.
+    """
+
+    ifmap_spad_bytes: PositiveFloat
+    """Spad of a PE for the sliding window of the input, in bytes."""
+    filter_spad_bytes: PositiveFloat
+    """Spad of a PE for filter rows, in bytes."""
+    psum_spad_bytes: PositiveFloat
+    """Spad of a PE for partial sums, in bytes."""
+    ifmap_bus_bytes_per_cycle: PositiveFloat
+    """Bytes of the input that the network on chip delivers in one cycle, to any number of PEs."""
+    filter_bus_bytes_per_cycle: PositiveFloat
+    """Bytes of filters that the network on chip delivers in one cycle, to any number of PEs."""
+    psum_link_bytes_per_cycle: PositiveFloat
+    """Bytes of partial sums that a PE passes to its neighbour in one cycle."""
+    bank_bytes: PositiveFloat
+    """Bank of the global buffer, in bytes; a bank holds either input or partial sums."""
+    link_word_bytes: PositiveFloat
+    """Word of the off-chip link; compressed values are packed into it whole."""
+    pipeline_cycles: int = Field(default=0, ge=0)
+    """Stages of a PE."""
+    hop_pj_per_bit: float = Field(ge=0)
+    """Energy of one bit delivered to a PE by the network on chip or by its neighbour, in pJ."""
+    pe_clock_w: float = Field(default=0.0, ge=0)
+    """Power of the clock network per PE in use, in W; the clock of a PE that is not used is gated."""
+    gated_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of a PE's power, its clock included, that a zero in a gated operand saves."""
+
+
 class OperandSparsity(Part):
     """What the array does about zeros in one operand."""
 
@@ -168,7 +317,7 @@ class OperandSparsity(Part):
     max_group: PositiveInt = 16
     """structured_skip: largest M that the operand multiplexer spans."""
     sync_group: PositiveInt = 1
-    """skip: lanes that wait for the slowest among them."""
+    """skip, in a systolic dataflow: lanes that wait for the slowest among them (engines: `skipping.sync_group`)."""
     match: Literal["none", "nm_mux", "leading_nonzero", "intersection", "cartesian", "prefix_sum"] = "none"
     """Mechanism that finds the effectual pairs."""
 
@@ -265,6 +414,10 @@ class Accelerator(Part):
     """The array."""
     sparsity: Sparsity = Sparsity()
     """What is done about zeros."""
+    skipping: Skipping | None = None
+    """The engine that skips zeros, for dataflow zero_skipping."""
+    row_stationary: RowStationary | None = None
+    """Spads, network on chip and clock of the array, for dataflow row_stationary."""
     units: tuple[Unit, ...] = ()
     """Units beside the array."""
     schedule: Schedule = Schedule()
@@ -291,6 +444,17 @@ class Accelerator(Part):
         for what, names in (("memories", [m.name for m in self.memories]), ("units", [u.name for u in self.units])):
             if len(set(names)) != len(names):
                 raise ValueError(f"{what}: names must differ; found {names}")
+        if ("zero_skipping" in self.compute.dataflows) != (self.skipping is not None):
+            raise ValueError("skipping: dataflow zero_skipping and the part `skipping` belong together")
+        if ("row_stationary" in self.compute.dataflows) != (self.row_stationary is not None):
+            raise ValueError("row_stationary: dataflow row_stationary and the part `row_stationary` belong together")
+        compute = self.compute
+        multipliers = compute.rows * compute.cols * compute.macs_per_pe
+        if self.skipping is not None and self.skipping.law != "packed" and self.skipping.multipliers != multipliers:
+            raise ValueError(
+                f"skipping: its lanes have {self.skipping.multipliers} multipliers, the array {multipliers} "
+                "(rows * cols * macs_per_pe)"
+            )
         if self.technology.fpga is not None and self.resources is None:
             raise ValueError("resources: an FPGA design needs its resource coefficients")
         return self

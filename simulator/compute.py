@@ -42,7 +42,7 @@ def reduction_steps(
     """
     steps = np.asarray(k, dtype=float)
     best = steps
-    for name in _SKIPPERS[dataflow]:
+    for name in _SKIPPERS.get(dataflow, ()):
         operand: Operand = getattr(gemm, name)
         engine: OperandSparsity = getattr(accelerator.sparsity, name)
         best = np.minimum(best, _skipped(operand, engine, dataflow, steps, spread))
@@ -52,7 +52,7 @@ def reduction_steps(
 def skips(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> str:
     """Name of the operand whose zeros save cycles in this dataflow (the one that saves more), or "" where none do."""
     best, steps = "", float(gemm.k)
-    for name in _SKIPPERS[dataflow]:
+    for name in _SKIPPERS.get(dataflow, ()):
         operand: Operand = getattr(gemm, name)
         engine: OperandSparsity = getattr(accelerator.sparsity, name)
         left = float(_skipped(operand, engine, dataflow, np.asarray(float(gemm.k)), 0.0))

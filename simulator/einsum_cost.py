@@ -8,6 +8,8 @@ import numpy as np
 
 from accelerators.schema import Accelerator
 from simulator.energy import executed_macs, register_bits
+from simulator.engine import engine_cycles
+from simulator.engine.losses import CAUSES
 from simulator.gemm import Gemm, gemms
 from simulator.gemm_cost import SLACK, GemmCost, Objective, best_mapping, contenders, gemm_cost
 from simulator.pipeline import pipeline_time
@@ -93,11 +95,16 @@ class Pricer:
         rate = compute.macs_per_pe * compute.rates[gemm.dtype]
         share = min(float(cost.steps_share), 1.0)
         ideal = gemm.macs * share / (compute.rows * compute.cols * rate)
+        lost = {"lost_memory_cycles": max(latency * accelerator.technology.clock_hz - cycles, 0.0)}
+        if cost.mapping.dataflow == "zero_skipping":
+            engine = engine_cycles(gemm, accelerator, self.fidelity == "tile")
+            ideal = engine.ideal
+            lost |= {f"lost_{cause}_cycles": cycles_lost for cause, cycles_lost in engine.losses.items()}
         macs = float(executed_macs(gemm, accelerator, share, cost.skipped))
         operands = operand_bytes(gemm, accelerator, cost)
         ports = cost.ports
         energy = cost.energy
-        return OpRow(
+        row = OpRow(
             op="", layer="", phase="FF", kind="einsum", function="gemm", resource="array",
             macs=gemm.macs, effectual_macs=gemm.effectual_macs, flops=2.0 * macs, cycles=cycles, ideal_cycles=ideal,
             latency_s=latency, spread_s=float(wide.time.latency_s - cost.time.latency_s),
@@ -115,6 +122,7 @@ class Pricer:
             mac_j=float(energy.mac_j), register_j=float(energy.register_j), buffer_j=float(energy.buffer_j),
             dram_j=float(energy.dram_j), energy_j=float(energy.total_j),
         )  # fmt: skip
+        return replace(row, **lost)  # type: ignore[arg-type]
 
 
 def _frugal(walked: list[tuple[GemmCost, Walk]], objective: Objective) -> tuple[GemmCost, Walk]:
@@ -155,6 +163,7 @@ _SUMMED = (
     "macs", "effectual_macs", "flops", "cycles", "ideal_cycles", "latency_s", "spread_s", "dram_read_bytes",
     "dram_write_bytes", "dram_input_bytes", "dram_weight_bytes", "dram_output_bytes", "buffer_read_bytes",
     "buffer_write_bytes", "register_bytes", "mac_j", "register_j", "buffer_j", "dram_j", "energy_j", "batch",
+    "lost_memory_cycles", *(f"lost_{cause}_cycles" for cause in CAUSES),
 )  # fmt: skip
 
 

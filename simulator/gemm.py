@@ -24,7 +24,8 @@ class Operand:
     unique: elements that must come from memory for the whole (one batch item); fewer than the rows times
     columns of the product where a convolution reads overlapping windows.
     halo: rows of the product whose input a tile shares with its neighbour (windows that straddle the cut).
-    pattern: its zeros; `fiber` names the ranks that lie along K, so that a fiber's zeros can be asked for.
+    pattern: its zeros; `fiber` names the ranks that lie along K, so that a fiber's zeros can be asked for, `across`
+    those along M or N, outermost first.
     """
 
     unique: int
@@ -32,6 +33,7 @@ class Operand:
     pattern: Pattern = DENSE
     fiber: tuple[tuple[str, int], ...] = ()
     halo: int = 0
+    across: tuple[tuple[str, int], ...] = ()
 
     @property
     def structured(self) -> NM | None:
@@ -41,8 +43,43 @@ class Operand:
 
 
 @dataclass(frozen=True, slots=True)
+class Conv:
+    """The convolution that a product stands for, one group of it: engines that do not gather windows need it.
+
+    samples; input channels, height and width (without padding); kernel, output and stride, each (vertical,
+    horizontal).
+    """
+
+    samples: int
+    channels: int
+    height: int
+    width: int
+    kernel: tuple[int, int]
+    output: tuple[int, int]
+    stride: tuple[int, int]
+    dilation: tuple[int, int]
+
+    @property
+    def taps(self) -> int:
+        """Kernel positions."""
+        return self.kernel[0] * self.kernel[1]
+
+    @property
+    def positions(self) -> int:
+        """Input positions of all samples."""
+        return self.samples * self.height * self.width
+
+    @property
+    def padding(self) -> tuple[int, int]:
+        """Rows above and columns left of the input: half of what the windows reach beyond it, rounded up."""
+        spans = zip(self.output, self.stride, self.kernel, self.dilation, (self.height, self.width), strict=True)
+        beyond = [(out - 1) * step + (taps - 1) * dilated + 1 - size for out, step, taps, dilated, size in spans]
+        return -(-max(beyond[0], 0) // 2), -(-max(beyond[1], 0) // 2)
+
+
+@dataclass(frozen=True, slots=True)
 class Gemm:
-    """`batch` products of one size; hashable, so that equal layers are priced once."""
+    """`batch` products of one size; hashable, so that equal layers are priced once. `outer`: ranks of the batch."""
 
     batch: int
     m: int
@@ -52,6 +89,8 @@ class Gemm:
     weight: Operand
     output: Operand
     dtype: str
+    conv: Conv | None = None
+    outer: tuple[tuple[str, int], ...] = ()
 
     @property
     def macs(self) -> int:
@@ -69,8 +108,8 @@ def plain_gemm(m: int, n: int, k: int, dtype: str, bits: int, a: Pattern = DENSE
     fiber = (("k", k),)
     return Gemm(
         batch=1, m=m, n=n, k=k, dtype=dtype,
-        input=Operand(m * k, bits, a, fiber),
-        weight=Operand(n * k, bits, b, fiber),
+        input=Operand(m * k, bits, a, fiber, across=(("m", m),)),
+        weight=Operand(n * k, bits, b, fiber, across=(("n", n),)),
         output=Operand(m * n, bits),
     )  # fmt: skip
 
@@ -127,7 +166,9 @@ def _product(workload: Workload, op: Einsum, taps: dict[str, int], classes: int)
             kind = "k" if not where[2] else "batch"
         groups[kind].append(rank)
     batch, m, n, k = (extent(*groups[kind]) for kind in ("batch", "m", "n", "k"))
-    fiber = tuple((rank, sizes[rank]) for rank in groups["k"])
+    fiber, across_m, across_n, outer = (
+        tuple((rank, sizes[rank]) for rank in groups[kind]) for kind in ("k", "m", "n", "batch")
+    )
     tensors = [workload.tensors[name] for name in (*op.inputs[:2], op.outputs[0])]
     if min(batch, m, n, k) < 1:
         raise SimulationError(f"op {op.name!r} has an empty rank; sizes are {dict(op.sizes)}")
@@ -136,10 +177,37 @@ def _product(workload: Workload, op: Einsum, taps: dict[str, int], classes: int)
     b_unique = min(max(round(tensors[1].elements * weight_share / batch), 1), k * n)
     return Gemm(
         batch=batch * classes, m=m, n=n, k=k, dtype=tensors[0].dtype,
-        input=Operand(a_unique, tensors[0].bits, workload.pattern_of(op, 0), fiber, _halo(op, taps, groups["m"])),
-        weight=Operand(b_unique, tensors[1].bits, workload.pattern_of(op, 1), fiber),
+        input=Operand(
+            a_unique, tensors[0].bits, workload.pattern_of(op, 0), fiber, _halo(op, taps, groups["m"]), across_m
+        ),
+        weight=Operand(b_unique, tensors[1].bits, workload.pattern_of(op, 1), fiber, across=across_n),
         output=Operand(m * n, tensors[2].bits),
+        conv=None if taps else _conv(op, tensors[0].shape, groups),
+        outer=outer,
     )  # fmt: skip
+
+
+_WINDOWS = (("p", "r"), ("q", "s"))
+"""Output position and kernel position of each dimension of an image, as the convolution's einsum names them."""
+
+
+def _conv(op: Einsum, shape: tuple[int, ...], groups: dict[str, list[str]]) -> Conv | None:
+    """The convolution of one or two dimensions that the einsum is, or None."""
+    windows = {frozenset(rank for rank, _ in affine): dict(affine) for affine in op.index[0] if len(affine) == 2}
+    places = {frozenset(rank for rank, _ in affine): at for at, affine in enumerate(op.index[0])}
+    found = [pair for pair in _WINDOWS if frozenset(pair) in windows]
+    inside = all(out in groups["m"] and tap in groups["k"] for out, tap in found)
+    if not found or not inside or len(op.index[0]) != len(shape) or "t" in op.sizes:
+        return None
+    size, kernel, output, stride, dilation = ([1, 1] for _ in range(5))
+    for axis, pair in enumerate(_WINDOWS):
+        if pair in found:
+            terms = windows[frozenset(pair)]
+            size[axis], kernel[axis] = shape[places[frozenset(pair)]], op.sizes[pair[1]]
+            output[axis], stride[axis], dilation[axis] = op.sizes[pair[0]], terms[pair[0]], terms[pair[1]]
+    samples = math.prod(op.sizes[rank] for rank in groups["m"]) // (output[0] * output[1])
+    channels = math.prod(op.sizes[rank] for rank in groups["k"]) // (kernel[0] * kernel[1])
+    return Conv(samples, channels, *size, *(tuple(pair) for pair in (kernel, output, stride, dilation)))  # type: ignore[arg-type]
 
 
 def _halo(op: Einsum, taps: dict[str, int], m_ranks: list[str]) -> int:

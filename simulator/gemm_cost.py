@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from accelerators.schema import Accelerator
 from simulator.compute import array_cycles, reduction_steps, skips
 from simulator.energy import Energy, executed_macs, gemm_energy
+from simulator.engine import engine_cycles
 from simulator.errors import SimulationError
 from simulator.gemm import Gemm
 from simulator.mapping import THIN_ABOVE, Mapping, mapspace, tile_units
@@ -115,6 +116,8 @@ def total_cycles(
     Exact over full and edge tiles: tiles along M and N are of two sizes (full, and the rest), so the product
     is the sum over their four combinations; along K the steps add up.
     """
+    if mapping.dataflow == "zero_skipping":
+        return engine_cycles(gemm, accelerator).cycles * np.ones_like(mapping.trips_k), np.asarray(float(gemm.k))
     if accelerator.compute.fold.streams_through_tiles:
         whole = reduction_steps(gemm, accelerator, mapping.dataflow, gemm.k, spread)
         cycles = array_cycles(accelerator, gemm.dtype, mapping.dataflow, gemm.m, gemm.n, whole)

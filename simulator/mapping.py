@@ -83,8 +83,11 @@ def mapping_of(gemm: Gemm, dataflow: Dataflow, order: str, m: ArrayLike, n: Arra
 def tile_units(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> tuple[int, int, int]:
     """Granularity of M, N, K tiles: whole folds of the array, and along K whole N:M groups and full lanes.
 
-    A smaller tile would leave part of the array idle in every fold.
+    A smaller tile would leave part of the array idle in every fold. An engine that skips zeros takes any tile of whole
+    windows.
     """
+    if dataflow == "zero_skipping":
+        return 1, 1, gemm.conv.taps if gemm.conv is not None else 1
     compute = accelerator.compute
     lanes = max(int(compute.macs_per_pe * compute.rates.get(gemm.dtype, 1.0)), 1)
     group = math.lcm(*(op.structured.m for op in (gemm.input, gemm.weight) if op.structured is not None))

@@ -19,6 +19,8 @@ class OpRow:
     bound: what sets the latency: `compute`, `fill` (skew and drain are more than half of the array's cycles),
     `port`, `dram`, `unit`, `launch`, or `uncosted` where the accelerator has nothing to run the op on.
     ideal_cycles: cycles of a full array with every skippable zero skipped; utilisation = ideal / cycles spent.
+    lost_*_cycles: why cycles are more than the ideal ones (`simulator.engine.losses`; of systolic arrays, whose folds
+    lose by fill and edges alike, all but memory stays 0); memory: waiting for the off-chip link.
     spread_s: one standard deviation of the latency under random zeros.
     """
 
@@ -37,6 +39,13 @@ class OpRow:
     spread_s: float = 0.0
     start_s: float = 0.0
     end_s: float = 0.0
+    lost_imbalance_cycles: float = 0.0
+    lost_fragmentation_cycles: float = 0.0
+    lost_padding_cycles: float = 0.0
+    lost_edge_cycles: float = 0.0
+    lost_conflict_cycles: float = 0.0
+    lost_ramp_cycles: float = 0.0
+    lost_memory_cycles: float = 0.0
     utilisation: float = 0.0
     bound: str = ""
     skipped: str = ""

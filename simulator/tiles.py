@@ -15,20 +15,18 @@ from numpy.typing import NDArray
 
 from accelerators.schema import Accelerator
 from simulator.compute import array_cycles, reduction_steps, skips
+from simulator.engine import engine_cycles
+from simulator.engine.operands import operand_bits
 from simulator.errors import SimulationError
 from simulator.gemm import Gemm, Operand
 from simulator.gemm_cost import array_cost
 from simulator.mapping import Mapping
 from simulator.traffic import element_bits, tile_bytes
-from workloads.patterns import Mask, Pattern
 
 Array = NDArray[np.float64]
 
 MOST_TILES = 4_000_000
 """Tiles walked at most for one product; more do not fit in memory at once."""
-
-SAMPLE_SEED = 0
-"""Seed of the mask that is drawn where a pattern is only known as a law."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +100,8 @@ def _tile_cycles(
 
     Where the buffers' ports need more cycles than the array in all, every tile is longer by the same factor.
     """
+    if mapping.dataflow == "zero_skipping":
+        return _engine_tiles(gemm, accelerator, mapping, extents, masks), {}
     m, n, k = extents["m"][:, None, None], extents["n"][None, :, None], extents["k"][None, None, :]
     steps = reduction_steps(gemm, accelerator, mapping.dataflow, k)
     side = skips(gemm, accelerator, mapping.dataflow)
@@ -113,7 +113,7 @@ def _tile_cycles(
         if not (masks and random and (compressed or side == name)):
             continue
         lanes = getattr(accelerator.sparsity, name).sync_group
-        mask = _fibers(operand, getattr(gemm, rank), gemm.k)
+        mask = operand_bits(gemm, name)[0].astype(np.int64)
         counts = np.add.reduceat(mask, np.r_[0, np.cumsum(extents["k"])[:-1]].astype(int), axis=1)
         starts = np.r_[0, np.cumsum(extents[rank])[:-1]].astype(int)
         if compressed:
@@ -132,6 +132,17 @@ def _tile_cycles(
     return cycles * max(ports / float(cycles.sum()), 1.0), fill
 
 
+def _engine_tiles(
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, extents: dict[str, Array], masks: bool
+) -> Array:
+    """Cycles of every tile [m, n, k] of an engine that skips zeros: its cycles do not depend on how buffers cut the
+    product, so each tile has its share of the whole."""
+    ports = float(array_cost(gemm, accelerator, mapping).port_cycles)
+    cycles = max(engine_cycles(gemm, accelerator, masks).cycles, ports)
+    share = extents["m"][:, None, None] * extents["n"][None, :, None] * extents["k"]
+    return cycles / gemm.batch * share / (gemm.m * gemm.n * gemm.k)
+
+
 def _slowest(counts: NDArray[np.int64], starts: NDArray[np.intp], lanes: int) -> Array:
     """Mean over the lock-step groups of each tile of the fullest fiber: [tiles, K tiles]."""
     ends = np.r_[starts[1:], len(counts)]
@@ -140,28 +151,6 @@ def _slowest(counts: NDArray[np.int64], starts: NDArray[np.intp], lanes: int) ->
         groups = np.maximum.reduceat(counts[start:end], np.arange(0, end - start, lanes), axis=0)
         rows.append(groups.mean(axis=0))
     return np.array(rows)
-
-
-def _fibers(operand: Operand, count: int, depth: int) -> NDArray[np.int64]:
-    """Nonzeros as 0/1, [fibers, K]: the real mask, or one drawn from the law with a fixed seed.
-
-    Where a product gathers only some taps of a kernel, their number is taken from the start of the rank.
-    """
-    pattern: Pattern = operand.pattern
-    if isinstance(pattern, Mask):
-        along = [rank for rank, _ in operand.fiber if rank in pattern.ranks]
-        across = [rank for rank in pattern.ranks if rank not in along]
-        taken = {rank: slice(extent) for rank, extent in operand.fiber}
-        bits = pattern.bits[tuple(taken.get(rank, slice(None)) for rank in pattern.ranks)]
-        bits = np.transpose(bits, [pattern.ranks.index(rank) for rank in (*across, *along)])
-        matrix = bits.reshape(-1, int(np.prod([bits.shape[i] for i in range(len(across), bits.ndim)])))
-        if matrix.shape[1] != depth:
-            raise SimulationError(
-                f"mask of shape {pattern.shape} has fibers of {matrix.shape[1]} where the product reduces over {depth}"
-            )
-        return matrix[np.arange(count) % len(matrix)].astype(np.int64)
-    drawn = np.random.default_rng(SAMPLE_SEED).random((count, depth)) < pattern.density
-    return drawn.astype(np.int64)
 
 
 def _link_bytes(

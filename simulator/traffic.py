@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from accelerators.schema import Accelerator, Memory
+from simulator.engine import engine_turns
 from simulator.gemm import Gemm, Operand
 from simulator.mapping import Mapping
 from workloads.formats import storage_bits
@@ -191,6 +192,7 @@ def port_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, steps: Ar
     """Reads and writes of the array at the buffers. `steps` is the reduction left of a full K tile after skipping,
     `last` that of the last one.
 
+    An engine that skips zeros reads its inputs for each round of lanes along N and its weights for each along M.
     Output-stationary reads a row of inputs for each fold along N and a column of weights for each fold along M;
     the stationary dataflows read the stationary operand once a tile and partial sums once per fold along K.
     """
@@ -203,6 +205,9 @@ def port_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, steps: Ar
     inputs = gemm.batch * gemm.m * gemm.k * bits["input"] / 8 * once
     weights = gemm.batch * gemm.n * gemm.k * bits["weight"] / 8 * once
     partial = compute.accumulate_bits / 8
+    if mapping.dataflow == "zero_skipping":
+        m_turns, n_turns = engine_turns(gemm, accelerator)
+        return PortBytes(inputs * n_turns, weights * m_turns, 0.0 * once, sums * partial)
     across_m, across_n = np.ceil(gemm.m / rows), np.ceil(gemm.n / cols)
     if mapping.dataflow == "output_stationary":
         visits = mapping.trips_k

@@ -142,7 +142,7 @@ def test_mask_of_a_kernel_serves_the_products_that_gather_some_taps() -> None:
     bits = np.random.default_rng(2).random((16, 8, 3, 3)) < 0.3
     mask = Mask.of(bits, ("k", "c", "r", "s"))
     fiber = (("k", 16), ("r", 2), ("s", 1))
-    rows, weights = Operand(64 * 16, 16, DENSE, fiber), Operand(256, 16, mask, fiber)
+    rows, weights = Operand(64 * 16, 16, DENSE, fiber), Operand(256, 16, mask, fiber, across=(("c", 8),))
     gemm = Gemm(1, 64, 8, 32, rows, weights, Operand(512, 16), "fp16")
     walk = walk_tiles(gemm, skipping(lanes=32), mapping_of(gemm, "output_stationary", "mnk", 64, 8, 32))
     fullest = bits[:, :, :2, :1].sum(axis=(0, 2, 3)).max()
@@ -154,7 +154,7 @@ def test_mask_that_does_not_fit_is_refused() -> None:
     bits = np.tile(np.arange(32) > 3, (8, 1))
     gemm = plain_gemm(8, 8, 64, "fp16", 16, DENSE, Mask.of(bits, ("n", "k")))
     skips = load("systolic-8x8", {"sparsity.weight.mode": "skip"})
-    with pytest.raises(SimulationError, match="32 where the product reduces over 64"):
+    with pytest.raises(SimulationError, match="32 places along rank .k., which does not fit"):
         walk_tiles(gemm, skips, mapping_of(gemm, "output_stationary", "mnk", 8, 8, 64))
 
 
