@@ -67,7 +67,7 @@ def _uncompressed(pattern: Pattern, tile: Extents) -> tuple[Array, Array]:
 
 
 def _bitmask(pattern: Pattern, tile: Extents) -> tuple[Array, Array]:
-    return pattern.occupancy(tile).mean, tile_size(tile)
+    return pattern.expected(tile), tile_size(tile)
 
 
 def _run_length(pattern: Pattern, tile: Extents, bits: int = RUN_BITS) -> tuple[Array, Array]:
@@ -79,7 +79,7 @@ def _run_length(pattern: Pattern, tile: Extents, bits: int = RUN_BITS) -> tuple[
     places, so that the expected padding is p * sum over i >= 1 of (S - i R) x^i, with R = 2^B and
     x = (1 - p)^R.
     """
-    size, nonzeros = tile_size(tile), pattern.occupancy(tile).mean
+    size, nonzeros = tile_size(tile), pattern.expected(tile)
     share = np.clip(nonzeros / size, 0.0, 1.0)
     run = 2.0**bits
     x = (1.0 - share) ** run
@@ -95,7 +95,7 @@ def _run_length(pattern: Pattern, tile: Extents, bits: int = RUN_BITS) -> tuple[
 
 
 def _coordinate(pattern: Pattern, tile: Extents) -> tuple[Array, Array]:
-    nonzeros = pattern.occupancy(tile).mean
+    nonzeros = pattern.expected(tile)
     width = np.asarray(0.0)
     for extent in tile.values():
         width = width + _index_bits(extent)
@@ -104,7 +104,7 @@ def _coordinate(pattern: Pattern, tile: Extents) -> tuple[Array, Array]:
 
 def _csr(pattern: Pattern, tile: Extents) -> tuple[Array, Array]:
     """A tile of one rank is one row. Pointers can count every element of the tile."""
-    nonzeros, size = pattern.occupancy(tile).mean, tile_size(tile)
+    nonzeros, size = pattern.expected(tile), tile_size(tile)
     rows = np.asarray(next(iter(tile.values())), dtype=float) if len(tile) > 1 else np.asarray(1.0)
     pointers = (rows + 1.0) * _index_bits(size + 1.0)
     return nonzeros, pointers + nonzeros * _index_bits(size / rows)
@@ -113,7 +113,7 @@ def _csr(pattern: Pattern, tile: Extents) -> tuple[Array, Array]:
 def _nm_offsets(pattern: Pattern, tile: Extents) -> tuple[Array, Array]:
     if not isinstance(pattern, NM):
         raise WorkloadError(f"format 'nm_offsets' stores N:M patterns only, not {pattern}; use 'bitmask'")
-    kept = pattern.occupancy(tile).mean
+    kept = pattern.expected(tile)
     return kept, kept * _index_bits(pattern.m)
 
 

@@ -33,6 +33,15 @@ class Dealt:
         turn, place = np.divmod(element, self.lanes * self.tile)
         return turn * self.lanes + place // self.block % self.lanes
 
+    def kinds(self) -> list[tuple[int, NDArray[np.int64]]]:
+        """Rounds that are alike: how many, and the elements of each lane, [lanes]. Only the last can differ."""
+        whole, rest = divmod(self.size, self.lanes * self.tile)
+        parts = [(whole, self.lanes * self.tile)] * (whole > 0) + [(1, rest)] * (rest > 0)
+        held = [np.arange(size) // self.block % self.lanes for _, size in parts]
+        return [
+            (count, np.bincount(lanes, minlength=self.lanes)) for (count, _), lanes in zip(parts, held, strict=True)
+        ]
+
     @property
     def shares(self) -> NDArray[np.int64]:
         """Elements of each lane in each round, [rounds, lanes]."""

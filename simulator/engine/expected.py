@@ -24,6 +24,7 @@ from simulator.gemm import Gemm, Operand
 from workloads.patterns import Mask, PerChannel
 
 Array = NDArray[np.float64]
+Counts = NDArray[np.int64]
 
 K_CLASSES = 16
 """Rounds along K told apart at most, where channels have densities of their own."""
@@ -73,17 +74,14 @@ class _Kind:
     """Rounds that are alike along batch, M and N: how many, and the elements of each lane along each rank."""
 
     count: int
-    batch: Array
-    m: Array
-    n: Array
+    batch: Counts
+    m: Counts
+    n: Counts
 
 
 def _kinds(lay: Layout) -> Iterator[_Kind]:
-    kinds = [
-        list(zip(*np.unique(d.shares, axis=0, return_counts=True), strict=True)) for d in (lay.batch, lay.m, lay.n)
-    ]
-    for (batch, b_count), (m, m_count), (n, n_count) in product(*kinds):
-        yield _Kind(int(b_count * m_count * n_count), batch, m, n)
+    for (batches, batch), (ms, m), (ns, n) in product(lay.batch.kinds(), lay.m.kinds(), lay.n.kinds()):
+        yield _Kind(batches * ms * ns, batch, m, n)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,31 +105,23 @@ class _Moments:
 def _lane_moments(
     skipping: Skipping, lay: Layout, kind: _Kind, a_share: Array, w_share: Array, runs: tuple[int | None, int | None]
 ) -> _Moments:
-    places = lay.k.places()  # [rounds, lanes, slots]
-    uniform = len(a_share) == len(w_share) == 1
-    if uniform:
-        slots, weight = np.unique((places < lay.k.size).sum(axis=2), axis=0, return_counts=True)
-        here = (np.arange(places.shape[2]) < slots[..., None]).astype(float)
+    if len(a_share) == len(w_share) == 1:
+        kinds = lay.k.kinds()
+        weight = np.array([float(count) for count, _ in kinds])
+        here = np.array([held for _, held in kinds], dtype=float)[..., None]
+        shares = [share[:, None, None] for share in (a_share, w_share)]
     else:
+        places = lay.k.places()  # [rounds, lanes, slots]
         chosen = np.unique(np.linspace(0, len(places) - 1, min(K_CLASSES, len(places))).astype(int))
         places, weight = places[chosen], np.full(len(chosen), lay.k.rounds / len(chosen))
         here = (places < lay.k.size).astype(float)
-    shares = [np.take(np.r_[s, s[-1]] if len(s) > 1 else np.repeat(s, lay.k.size + 1), places) if not uniform else s
-              for s in (a_share, w_share)]  # fmt: skip
+        whole = [np.broadcast_to(share, (lay.k.size,)) for share in (a_share, w_share)]
+        shares = [np.take(np.append(share, share[-1]), places) for share in whole]
     if skipping.law == "dot":
-        return _dot(skipping, kind, shares, here, weight.astype(float))
-    x = _vectors_of(kind.m, shares[0], skipping.vector.input, runs[0])
-    y = _vectors_of(kind.n, shares[1], skipping.vector.weight, runs[1])
-    return _cartesian(skipping, lay, x, y, here, weight.astype(float))
-
-
-def _vectors_of(elements: Array, share: Array, vector: int, run_bits: int | None) -> Vectors:
-    """[lanes of the rank, classes, k lanes, slots], or [lanes, 1, 1, 1] under one share."""
-    return vectors(elements.reshape(-1, 1, 1, 1).astype(float), share.reshape(1, *_padded(share)), vector, run_bits)
-
-
-def _padded(share: Array) -> tuple[int, ...]:
-    return share.shape if share.ndim == 3 else (1, 1, 1)
+        return _dot(skipping, kind, shares, here, weight)
+    x = vectors(kind.m, shares[0], skipping.vector.input, runs[0])
+    y = vectors(kind.n, shares[1], skipping.vector.weight, runs[1])
+    return _cartesian(skipping, lay, x, y, here, weight)
 
 
 def _cartesian(skipping: Skipping, lay: Layout, x: Vectors, y: Vectors, here: Array, weight: Array) -> _Moments:
@@ -150,8 +140,7 @@ def _cartesian(skipping: Skipping, lay: Layout, x: Vectors, y: Vectors, here: Ar
     elif alone == "none":
         variance = np.zeros_like(mean)
     a_some, w_some = 1 - np.prod(1 - x.some, axis=0), 1 - np.prod(1 - y.some, axis=0)
-    nothing = np.where(here > 0, 1 - a_some * w_some, 1.0)
-    some = 1 - np.prod(np.broadcast_to(nothing, here.shape), axis=(1, 2))
+    some = 1 - np.prod((1 - a_some * w_some) ** here, axis=(1, 2))
     padded = float((weight * over(x.mean, y.mean).sum(axis=(1, 2, 3))).sum())
     if skipping.accumulate_words_per_cycle is not None:
         ratio = np.maximum(over(x.words, y.words) / skipping.accumulate_words_per_cycle, mean) / np.maximum(mean, 1e-30)
@@ -178,14 +167,14 @@ def _alone(skipping: Skipping, lay: Layout) -> str:
 def _dot(skipping: Skipping, kind: _Kind, shares: list[Array], here: Array, weight: Array) -> _Moments:
     """Pairs of a chunk are binomial; outputs of a lane count as independent, rows as equal where none is skipped."""
     slots = here.sum(axis=2)
-    chunk = float(skipping.chunk or here.shape[2])
-    match = np.broadcast_to(shares[0] * shares[1], here.shape) if shares[0].ndim == 3 else shares[0] * shares[1]
-    density = (match * here).sum(axis=2) / np.maximum(slots, 1) if match.ndim == 3 else np.full(slots.shape, match[0])
+    chunk = float(skipping.chunk or slots.max())
+    density = (np.broadcast_to(shares[0] * shares[1], here.shape) * here).sum(axis=2) / np.maximum(slots, 1)
     whole, rest = np.divmod(slots, chunk)
-    full = vectors(np.full(slots.shape, chunk), density, skipping.vector.weight, None)
-    part = vectors(rest, density, skipping.vector.weight, None)
-    mean = whole * full.mean + part.mean
-    variance = whole * (full.square - full.mean**2) + part.square - part.mean**2
+    mean, variance = (np.zeros_like(slots) for _ in range(2))
+    for elements, count in ((chunk, whole), *((float(part), rest == part) for part in np.unique(rest[rest > 0]))):
+        turns = vectors(np.array([elements]), density, skipping.vector.weight, None)
+        mean = mean + count * turns.mean[0]
+        variance = variance + count * (turns.square - turns.mean**2)[0]
     outputs = np.multiply.outer(kind.m, kind.n).astype(float)[None, :, :, None]
     equal = np.ones_like(outputs) if (shares[0] < 1).any() else kind.m[None, :, None, None]
     some = 1 - np.prod((1 - density) ** slots, axis=1)

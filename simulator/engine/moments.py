@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,9 @@ Array = NDArray[np.float64]
 
 EXACT_UP_TO = 1024
 """Elements of a share up to which the binomial law is summed; above it vectors are rounded up by half of one."""
+
+DENSITY_STEP = 0.0005
+"""Densities of channels are rounded to this, so that equal ones are worked out once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,44 +37,42 @@ class Vectors:
 
 
 def vectors(elements: Array, density: Array, vector: int, run_bits: int | None) -> Vectors:
-    """Moments for shares of `elements` whose nonzeros are independent with `density`; broadcasts, [shares, K]."""
-    shape = np.broadcast_shapes(elements.shape, density.shape)
-    pairs = np.stack([np.broadcast_to(elements, shape).ravel(), np.broadcast_to(density, shape).ravel()])
-    rows, back = np.unique(pairs, axis=1, return_inverse=True)
-    table = np.array([_vectors(int(n), float(d), vector, run_bits) for n, d in rows.T]).T
-    return Vectors(*(column[back.ravel()].reshape(shape) for column in table))
+    """Moments for shares of `elements` whose nonzeros are independent with `density`.
+
+    elements: [shares]. density: [K classes, ...], rounded to `DENSITY_STEP`. Results: [shares, K classes, ...].
+    """
+    sizes, size_of = np.unique(elements, return_inverse=True)
+    levels, level_of = np.unique(np.round(density / DENSITY_STEP).astype(int), return_inverse=True)
+    table = np.array([_vectors(int(size), tuple(levels.tolist()), vector, run_bits) for size in sizes])
+    picked = table[size_of][:, :, level_of.ravel()]  # [shares, moments, K classes]
+    return Vectors(*(picked[:, at].reshape(len(elements), *density.shape) for at in range(picked.shape[1])))
 
 
-@cache
-def _vectors(elements: int, density: float, vector: int, run_bits: int | None) -> tuple[float, ...]:
-    if elements == 0 or density == 0:
-        return (0.0,) * 6
+@lru_cache(maxsize=4096)
+def _vectors(elements: int, levels: tuple[int, ...], vector: int, run_bits: int | None) -> Array:
+    """[moments, densities]; a level is a density in steps."""
+    density = np.clip(np.asarray(levels) * DENSITY_STEP, 0.0, 1.0)
     nonzeros = elements * density
-    words = nonzeros
-    if run_bits is not None:
-        stored = storage_bits(f"run_length:{run_bits}", Uniform(density), {"x": elements}, 1.0)
-        words = float(stored.value_bits)
     some = 1 - (1 - density) ** elements
-    bare_mean, bare_square = _rounded_up(elements, density, vector)
-    if words > nonzeros * (1 + 1e-12):
+    mean, square = bare, _ = _rounded_up(elements, density, vector)
+    words = nonzeros
+    if run_bits is not None and elements > 0:
+        stored = [storage_bits(f"run_length:{run_bits}", Uniform(float(d)), {"x": elements}, 1.0) for d in density]
+        words = np.array([float(bits.value_bits) for bits in stored])
         # padding makes a share look like one of more nonzeros
-        mean, square = _rounded_up(elements, min(words / elements, 1.0), vector)
-    else:
-        mean, square = bare_mean, bare_square
-    return mean, square, bare_mean, words, nonzeros, some
+        mean, square = _rounded_up(elements, np.minimum(words / elements, 1.0), vector)
+    return np.array([mean, square, bare, words, nonzeros, some])
 
 
-def _rounded_up(elements: int, density: float, vector: int) -> tuple[float, float]:
-    """E and E of the square of ceil(nonzeros / vector)."""
-    if density >= 1:
-        full = float(-(-elements // vector))
-        return full, full**2
+def _rounded_up(elements: int, density: Array, vector: int) -> tuple[Array, Array]:
+    """E and E of the square of ceil(nonzeros / vector), for each density."""
     if elements <= EXACT_UP_TO:
         from scipy.stats import binom
 
-        law = binom.pmf(np.arange(elements + 1), elements, density)
-        turns = np.ceil(np.arange(elements + 1) / vector)
-        return float(law @ turns), float(law @ turns**2)
-    mean = elements * density / vector + (vector - 1) / (2 * vector)
-    variance = elements * density * (1 - density) / vector**2 + (vector**2 - 1) / (12 * vector**2)
-    return mean, variance + mean**2
+        counts = np.arange(elements + 1)
+        law = binom.pmf(counts, elements, density[:, None])
+        turns = np.ceil(counts / vector)
+        return law @ turns, law @ turns**2
+    mean = elements * density / vector + (vector - 1) / (2 * vector) * (density > 0) * (density < 1)
+    variance = elements * density * (1 - density) / vector**2 + (vector**2 - 1) / (12 * vector**2) * (density < 1)
+    return np.where(density >= 1, np.ceil(mean), mean), variance + mean**2

@@ -103,7 +103,7 @@ class _Waits:
         """Cycles that lanes without any element would have taken off the others."""
         lay = self._lay
         m, n, k, batch = ((d.shares > 0).mean(axis=1) for d in (lay.m, lay.n, lay.k, lay.batch))
-        items = batch[np.arange(len(times)) // lay.batch.lanes]
+        items = batch[lay.batch.holders // lay.batch.lanes]
         used = items[:, None, None, None] * m[rows, None, None] * n[:, None] * k
         work = times.sum(axis=(4, 5, 6), dtype=float)
         return float((work * (1 / used - 1)).sum()) / self._skipping.lanes
@@ -111,9 +111,7 @@ class _Waits:
 
 def _with_batch_lanes(times: Array, dealt: Dealt) -> Array:
     """[batch, m, n, k rounds, lanes..] -> [batch rounds, m, n, k rounds, lanes], batch lanes outermost."""
-    missing = dealt.rounds * dealt.lanes - len(times)
-    if missing:
-        times = np.concatenate([times, np.zeros((missing, *times.shape[1:]), dtype=times.dtype)])
-    split = times.reshape(dealt.rounds, dealt.lanes, *times.shape[1:])
+    flat = np.asarray(dealt.sums(times.reshape(len(times), -1)))
+    split = flat.reshape(dealt.rounds, dealt.lanes, *times.shape[1:])
     moved = np.moveaxis(split, 1, 4)
     return moved.reshape(*moved.shape[:4], -1)

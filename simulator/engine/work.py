@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators.schema import Arrangement, Deal
+from accelerators.schema import Arrangement
 from simulator.engine.dealing import Dealt, deal
 from simulator.engine.operands import Bits
 
@@ -45,7 +45,7 @@ class Layout:
 def layout(arrangement: Arrangement, batch: int, m: int, n: int, k: int, taps: int = 1) -> Layout:
     """Deal the ranks of a product; `taps` columns of weights stand for one output channel."""
     return Layout(
-        deal(batch, Deal(lanes=arrangement.batch.lanes, tile=1)),
+        deal(batch, arrangement.batch),
         deal(m, arrangement.m),
         deal(n, arrangement.n, taps),
         deal(k, arrangement.k),

@@ -39,6 +39,10 @@ class Pattern(ABC):
     def occupancy(self, tile: Extents) -> Occupancy:
         """Nonzeros in a tile of shape `tile`, broadcast over its extents."""
 
+    def expected(self, tile: Extents) -> Array:
+        """Mean of `occupancy`, for those who need no more."""
+        return np.asarray(self.density * tile_size(tile))
+
     def slowest(self, tile: Extents, group: ArrayLike) -> Array:
         """Expected maximum of the nonzeros over `group` tiles that run in lock step.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from workloads.errors import WorkloadError
-from workloads.patterns.base import Extents, Occupancy, Pattern, tile_size
+from workloads.patterns.base import Array, Extents, Occupancy, Pattern, tile_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,9 @@ class NM(Pattern):
     @property
     def density(self) -> float:
         return self.n / self.m
+
+    def expected(self, tile: Extents) -> Array:
+        return self.occupancy(tile).mean
 
     def occupancy(self, tile: Extents) -> Occupancy:
         """Whole groups hold exactly N; a group cut at the tile's edge is hypergeometric."""

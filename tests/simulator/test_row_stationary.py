@@ -1,0 +1,268 @@
+"""Row-stationary model against a walk of all passes, and against the measured Eyeriss chip (JSSC 2017)."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from accelerators import Accelerator, load
+from accelerators.errors import AcceleratorError
+from simulator import SimulationError, plain_gemm
+from simulator.gemm import Conv, Gemm, Operand
+from simulator.row_stationary import (
+    SLACK,
+    RowLayer,
+    RowMapping,
+    candidates,
+    row_cycles,
+    row_layer,
+    row_stationary_cost,
+    row_traffic,
+)
+from workloads.patterns import DENSE, Pattern, Uniform
+
+
+def convolution(
+    samples: int, channels: int, size: int, filters: int, kernel: int, output: int, *, stride: int = 1,
+    groups: int = 1, zeros: float = 0.0, output_zeros: float = 0.0,
+) -> Gemm:  # fmt: skip
+    """A square convolution as a product; `size` without padding."""
+    conv = Conv(samples, channels, size, size, (kernel, kernel), (output, output), (stride, stride), (1, 1))
+    m, k = samples * output**2, channels * kernel**2
+
+    def pattern(share: float) -> Pattern:
+        return Uniform(1 - share) if share else DENSE
+
+    return Gemm(
+        batch=groups, m=m, n=filters, k=k, dtype="int16", conv=conv,
+        input=Operand(samples * channels * size**2, 16, pattern(zeros), (("c", k),)),
+        weight=Operand(filters * k, 16),
+        output=Operand(m * filters, 16, pattern(output_zeros), (("c", filters),)),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def eyeriss() -> Accelerator:
+    return load("eyeriss-v1")
+
+
+@dataclass
+class Walk:
+    """What a walk of the passes counts, in words and cycles."""
+
+    passes: int = 0
+    glb_input: int = 0
+    glb_psum: int = 0
+    dram_input: int = 0
+    dram_weight: int = 0
+    compute_cycles: int = 0
+    port_cycles: float = 0
+    hops: int = 0
+
+
+def chunks(extent: int, size: int) -> Iterator[tuple[int, int]]:
+    """Start and length of the pieces of a range."""
+    return ((at, min(size, extent - at)) for at in range(0, extent, size))
+
+
+def walked(layer: RowLayer, m: int, n: int, e: int, p: int, q: int, r: int, t: int) -> Walk:
+    """Every pass of one group, one after the other, with the true extents of its pieces."""
+    walk, held = Walk(), None
+    (rows, taps), (_, columns) = layer.kernel, layer.output
+    blocks = itertools.product(chunks(layer.samples, n), chunks(layer.output[0], e), chunks(layer.filters, m))
+    for (_, samples), (row, strip), (first, block) in blocks:
+        for channel, channels in chunks(layer.channels, q * r):
+            lines = {y * layer.stride + x for y in range(row, row + strip) for x in range(layer.span[0])}
+            words = samples * channels * len(lines) * layer.padded[1]
+            walk.dram_input += words
+            for offset, filters in chunks(block, p * t):
+                if held != (first + offset, channel):
+                    walk.dram_weight += filters * channels * rows * taps
+                    held = (first + offset, channel)
+                psums = samples * filters * strip * columns
+                walk.passes += 1
+                walk.glb_input += words
+                walk.glb_psum += psums
+                walk.compute_cycles += samples * p * q * taps * columns
+                walk.port_cycles += samples * p * t * e * columns * 2 / 8
+                sets = filters // p
+                walk.hops += filters * channels * rows * taps * strip  # filters to the PEs of a set row
+                walk.hops += samples * strip * rows * channels * sets * layer.padded[1]  # input rows
+                walk.hops += psums * rows * r  # sums from PE to PE, and out
+    return walk
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_traffic_and_cycles_equal_a_walk_of_the_passes(eyeriss: Accelerator, seed: int) -> None:
+    rng = random.Random(seed)
+    kernel, stride, output = rng.randint(1, 3), rng.randint(1, 2), rng.randint(3, 9)
+    p, t, q, r = (rng.randint(1, 3) for _ in range(4))
+    m = p * t * rng.randint(1, 3)
+    mapping = (m, rng.randint(1, 3), rng.randint(1, output), p, q, r, t)
+    # filters are whole sets of p, since the model counts deliveries to full PEs
+    size = (output - 1) * stride + kernel
+    gemm = convolution(rng.randint(1, 4), rng.randint(1, 9), size, p * rng.randint(1, 9), kernel, output, stride=stride)
+    layer = row_layer(gemm)
+    assert layer.padded == (size, size)
+    walk = walked(layer, *mapping)
+    arrays = RowMapping(*(np.asarray(float(value)) for value in mapping))
+    traffic = row_traffic(gemm, eyeriss, layer, arrays)
+    cycles = row_cycles(gemm, eyeriss, layer, arrays)
+    assert float(traffic.glb_input) == 2 * walk.glb_input
+    assert float(traffic.glb_psum_read) == float(traffic.glb_psum_write) == 2 * walk.glb_psum
+    assert float(traffic.dram_input) == pytest.approx(2 * walk.dram_input)
+    assert float(traffic.dram_weight) == 2 * walk.dram_weight
+    assert float(traffic.dram_output) == 2 * gemm.m * gemm.n
+    assert float(traffic.hop_bits) == pytest.approx(16 * walk.hops)
+    assert float(cycles.compute) == walk.compute_cycles
+    assert float(cycles.compute + cycles.port) >= max(walk.compute_cycles, walk.port_cycles)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_choice_is_the_least_traffic_off_chip_of_all_mappings(seed: int) -> None:
+    """Against every combination of the seven parameters that a small array and its buffers hold."""
+    rng = random.Random(100 + seed)
+    small = {"compute.rows": 4, "compute.cols": 3, "row_stationary.filter_spad_bytes": 36,
+             "row_stationary.psum_spad_bytes": 6, "row_stationary.ifmap_spad_bytes": 12,
+             "memories.global_buffer.capacity_bytes": 768, "row_stationary.bank_bytes": 64}  # fmt: skip
+    accelerator = load("eyeriss-v1", small)
+    output = rng.randint(4, 7)
+    gemm = convolution(rng.randint(1, 3), rng.randint(2, 4), output, rng.randint(3, 8), 2, output - 1)
+    layer = row_layer(gemm)
+    least = math.inf
+    for e, p, q, r, t in itertools.product(range(1, output), range(1, 4), range(1, 4), range(1, 5), range(1, 13)):
+        folds, beside = -(-e // 3), max(3 // e, 1)
+        if 2 * q > 6 or p * q * 2 > 18 or r * t > (4 // 2) * beside // folds:
+            continue
+        for m, n in itertools.product(range(1, gemm.n + 1), range(1, layer.samples + 1)):
+            words = n * q * r * (e + 1) * layer.padded[1], m * n * e * layer.output[1]
+            if sum(-(-2 * count // 64) for count in words) <= 12 and p <= m and p * (t - 1) < m:
+                walk = walked(layer, m, n, e, p, q, r, t)
+                least = min(least, walk.dram_input + walk.dram_weight)
+    cost = row_stationary_cost(gemm, accelerator)
+    chosen = (cost.dram_input_read_bytes + cost.dram_weight_read_bytes + cost.dram_output_write_bytes) / 2
+    outputs = layer.psums
+    assert least + outputs <= chosen * (1 + 1e-12) <= (least + outputs) * (1 + SLACK)
+
+
+ALEXNET = {
+    "CONV1": (convolution(4, 3, 227, 96, 11, 55, stride=4, zeros=0.0001, output_zeros=0.622), (96, 1, 7, 16, 1, 1, 2)),
+    "CONV2": (convolution(4, 48, 27, 128, 5, 27, groups=2, zeros=0.387, output_zeros=0.831), (64, 1, 27, 16, 2, 1, 1)),
+    "CONV3": (convolution(4, 256, 13, 384, 3, 13, zeros=0.725, output_zeros=0.697), (64, 4, 13, 16, 3, 2, 2)),
+    "CONV4": (convolution(4, 192, 13, 192, 3, 13, groups=2, zeros=0.793, output_zeros=0.696), (64, 4, 13, 16, 3, 2, 2)),
+    "CONV5": (convolution(4, 192, 13, 128, 3, 13, groups=2, zeros=0.776, output_zeros=0.9), (64, 4, 13, 16, 3, 2, 2)),
+}
+"""Layers with the zeros of their input (table V) and of their output before pooling (Sparseloop's workload files),
+and m n e p q r t (table III; for CONV3 those that its published global-buffer traffic implies, which are CONV4's)."""
+
+MEASURED = {
+    "CONV1": (16.5, 20.9, 18.5, 5.0, 332, 154),
+    "CONV2": (39.2, 41.9, 77.6, 4.0, 288, 135),
+    "CONV3": (21.8, 23.6, 50.2, 3.0, 266, 156),
+    "CONV4": (16.0, 18.4, 37.4, 2.1, 235, 156),
+    "CONV5": (10.0, 10.5, 24.9, 1.3, 236, 156),
+}
+"""Table V at batch 4: processing ms, total ms, global buffer MB, DRAM MB, chip mW, PEs in use."""
+
+
+@pytest.mark.parametrize("name", ALEXNET)
+def test_measured_chip(eyeriss: Accelerator, name: str) -> None:
+    gemm, mapping = ALEXNET[name]
+    processing, total, glb, dram, power, pes = MEASURED[name]
+    cost = row_stationary_cost(gemm, eyeriss)
+    assert tuple(int(getattr(cost.mapping, key)) for key in "mnepqrt") == mapping
+    assert cost.active_pes == pes
+    assert cost.glb_bytes / 1e6 == pytest.approx(glb, rel=0.005)
+    assert cost.dram_bytes / 1e6 == pytest.approx(dram, rel=0.1)
+    assert cost.processing_cycles / 200e3 == pytest.approx(processing, rel=0.08)
+    assert cost.latency_s * 1e3 == pytest.approx(total, rel=0.12)
+    assert cost.energy.chip_j / cost.latency_s * 1e3 == pytest.approx(power, rel=0.2)
+
+
+def test_cycles_are_accounted_for(eyeriss: Accelerator) -> None:
+    cost = row_stationary_cost(ALEXNET["CONV3"][0], eyeriss)
+    useful = ALEXNET["CONV3"][0].macs / 168
+    lost = cost.idle_cycles + cost.edge_cycles + cost.ramp_cycles + cost.port_cycles
+    assert useful + lost == pytest.approx(cost.processing_cycles)
+    assert cost.processing_cycles / 200e6 + cost.exposed_s == pytest.approx(cost.latency_s)
+    assert cost.edge_cycles == pytest.approx(cost.compute_cycles * 156 / 168 * (1 - 256 / 258))
+
+
+def test_zeros_save_energy_and_traffic_but_no_processing(eyeriss: Accelerator) -> None:
+    costs = [
+        row_stationary_cost(convolution(4, 32, 14, 64, 3, 14, zeros=zeros, output_zeros=zeros), eyeriss)
+        for zeros in (0.0, 0.4, 0.6, 0.9)
+    ]
+    assert len({cost.processing_cycles for cost in costs}) == 1
+    for dense, sparse in itertools.pairwise(costs):
+        assert sparse.dram_input_read_bytes < dense.dram_input_read_bytes
+        assert sparse.dram_output_write_bytes < dense.dram_output_write_bytes
+        assert sparse.dram_weight_read_bytes == dense.dram_weight_read_bytes
+        assert sparse.energy.mac_j < dense.energy.mac_j and sparse.energy.spad_j < dense.energy.spad_j
+        assert sparse.latency_s < dense.latency_s
+    # a nonzero takes a third of a 64-bit word, as runs of 32 zeros are rare
+    assert costs[2].dram_input_read_bytes / costs[0].dram_input_read_bytes == pytest.approx(0.4 * 64 / 3 / 16, rel=0.01)
+
+
+def test_gating_saves_its_share_of_a_pe(eyeriss: Accelerator) -> None:
+    dense, half = (row_stationary_cost(convolution(1, 8, 14, 16, 3, 14, zeros=zeros), eyeriss) for zeros in (0.0, 0.5))
+    saved = dense.energy.mac_j + dense.energy.spad_j - half.energy.mac_j - half.energy.spad_j
+    clock_j = 0.000775 / 200e6
+    assert saved == pytest.approx(0.5 * 14 * 14 * 16 * 8 * 9 * 0.45 * (2e-12 + 4e-12 + clock_j))
+
+
+def test_fully_connected_layer_waits_for_its_filters(eyeriss: Accelerator) -> None:
+    cost = row_stationary_cost(plain_gemm(1, 4096, 9216, "int16", 16), eyeriss)
+    assert cost.dram_weight_read_bytes == 2 * 4096 * 9216
+    assert cost.latency_s >= 2 * 4096 * 9216 / 480e6
+    assert cost.latency_s == pytest.approx(2 * 4096 * 9216 / 480e6, rel=0.05)
+
+
+def test_larger_batch_takes_longer_but_not_in_proportion(eyeriss: Accelerator) -> None:
+    one, four = (row_stationary_cost(convolution(n, 64, 14, 64, 3, 14), eyeriss) for n in (1, 4))
+    assert one.latency_s < four.latency_s <= 4 * one.latency_s
+
+
+@pytest.mark.parametrize(
+    ("gemm", "named"),
+    [
+        (convolution(1, 3, 32, 8, 13, 20), "compute.rows"),
+        (convolution(1, 3, 20000, 8, 3, 19998), "memories"),
+    ],
+)
+def test_layers_that_do_not_fit_are_named(eyeriss: Accelerator, gemm: Gemm, named: str) -> None:
+    assert gemm.conv is not None
+    with pytest.raises(SimulationError, match=f"{gemm.conv.kernel[0]} x {gemm.conv.kernel[1]}.*{named}"):
+        row_stationary_cost(gemm, eyeriss)
+
+
+def test_kernel_wider_than_the_spads_is_named() -> None:
+    accelerator = load("eyeriss-v1", {"row_stationary.ifmap_spad_bytes": 8})
+    with pytest.raises(SimulationError, match=r"5 x 5.*row_stationary"):
+        row_stationary_cost(convolution(1, 3, 9, 8, 5, 5), accelerator)
+
+
+def test_candidates_fit_the_published_sizes(eyeriss: Accelerator) -> None:
+    gemm, _ = ALEXNET["CONV2"]
+    found = candidates(gemm, eyeriss, row_layer(gemm))
+    psum_banks = np.ceil(found.m * found.n * found.e * 27 * 2 / 4096)
+    input_banks = np.ceil(found.n * found.q * found.r * (found.e + 4) * 31 * 2 / 4096)
+    assert found.m.size > 100 and (psum_banks + input_banks).max() <= 25
+    assert (found.p * found.q * 5).max() <= 224 and (found.q * 5).max() <= 12 and found.p.max() <= 24
+    assert (found.p * found.q * found.r * found.t * 25).max() <= 4096
+
+
+def test_dataflow_needs_its_part() -> None:
+    with pytest.raises(AcceleratorError, match="row_stationary"):
+        load("tpu-like-128", {"compute.dataflows": ["row_stationary"]})
+
+
+def test_unknown_arithmetic_is_named(eyeriss: Accelerator) -> None:
+    with pytest.raises(SimulationError, match=r"fp16.*int16"):
+        row_stationary_cost(plain_gemm(4, 8, 8, "fp16", 16), eyeriss)
