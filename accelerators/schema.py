@@ -96,6 +96,8 @@ class Memory(Part):
     """Off-chip level: peak bandwidth, reads and writes together, in bytes/s."""
     efficiency: float = Field(default=1.0, gt=0, le=1)
     """Share of the peak bandwidth that long bursts reach."""
+    instances: PositiveInt = 1
+    """Equal memories that share the capacity, one per PE or bank: an access costs the energy of one of them."""
     port_bytes_per_cycle: PositiveFloat | None = None
     """On-chip level: bytes that it feeds to (and, apart, takes from) the array in one cycle."""
     double_buffered: bool = True
@@ -160,6 +162,11 @@ class Compute(Part):
     """Whether independent accumulations are interleaved to hide the accumulate latency."""
     fold: Fold = Fold()
     """Timing of a fold."""
+
+    @property
+    def multipliers(self) -> int:
+        """Multiply-accumulates of the whole array in one cycle at rate 1."""
+        return self.rows * self.cols * self.macs_per_pe
 
 
 class Deal(Part):
@@ -448,8 +455,7 @@ class Accelerator(Part):
             raise ValueError("skipping: dataflow zero_skipping and the part `skipping` belong together")
         if ("row_stationary" in self.compute.dataflows) != (self.row_stationary is not None):
             raise ValueError("row_stationary: dataflow row_stationary and the part `row_stationary` belong together")
-        compute = self.compute
-        multipliers = compute.rows * compute.cols * compute.macs_per_pe
+        multipliers = self.compute.multipliers
         if self.skipping is not None and self.skipping.law != "packed" and self.skipping.multipliers != multipliers:
             raise ValueError(
                 f"skipping: its lanes have {self.skipping.multipliers} multipliers, the array {multipliers} "
@@ -482,8 +488,7 @@ class Accelerator(Part):
     @property
     def peak_macs_per_s(self) -> float:
         """Dense multiply-accumulates per second at rate 1."""
-        compute = self.compute
-        return compute.rows * compute.cols * compute.macs_per_pe * self.technology.clock_hz
+        return self.compute.multipliers * self.technology.clock_hz
 
     def unit_for(self, function: str) -> Unit | None:
         """The unit that runs a vector or index function: one that names it, else one that takes all."""

@@ -51,6 +51,10 @@ def reduction_steps(
 
 def skips(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> str:
     """Name of the operand whose zeros save cycles in this dataflow (the one that saves more), or "" where none do."""
+    if dataflow == "zero_skipping":
+        names = [name for name in ("weight", "input") if getattr(accelerator.sparsity, name).mode == "skip"]
+        share, name = min(((getattr(gemm, name).pattern.density, name) for name in names), default=(1.0, ""))
+        return name if share < 1 else ""
     best, steps = "", float(gemm.k)
     for name in _SKIPPERS.get(dataflow, ()):
         operand: Operand = getattr(gemm, name)

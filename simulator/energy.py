@@ -36,7 +36,8 @@ def access_j_per_byte(accelerator: Accelerator, memory: Memory) -> float:
     """Energy of one byte read from or written to a memory level, in J."""
     technology = accelerator.technology
     scale = 1.0 if memory.energy.startswith("dram.") else technology.energy_scale
-    return scale * _access_j_per_byte(technology.energy_table, memory.energy, memory.capacity_bytes)
+    each = None if memory.capacity_bytes is None else memory.capacity_bytes / memory.instances
+    return scale * _access_j_per_byte(technology.energy_table, memory.energy, each)
 
 
 @cache

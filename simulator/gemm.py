@@ -24,8 +24,8 @@ class Operand:
     unique: elements that must come from memory for the whole (one batch item); fewer than the rows times
     columns of the product where a convolution reads overlapping windows.
     halo: rows of the product whose input a tile shares with its neighbour (windows that straddle the cut).
-    pattern: its zeros; `fiber` names the ranks that lie along K, so that a fiber's zeros can be asked for, `across`
-    those along M or N, outermost first.
+    pattern: its zeros; `fiber` names the ranks that lie along K (of the output: along N), so that a fiber's zeros can
+    be asked for, `across` those along M or N, outermost first.
     """
 
     unique: int
@@ -181,7 +181,7 @@ def _product(workload: Workload, op: Einsum, taps: dict[str, int], classes: int)
             a_unique, tensors[0].bits, workload.pattern_of(op, 0), fiber, _halo(op, taps, groups["m"]), across_m
         ),
         weight=Operand(b_unique, tensors[1].bits, workload.pattern_of(op, 1), fiber, across=across_n),
-        output=Operand(m * n, tensors[2].bits),
+        output=Operand(m * n, tensors[2].bits, tensors[2].pattern, across_n),
         conv=None if taps else _conv(op, tensors[0].shape, groups),
         outer=outer,
     )  # fmt: skip

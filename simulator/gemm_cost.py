@@ -117,7 +117,9 @@ def total_cycles(
     is the sum over their four combinations; along K the steps add up.
     """
     if mapping.dataflow == "zero_skipping":
-        return engine_cycles(gemm, accelerator).cycles * np.ones_like(mapping.trips_k), np.asarray(float(gemm.k))
+        engine = engine_cycles(gemm, accelerator)
+        share = engine.ideal * accelerator.compute.multipliers / gemm.macs
+        return engine.cycles * np.ones_like(mapping.trips_k), np.asarray(gemm.k * share)
     if accelerator.compute.fold.streams_through_tiles:
         whole = reduction_steps(gemm, accelerator, mapping.dataflow, gemm.k, spread)
         cycles = array_cycles(accelerator, gemm.dtype, mapping.dataflow, gemm.m, gemm.n, whole)

@@ -93,7 +93,7 @@ def _price(op: Op, planned: Plan, accelerator: Accelerator, pricer: Pricer) -> t
         cost = pricer.einsum(planned.workload, op, op.outputs[0] in on_chip)
         return cost.row, cost.link_s, cost.weight_prologue_s
     tensors = planned.workload.tensors
-    read, write = moved_bytes(op, tensors, on_chip)
+    read, write = moved_bytes(op, tensors, on_chip, accelerator.dram)
     function = getattr(op, "function", "")
     unit = accelerator.unit_for(function)
     blank = OpRow(op=op.name, layer=op.layer, phase=op.phase, kind=op.kind, function=function, resource="none")

@@ -84,7 +84,7 @@ def tile_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> TileBy
     return TileBytes(
         input=inputs / (mapping.trips_m * mapping.trips_k),
         weight=weights / (mapping.trips_n * mapping.trips_k),
-        output=sums * gemm.output.bits / 8,
+        output=sums * element_bits(dram, "output", gemm.output) / 8,
         partial=sums * accelerator.compute.accumulate_bits / 8,
     )
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from accelerators.schema import Accelerator, Unit
+from accelerators.schema import Accelerator, Memory, Operand, Unit
 from accelerators.tables import energy_table
 from simulator.energy import access_j_per_byte
 from simulator.footprint import stored_bytes
+from workloads.formats import storage_bits
 from workloads.ir import Index, Op, Tensor, Transfer, Vector
+from workloads.patterns import NM, Uniform
 
 Array = NDArray[np.float64]
 
@@ -46,8 +48,11 @@ def selection_cycles(elements: ArrayLike, group: ArrayLike, lanes: int) -> Array
     return np.ceil(np.asarray(elements, dtype=float) / (lanes * size)) * size
 
 
-def moved_bytes(op: Op, tensors: Mapping[str, Tensor], on_chip: Collection[str] = ()) -> tuple[int, int]:
-    """Off-chip bytes that an op reads and writes, tensors in `on_chip` left out.
+def moved_bytes(
+    op: Op, tensors: Mapping[str, Tensor], on_chip: Collection[str] = (), link: Memory | None = None
+) -> tuple[int, int]:
+    """Off-chip bytes that an op reads and writes, tensors in `on_chip` left out; activations in the densest format
+    that `link` keeps them in (reads as the array's input, writes as its output).
 
     A transfer of no elements is a view and moves nothing. A gather reads the entries that it picks, not its table;
     a scatter writes its whole target, which starts from zeros. Batch statistics need a pass over all data before
@@ -55,14 +60,26 @@ def moved_bytes(op: Op, tensors: Mapping[str, Tensor], on_chip: Collection[str] 
     """
     if isinstance(op, Transfer) and op.elements == 0:
         return 0, 0
-    reads = {name: stored_bytes(tensors[name]) for name in op.inputs if name not in on_chip}
-    writes = {name: stored_bytes(tensors[name]) for name in op.outputs if name not in on_chip}
+    reads = {name: _link_bytes(tensors[name], link, "input") for name in op.inputs if name not in on_chip}
+    writes = {name: _link_bytes(tensors[name], link, "output") for name in op.outputs if name not in on_chip}
     if isinstance(op, Index) and op.function == "gather" and op.inputs[0] in reads:
         table = tensors[op.inputs[0]]
         reads[table.name] = min(reads[table.name], -(-op.elements * table.bits // 8))
     if isinstance(op, Vector) and op.function in _TWO_PASSES:
         reads = {name: size * (2 if tensors[name].elements == op.elements else 1) for name, size in reads.items()}
     return sum(reads.values()), sum(writes.values())
+
+
+def _link_bytes(tensor: Tensor, link: Memory | None, side: Operand) -> int:
+    """Bytes of a tensor on the link: activations with zeros of their own are compressed as far as it can."""
+    stored = stored_bytes(tensor)
+    if link is None or tensor.role != "activation" or tensor.pattern.is_dense or isinstance(tensor.pattern, NM):
+        return stored
+    for name in link.formats.get(side, ()):
+        if name not in ("uncompressed", "nm_offsets"):
+            bits = storage_bits(name, Uniform(tensor.pattern.density), {"elements": tensor.elements}, tensor.bits).bits
+            stored = min(stored, -(-int(bits) // 8))
+    return stored
 
 
 def unit_cost(op: Op, accelerator: Accelerator, unit: Unit, dram_bytes: float, dtype: str) -> UnitCost:

@@ -8,7 +8,8 @@ from functools import lru_cache
 
 from accelerators.schema import Accelerator, Operand, Skipping
 from simulator.engine.dealing import deal
-from simulator.engine.expected import channel_shares, expected_cycles
+from simulator.engine.expected import expected_cycles
+from simulator.engine.laws import law_along_k
 from simulator.engine.losses import EngineCycles
 from simulator.engine.operands import operand_bits
 from simulator.engine.packed import packed_cycles
@@ -23,11 +24,10 @@ def engine_cycles(gemm: Gemm, accelerator: Accelerator, masks: bool = False) -> 
     Raises `SimulationError` for masks that do not fit the product.
     """
     assert accelerator.skipping is not None  # the schema couples it to the dataflow
-    sparsity, compute = accelerator.sparsity, accelerator.compute
+    sparsity = accelerator.sparsity
     skips = (sparsity.input.mode == "skip", sparsity.weight.mode == "skip")
     runs = (_run_bits(accelerator, "input"), _run_bits(accelerator, "weight"))
-    multipliers = compute.rows * compute.cols * compute.macs_per_pe
-    return _engine_cycles(gemm, accelerator.skipping, skips, runs, multipliers, masks)
+    return _engine_cycles(gemm, accelerator.skipping, skips, runs, accelerator.compute.multipliers, masks)
 
 
 def _run_bits(accelerator: Accelerator, operand: Operand) -> int | None:
@@ -49,8 +49,8 @@ def _engine_cycles(
     if skipping.law == "packed":
         return packed_cycles(gemm, skipping, multipliers, masks)
     scatter = skipping.convolution == "scatter"
-    shares = channel_shares(gemm, "input", skips[0], scatter), channel_shares(gemm, "weight", skips[1], scatter)
-    expected = [expected_cycles(gemm, skipping, how, shares, runs) for how in skipping.arrangements]
+    laws = law_along_k(gemm, "input", skips[0], scatter), law_along_k(gemm, "weight", skips[1], scatter)
+    expected = [expected_cycles(gemm, skipping, how, laws, runs) for how in skipping.arrangements]
     best = min(range(len(expected)), key=lambda at: expected[at].cycles)
     if not masks:
         return replace(expected[best], arrangement=best)

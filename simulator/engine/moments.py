@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +37,7 @@ class Vectors:
     some: Array
 
 
-def vectors(elements: Array, density: Array, vector: int, run_bits: int | None) -> Vectors:
+def vectors(elements: NDArray[Any], density: Array, vector: int, run_bits: int | None) -> Vectors:
     """Moments for shares of `elements` whose nonzeros are independent with `density`.
 
     elements: [shares]. density: [K classes, ...], rounded to `DENSITY_STEP`. Results: [shares, K classes, ...].

@@ -154,7 +154,7 @@ def test_mask_that_does_not_fit_is_refused() -> None:
     bits = np.tile(np.arange(32) > 3, (8, 1))
     gemm = plain_gemm(8, 8, 64, "fp16", 16, DENSE, Mask.of(bits, ("n", "k")))
     skips = load("systolic-8x8", {"sparsity.weight.mode": "skip"})
-    with pytest.raises(SimulationError, match="32 places along rank .k., which does not fit"):
+    with pytest.raises(SimulationError, match=r"32 places along rank .k., which does not fit"):
         walk_tiles(gemm, skips, mapping_of(gemm, "output_stationary", "mnk", 8, 8, 64))
 
 
