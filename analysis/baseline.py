@@ -9,17 +9,22 @@ from workloads.ir import Einsum, Index, Op, Tensor, Workload
 from workloads.patterns import DENSE
 
 _OF_THE_RECIPE = ("weight", "gradient", "constant")
-"""Roles of tensors that a recipe puts zeros into. Zeros of activations belong to the network and stay."""
+"""Roles of tensors that a recipe puts zeros into."""
 
 
 def has_zeros(workload: Workload) -> bool:
     """True where a recipe (or the model's own weights) left zeros in a weight or a gradient."""
-    tensors = any(not t.pattern.is_dense for t in workload.tensors.values() if t.role in _OF_THE_RECIPE)
-    return tensors or any(not pattern.is_dense for op in workload.einsums for pattern in op.patterns.values())
+    tensors = workload.tensors
+    seen = [(name, tensor.pattern) for name, tensor in tensors.items()]
+    seen += [(op.inputs[operand], pattern) for op in workload.einsums for operand, pattern in op.patterns.items()]
+    return any(not pattern.is_dense and tensors[name].role in _OF_THE_RECIPE for name, pattern in seen)
 
 
 def without_zeros(workload: Workload) -> Workload:
     """The workload with dense weights and gradients, and without the selections that made their N:M copies.
+
+    Measured zeros of activations belong to the network and stay, unless no recipe made others: then it is they whose
+    worth is asked for, and the baseline has none.
 
     Raises `AnalysisError` for a recipe that removed channels: those are gone from the shapes.
     """
@@ -28,6 +33,8 @@ def without_zeros(workload: Workload) -> Workload:
             f"workload {workload.name!r} was pruned by {workload.meta['recipe']!r}, which removed channels: "
             "it has no dense network inside; save the dense one too and give it as --baseline FILE.npz"
         )
+    if workload.meta.get("trace") and workload.meta.get("recipe") == "dense":
+        return _all_dense(workload)
     made = {op.outputs[0]: op.inputs[0] for op in workload.ops if _selects(op)}
     ops = tuple(_dense(op, made) for op in workload.ops if not _selects(op))
     tensors = {name: _dense_tensor(tensor) for name, tensor in workload.tensors.items() if name not in made}
@@ -54,6 +61,13 @@ def _selects(op: Op) -> bool:
 def _dense(op: Op, made: dict[str, str]) -> Op:
     inputs = tuple(made.get(name, name) for name in op.inputs)
     return replace(op, inputs=inputs, patterns={}) if isinstance(op, Einsum) else replace(op, inputs=inputs)
+
+
+def _all_dense(workload: Workload) -> Workload:
+    """The workload with measured zeros taken away."""
+    tensors = {name: replace(tensor, pattern=DENSE) for name, tensor in workload.tensors.items()}
+    ops = tuple(replace(op, patterns={}) if isinstance(op, Einsum) else op for op in workload.ops)
+    return replace(workload, ops=ops, tensors=tensors, meta={**workload.meta, "recipe": "dense, activations too"})
 
 
 def _dense_tensor(tensor: Tensor) -> Tensor:

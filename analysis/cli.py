@@ -83,7 +83,7 @@ def run(
 
     one_of("--fidelity", fidelity, ("analytic", "tile"))
     one_of("--objective", objective, ("latency", "energy", "edp", "cycles"))
-    network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace)
+    network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, fidelity == "tile")
     machine = _load(accelerator, settings)
     out.mkdir(parents=True, exist_ok=True)
     from analysis.console import output, progress

@@ -31,7 +31,7 @@ class Network:
     """What to lower: a zoo name, "path/to/file.py:factory" or a saved workload (.npz), and how.
 
     prune: recipe, None for dense. batch, dtype: None for the model's own and fp16. trace: file with the measured
-    zeros of its activations.
+    zeros of its activations; masks: take the real masks of its first runs, not densities (inference alone).
     """
 
     model: str
@@ -42,6 +42,7 @@ class Network:
     dtype: str | None = None
     allow_unknown: bool = False
     trace: str | None = None
+    masks: bool = False
 
     @property
     def is_saved(self) -> bool:
@@ -80,7 +81,8 @@ def lower(network: Network, steps: Steps) -> Workload:
         return workload
     from workloads.tracing import apply_trace, load_trace
 
-    return apply_trace(workload, load_trace(network.trace), masks=False)
+    masks = network.masks and not workload.meta.get("training")
+    return apply_trace(workload, load_trace(network.trace), masks=masks)
 
 
 def _lower(network: Network, steps: Steps) -> Workload:
@@ -108,14 +110,15 @@ def _lower(network: Network, steps: Steps) -> Workload:
 def baseline_of(network: Network, workload: Workload, wanted: str | None, steps: Steps) -> Workload | None:
     """What to compare with, if anything.
 
-    wanted: `none`, `dense`, a recipe, or FILE.npz; None stands for dense where a recipe left zeros.
+    wanted: `none`, `dense`, a recipe, or FILE.npz; None stands for dense where a recipe left zeros or a trace
+    measured some.
     """
     if wanted == "none":
         return None
     if wanted is not None and wanted.endswith(".npz"):
         return same_work(workload, lower(Network(wanted), steps), wanted)
     removed = str(workload.meta.get("recipe", "")).startswith("channel")
-    if wanted is None and not (removed or has_zeros(workload)):
+    if wanted is None and not (removed or has_zeros(workload) or workload.meta.get("trace")):
         return None
     if wanted in (None, "dense"):
         again = removed and not network.is_saved

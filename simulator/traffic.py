@@ -207,7 +207,8 @@ def port_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, steps: Ar
     partial = compute.accumulate_bits / 8
     if mapping.dataflow == "zero_skipping":
         m_turns, n_turns = engine_turns(gemm, accelerator)
-        return PortBytes(inputs * n_turns, weights * m_turns, 0.0 * once, sums * partial)
+        windows = gemm.input.unique / (gemm.m * gemm.k)  # lanes slide along windows, and read each input once
+        return PortBytes(inputs * windows * n_turns, weights * m_turns, 0.0 * once, sums * partial)
     across_m, across_n = np.ceil(gemm.m / rows), np.ceil(gemm.n / cols)
     if mapping.dataflow == "output_stationary":
         visits = mapping.trips_k

@@ -49,12 +49,14 @@ def _engine_cycles(
     if skipping.law == "packed":
         return packed_cycles(gemm, skipping, multipliers, masks)
     scatter = skipping.convolution == "scatter"
-    laws = law_along_k(gemm, "input", skips[0], scatter), law_along_k(gemm, "weight", skips[1], scatter)
-    expected = [expected_cycles(gemm, skipping, how, laws, runs) for how in skipping.arrangements]
+    bits = [operand_bits(gemm, side, scatter) if masks else None for side in ("input", "weight")]
+    a_law = law_along_k(gemm, "input", skips[0], scatter, bits[0])
+    w_law = law_along_k(gemm, "weight", skips[1], scatter, bits[1])
+    expected = [expected_cycles(gemm, skipping, how, (a_law, w_law), runs) for how in skipping.arrangements]
     best = min(range(len(expected)), key=lambda at: expected[at].cycles)
-    if not masks:
+    a, w = bits
+    if a is None or w is None:
         return replace(expected[best], arrangement=best)
-    a, w = operand_bits(gemm, "input", scatter), operand_bits(gemm, "weight", scatter)
     taps = gemm.conv.taps if scatter and gemm.conv is not None else 1
     found = walked_cycles(a, w, skipping, skipping.arrangements[best], skips, runs, taps)
     return replace(found, arrangement=best)
