@@ -218,24 +218,45 @@ class Banks(Part):
     """Requests that can wait in front of a bank while their lanes go on."""
 
 
+class Window(Part):
+    """Multiplexers that fill a lane's empty slots with pairs that are due later, TensorDash's way."""
+
+    reach: tuple[tuple[int, int], ...] = Field(min_length=1)
+    """Moves that a slot may make, first choice first: (steps ahead, slots aside). Its own pair needs no entry."""
+
+    @property
+    def depth(self) -> int:
+        """Steps that are staged."""
+        return 1 + max(ahead for ahead, _ in self.reach)
+
+    @field_validator("reach")
+    @classmethod
+    def _moves_look_ahead(cls, reach: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+        if any(ahead < 1 for ahead, _ in reach):
+            raise ValueError("reach: each move is [steps ahead, slots aside] with 1 step ahead or more")
+        return reach
+
+
 class Skipping(Part):
     """An engine that finds zeros at run time: what its lanes do each, and what they wait for.
 
     Operands whose `sparsity` mode is `skip` take time for their nonzeros only, the others for all elements.
     """
 
-    law: Literal["cartesian", "dot", "packed"]
+    law: Literal["cartesian", "dot", "packed", "window"]
     """cartesian: for each index of K a lane multiplies all input vectors by all weight vectors of its tile.
     dot: for each output of its tile a lane walks the pairs that match, `chunk` elements of K at a time.
     packed: the nonzeros of the input are packed into all multipliers, chunk by chunk of K, and each column of
-    weights then takes one cycle per filling."""
+    weights then takes one cycle per filling.
+    window: a lane takes `vector.weight` elements of K a step; slots whose input is zero take others of the `window`,
+    and the lanes of a sync group move on together, as far as all of them are done."""
     convolution: Literal["gather", "scatter"] = "gather"
     """gather: kernel positions are part of K, windows overlap in the input. scatter: an input element meets the
     weights of all kernel positions, which then belong to N; products outside the output are wasted."""
     arrangements: tuple[Arrangement, ...] = Field(min_length=1)
     """Ways to lay the lanes over the product."""
     vector: Vector = Vector()
-    """cartesian: elements per cycle of each operand; dot: pairs per cycle, under `weight`."""
+    """cartesian: elements per cycle of each operand; dot, window: pairs per cycle, under `weight`."""
     chunk: PositiveInt | None = None
     """dot, packed: elements of K that are matched together."""
     wait: Literal["step", "output", "never"] = "output"
@@ -247,6 +268,8 @@ class Skipping(Part):
     """Lanes that wait for one another; None for all."""
     accumulate_words_per_cycle: PositiveFloat | None = None
     """cartesian: sums that a lane's accumulators take in one cycle."""
+    window: Window | None = None
+    """window: the pairs that a slot can reach."""
     load_words_per_cycle: PositiveFloat | None = None
     """packed: nonzeros that enter the multipliers in one cycle."""
     banks: Banks | None = None
@@ -260,10 +283,12 @@ class Skipping(Part):
     def _law_has_its_numbers(self) -> Skipping:
         if self.law == "packed" and (self.chunk is None or self.load_words_per_cycle is None):
             raise ValueError("law packed needs chunk and load_words_per_cycle")
+        if (self.law == "window") != (self.window is not None):
+            raise ValueError("law window and the part `window` belong together")
         if self.law != "cartesian" and self.accumulate_words_per_cycle is not None:
             raise ValueError(f"accumulate_words_per_cycle belongs to law cartesian; the law is {self.law}")
-        if self.law == "dot" and self.convolution == "scatter":
-            raise ValueError("law dot sums over K and cannot scatter; set convolution: gather")
+        if self.law in ("dot", "window") and self.convolution == "scatter":
+            raise ValueError(f"law {self.law} sums over K and cannot scatter; set convolution: gather")
         sizes = {arrangement.lanes for arrangement in self.arrangements}
         if len(sizes) > 1:
             raise ValueError(f"arrangements: all must have the same number of lanes; found {sorted(sizes)}")
@@ -279,7 +304,7 @@ class Skipping(Part):
     @property
     def multipliers(self) -> int:
         """Products that all lanes make in one cycle."""
-        per_lane = self.vector.weight if self.law == "dot" else self.vector.input * self.vector.weight
+        per_lane = self.vector.weight * (1 if self.law in ("dot", "window") else self.vector.input)
         return self.lanes * per_lane
 
 

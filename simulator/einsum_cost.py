@@ -14,6 +14,7 @@ from simulator.gemm import Gemm, gemms
 from simulator.gemm_cost import SLACK, GemmCost, Objective, best_mapping, contenders, gemm_cost
 from simulator.pipeline import pipeline_time
 from simulator.result import OpRow
+from simulator.row_stationary import row_stationary_row
 from simulator.tiles import MOST_TILES, Walk, tiles_of, walk_tiles
 from simulator.traffic import TileBytes, changes, ends, tile_bytes
 from workloads.ir import Einsum, Workload
@@ -35,7 +36,11 @@ class EinsumCost:
 
 
 class Pricer:
-    """Prices einsums on one accelerator. Equal products are mapped and priced once."""
+    """Prices einsums on one accelerator. Equal products are mapped and priced once.
+
+    A row-stationary array has one way to choose a mapping and no tiles to walk, so that objective and fidelity make
+    no difference to it.
+    """
 
     def __init__(self, accelerator: Accelerator, objective: Objective = "latency", fidelity: str = "analytic") -> None:
         self.accelerator = accelerator
@@ -60,7 +65,11 @@ class Pricer:
         return self._product(gemm).row
 
     def _product(self, gemm: Gemm) -> EinsumCost:
-        if gemm not in self._known:
+        if gemm not in self._known and "row_stationary" in self.accelerator.compute.dataflows:
+            row = row_stationary_row(gemm, self.accelerator)
+            moved = row.dram_read_bytes + row.dram_write_bytes
+            self._known[gemm] = EinsumCost(row, moved / self.accelerator.dram_bytes_per_s, 0.0)
+        elif gemm not in self._known:
             cost, walk = self._settled(gemm)
             prologue_s = float(cost.time.weight_prologue_s)
             self._known[gemm] = EinsumCost(self._row(gemm, cost, walk), walk.link_s, prologue_s)

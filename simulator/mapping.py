@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from accelerators.schema import Accelerator, Dataflow
 from simulator.compute import skips
+from simulator.errors import SimulationError
 from simulator.gemm import Gemm
 
 ORDERS: tuple[str, ...] = tuple("".join(order) for order in permutations("mnk"))
@@ -84,8 +85,13 @@ def tile_units(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> tupl
     """Granularity of M, N, K tiles: whole folds of the array, and along K whole N:M groups and full lanes.
 
     A smaller tile would leave part of the array idle in every fold. An engine that skips zeros takes any tile of whole
-    windows.
+    windows. `SimulationError` for row_stationary, which maps no product in tiles.
     """
+    if dataflow == "row_stationary":
+        raise SimulationError(
+            f"{accelerator.name} is row-stationary and has no tiled mappings; price its products with "
+            "simulator.row_stationary.row_stationary_cost or simulate"
+        )
     if dataflow == "zero_skipping":
         return 1, 1, gemm.conv.taps if gemm.conv is not None else 1
     compute = accelerator.compute

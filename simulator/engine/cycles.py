@@ -14,6 +14,7 @@ from simulator.engine.losses import EngineCycles
 from simulator.engine.operands import operand_bits
 from simulator.engine.packed import packed_cycles
 from simulator.engine.walked import walked_cycles
+from simulator.engine.window import window_cycles
 from simulator.gemm import Gemm
 
 
@@ -48,6 +49,8 @@ def _engine_cycles(
 ) -> EngineCycles:
     if skipping.law == "packed":
         return packed_cycles(gemm, skipping, multipliers, masks)
+    if skipping.law == "window":
+        return window_cycles(gemm, skipping, skips[0], masks)
     scatter = skipping.convolution == "scatter"
     bits = [operand_bits(gemm, side, scatter) if masks else None for side in ("input", "weight")]
     a_law = law_along_k(gemm, "input", skips[0], scatter, bits[0])

@@ -61,8 +61,8 @@ def test_missing_part() -> None:
 
 
 def test_bad_dataflow_lists_the_allowed_ones() -> None:
-    message = refused(compute=description()["compute"] | {"dataflows": ["row_stationary"]})
-    assert "compute.dataflows.0" in message and "'row_stationary'" in message
+    message = refused(compute=description()["compute"] | {"dataflows": ["column_stationary"]})
+    assert "compute.dataflows.0" in message and "'column_stationary'" in message
     for known in ("output_stationary", "weight_stationary", "input_stationary"):
         assert known in message
 
