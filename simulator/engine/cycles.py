@@ -38,31 +38,36 @@ def _run_bits(accelerator: Accelerator, operand: Operand) -> int | None:
     return int(found[0][1] or 5) if len(found) == 1 and found[0] else None
 
 
+Skips = tuple[bool, bool]
+Runs = tuple[int | None, int | None]
+
+
 @lru_cache(maxsize=4096)
 def _engine_cycles(
-    gemm: Gemm,
-    skipping: Skipping,
-    skips: tuple[bool, bool],
-    runs: tuple[int | None, int | None],
-    multipliers: int,
-    masks: bool,
+    gemm: Gemm, skipping: Skipping, skips: Skips, runs: Runs, multipliers: int, masks: bool
 ) -> EngineCycles:
     if skipping.law == "packed":
         return packed_cycles(gemm, skipping, multipliers, masks)
     if skipping.law == "window":
         return window_cycles(gemm, skipping, skips[0], masks)
+    quickest = _quickest(gemm, skipping, skips, runs)
+    if not masks:
+        return quickest
     scatter = skipping.convolution == "scatter"
-    bits = [operand_bits(gemm, side, scatter) if masks else None for side in ("input", "weight")]
-    a_law = law_along_k(gemm, "input", skips[0], scatter, bits[0])
-    w_law = law_along_k(gemm, "weight", skips[1], scatter, bits[1])
-    expected = [expected_cycles(gemm, skipping, how, (a_law, w_law), runs) for how in skipping.arrangements]
-    best = min(range(len(expected)), key=lambda at: expected[at].cycles)
-    a, w = bits
-    if a is None or w is None:
-        return replace(expected[best], arrangement=best)
+    a, w = (operand_bits(gemm, side, scatter) for side in ("input", "weight"))
     taps = gemm.conv.taps if scatter and gemm.conv is not None else 1
-    found = walked_cycles(a, w, skipping, skipping.arrangements[best], skips, runs, taps)
-    return replace(found, arrangement=best)
+    found = walked_cycles(a, w, skipping, skipping.arrangements[quickest.arrangement], skips, runs, taps)
+    return replace(found, arrangement=quickest.arrangement)
+
+
+@lru_cache(maxsize=4096)
+def _quickest(gemm: Gemm, skipping: Skipping, skips: Skips, runs: Runs) -> EngineCycles:
+    """Expected cycles under the arrangement that needs the fewest."""
+    scatter = skipping.convolution == "scatter"
+    laws = law_along_k(gemm, "input", skips[0], scatter), law_along_k(gemm, "weight", skips[1], scatter)
+    found = [expected_cycles(gemm, skipping, how, laws, runs) for how in skipping.arrangements]
+    best = min(range(len(found)), key=lambda at: found[at].cycles)
+    return replace(found[best], arrangement=best)
 
 
 def engine_turns(gemm: Gemm, accelerator: Accelerator) -> tuple[int, int]:
@@ -71,3 +76,9 @@ def engine_turns(gemm: Gemm, accelerator: Accelerator) -> tuple[int, int]:
     arrangement = accelerator.skipping.arrangements[engine_cycles(gemm, accelerator).arrangement]
     rows = gemm.m if gemm.conv is None or accelerator.skipping.convolution == "gather" else gemm.conv.positions
     return deal(rows, arrangement.m).rounds, deal(gemm.n, arrangement.n).rounds
+
+
+def forget() -> None:
+    """Drop what is kept of products priced before, as a measurement of speed wants."""
+    _engine_cycles.cache_clear()
+    _quickest.cache_clear()

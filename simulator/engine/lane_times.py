@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from accelerators.schema import Skipping
 from simulator.engine.laws import Law
-from simulator.engine.moments import Vectors, vectors
+from simulator.engine.moments import Vectors, accumulating, vectors
 from simulator.engine.work import Layout
 
 Array = NDArray[np.float64]
@@ -127,9 +127,11 @@ def _cartesian(
     some = 1 - np.prod((1 - a_some * w_some) ** here, axis=(1, 2))
     padded = float((weight * mean.sum(axis=(1, 2, 3))).sum())
     if skipping.accumulate_words_per_cycle is not None:
-        ratio = np.maximum(over(x.words, y.words) / skipping.accumulate_words_per_cycle, mean) / np.maximum(mean, 1e-30)
-        mean = mean * ratio
-        variance, stepwise = variance * ratio**2, stepwise * ratio**2
+        held = (int(kind.m.max()), int(kind.n.max()))
+        density = [float(np.mean(v.words.max(axis=0))) / most for v, most in zip(sides, held, strict=True)]
+        vector = (skipping.vector.input, skipping.vector.weight)
+        ratio = accumulating(held, (density[0], density[1]), vector, skipping.accumulate_words_per_cycle)
+        mean, variance, stepwise = mean * ratio, variance * ratio**2, stepwise * ratio**2
     pairs = float((weight * over(x.nonzeros, y.nonzeros).sum(axis=(1, 2, 3))).sum())
     bare = float((weight * over(x.bare, y.bare).sum(axis=(1, 2, 3))).sum())
     alive = np.maximum(some, 1e-12)[:, None, None, None]

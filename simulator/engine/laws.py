@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.engine.operands import Bits, operand_bits
+from simulator.engine.operands import operand_bits
 from simulator.gemm import Gemm, Operand
 from workloads.patterns import NM, Mask, PerChannel
 
@@ -41,13 +41,10 @@ class Law:
         return even + (1 - even) * (1 - float(np.mean(met)))
 
 
-def law_along_k(gemm: Gemm, side: str, skip: bool, scatter: bool, bits: Bits | None = None) -> Law:
-    """What is known of an operand's zeros; all elements take time where they are not skipped.
-
-    bits: the operand's own, [batch, rows, K], where they are laid out already.
-    """
+def law_along_k(gemm: Gemm, side: str, skip: bool, scatter: bool) -> Law:
+    """What is known of an operand's zeros; all elements take time where they are not skipped."""
     operand: Operand = getattr(gemm, side)
-    share = _channel_shares(gemm, side, skip, scatter, bits)
+    share = _channel_shares(gemm, side, skip, scatter)
     groups = operand.structured if skip else None
     if groups is None:
         return Law(share)
@@ -56,13 +53,13 @@ def law_along_k(gemm: Gemm, side: str, skip: bool, scatter: bool, bits: Bits | N
     return Law(share, groups, math.prod(size for _, size in fiber[at + 1 :]))
 
 
-def _channel_shares(gemm: Gemm, side: str, skip: bool, scatter: bool, bits: Bits | None) -> Array:
+def _channel_shares(gemm: Gemm, side: str, skip: bool, scatter: bool) -> Array:
     operand: Operand = getattr(gemm, side)
     pattern = operand.pattern
     if not skip or pattern.is_dense:
         return np.ones(1)
     if isinstance(pattern, Mask):
-        return np.asarray((operand_bits(gemm, side, scatter) if bits is None else bits).mean(axis=(0, 1)))
+        return np.asarray(operand_bits(gemm, side, scatter).mean(axis=(0, 1)))
     fiber = [(rank, size) for rank, size in operand.fiber if not (scatter and gemm.conv is not None and rank in "rs")]
     depth = math.prod(size for _, size in fiber)
     if isinstance(pattern, PerChannel) and dict(fiber).get(pattern.rank) == len(pattern.shares):

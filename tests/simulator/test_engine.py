@@ -144,6 +144,12 @@ def test_longer_queues_are_never_slower() -> None:
         assert times == sorted(times, reverse=True) and times[0] > 1.3 * times[-1]
 
 
+def test_thin_zeros_are_not_rounded_away() -> None:
+    gemm = plain_gemm(1, 4096, 100_000, "fp32", 32, DENSE, Uniform(1.3e-4))
+    found = engine_cycles(gemm, load("hisparse-u280"))
+    assert found.ideal == pytest.approx(gemm.macs * 1.3e-4 / 128, rel=1e-6)
+
+
 def test_slowest_of_equal_lanes_is_the_binomial_order_statistic() -> None:
     from workloads.patterns.binomial import expected_maximum
 
