@@ -113,7 +113,7 @@ class Memory(Part):
         for operand, names in formats.items():
             for name in names:
                 if not _FORMAT.fullmatch(name):
-                    known = ", ".join(FORMATS).replace("run_length", "run_length[:BITS]")
+                    known = ", ".join(FORMATS).replace("run_length", "run_length[:BITS, 1 to 32]")
                     raise ValueError(f"{operand}: unknown format {name!r}; allowed: {known}")
         return formats
 
@@ -246,8 +246,8 @@ class Skipping(Part):
     law: Literal["cartesian", "dot", "packed", "window"]
     """cartesian: for each index of K a lane multiplies all input vectors by all weight vectors of its tile.
     dot: for each output of its tile a lane walks the pairs that match, `chunk` elements of K at a time.
-    packed: the nonzeros of the input are packed into all multipliers, chunk by chunk of K, and each column of
-    weights then takes one cycle per filling.
+    packed: the nonzeros of an operand that is skipped on are packed into all multipliers, chunk by chunk of K, and each
+    row or column of the other then takes one cycle per filling.
     window: a lane takes `vector.weight` elements of K a step; slots whose input is zero take others of the `window`,
     and the lanes of a sync group move on together, as far as all of them are done."""
     convolution: Literal["gather", "scatter"] = "gather"

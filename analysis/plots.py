@@ -62,9 +62,9 @@ def layers_figure(result: Result, baseline: Result | None) -> Figure:
     Where the rest would be more than a tenth of the whole, layers are taken together by their module path.
     """
     ours, others = _by_layer(result), _by_layer(baseline) if baseline is not None else {}
-    ours, others = _grouped(ours, others)
-    weight = _weights(ours, others)
-    kept = _heaviest(weight)
+    ours, others = by_layer(ours, others)
+    weight = weights(ours, others)
+    kept = heaviest(weight)
     order = [layer for layer in weight if layer in kept]
     rest = [layer for layer in weight if layer not in kept]
     names = [shorten(layer, 34) for layer in order]
@@ -93,22 +93,24 @@ def _by_layer(result: Result) -> Stacks:
     return table
 
 
-def _weights(ours: Stacks, others: Stacks) -> dict[str, float]:
+def weights(ours: Stacks, others: Stacks) -> dict[str, float]:
+    """Height of each layer's bar, the higher of the two."""
     layers = dict.fromkeys((*ours, *others))
     return {layer: max(_sum(ours.get(layer)), _sum(others.get(layer))) for layer in layers}
 
 
-def _heaviest(weight: dict[str, float]) -> set[str]:
+def heaviest(weight: dict[str, float]) -> set[str]:
+    """The layers that a figure shows."""
     return set(sorted(weight, key=lambda layer: -weight[layer])[:LAYERS_SHOWN])
 
 
-def _grouped(ours: Stacks, others: Stacks) -> tuple[Stacks, Stacks]:
+def by_layer(ours: Stacks, others: Stacks) -> tuple[Stacks, Stacks]:
     """The layers, or their parents at the greatest depth at which the heaviest make up nearly all."""
     deepest = max((layer.count(".") + 1 for layer in (*ours, *others)), default=1)
     for depth in range(deepest, 0, -1):
         both = _cut(ours, depth), _cut(others, depth)
-        weight = _weights(*both)
-        if sum(weight[layer] for layer in _heaviest(weight)) >= 0.9 * sum(weight.values()):
+        weight = weights(*both)
+        if sum(weight[layer] for layer in heaviest(weight)) >= 0.9 * sum(weight.values()):
             # a handful of groups says less than the heaviest layers and a large rest
             few = depth < deepest and len(weight) < 8
             return (_cut(ours, depth + 1), _cut(others, depth + 1)) if few else both

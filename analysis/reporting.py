@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from accelerators.schema import Accelerator
-from analysis import plots, plots_costs
+from analysis import plots, plots_costs, plots_formats, plots_losses
 from analysis.listing import parameters
 from analysis.speedup import gain
 from analysis.summary_text import figures, totals_of, warnings_of
@@ -18,9 +18,13 @@ from simulator.result import Result
 
 CAPTIONS = {
     "layers": "Latency by layer and pass. Each op as if it ran alone; overlap is in the timeline.",
+    "losses": "Latency of the array's ops: ideal cycles, with every multiplier busy on what must be multiplied, and "
+    "those lost to each cause. The legend has their shares of the whole.",
     "roofline": "Roofline. An op on the slope waits for DRAM, one under the flat roof for the array.",
     "energy": "Energy by component.",
     "traffic": "Off-chip traffic by operand of the array, and of the units beside it.",
+    "formats": "Bits per element of a fiber of random zeros in each format, thick where the accelerator has it. Below: "
+    "the densities of the operands that have zeros.",
     "timeline": "When each resource is busy.",
 }
 
@@ -36,10 +40,10 @@ def report(result: Result, baseline: Result | None = None, out: str | Path = "ou
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     write_ops(folder / "ops.csv", result, baseline)
-    facts = json.dumps(summary(result, baseline, accelerator), indent=2)
-    (folder / "summary.json").write_text(facts + "\n", encoding="utf-8")
+    facts = summary(result, baseline, accelerator) | {"lost_cycles": _lost_cycles(result)}
+    (folder / "summary.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     result.save_timeline(folder / "timeline.json")
-    pictures = draw(result, baseline)
+    pictures = draw(result, baseline, accelerator)
     for name, image in pictures.items():
         (folder / f"{name}.png").write_bytes(image)
     page = folder / "report.html"
@@ -47,16 +51,18 @@ def report(result: Result, baseline: Result | None = None, out: str | Path = "ou
     return page
 
 
-def draw(result: Result, baseline: Result | None) -> dict[str, bytes]:
-    """The pictures as PNG, by name, in the order of the page."""
+def draw(result: Result, baseline: Result | None, accelerator: Accelerator | None = None) -> dict[str, bytes]:
+    """The pictures as PNG, by name, in the order of the page; without those that have nothing to show."""
     figures = {
         "layers": plots.layers_figure(result, baseline),
+        "losses": plots_losses.losses_figure(result),
         "roofline": plots_costs.roofline_figure(result, baseline),
         "energy": plots_costs.energy_figure(result, baseline),
         "traffic": plots_costs.traffic_figure(result, baseline),
+        "formats": plots_formats.formats_figure(result, accelerator),
         "timeline": plots.timeline_figure(result),
     }
-    return {name: plots.png(figure) for name, figure in figures.items()}
+    return {name: plots.png(figure) for name, figure in figures.items() if figure is not None}
 
 
 def render(result: Result, baseline: Result | None, accelerator: Accelerator | None, pictures: dict[str, bytes]) -> str:
@@ -73,6 +79,7 @@ def render(result: Result, baseline: Result | None, accelerator: Accelerator | N
         warnings=warnings_of(accelerator),
         notes=result.notes,
         pictures=[(name, CAPTIONS[name], base64.b64encode(png).decode()) for name, png in pictures.items()],
+        formats=_losing_formats(result, accelerator) if "formats" in pictures else None,
         rows=_cells(result, baseline),
         compared=baseline is not None,
         reasons=dense_reasons(result),
@@ -94,3 +101,19 @@ def _cards(result: Result, baseline: Result | None) -> list[tuple[str, str]]:
 
 def _cells(result: Result, baseline: Result | None) -> list[tuple[str, ...]]:
     return [(row.layer, row.phase, *figures(row, baseline is not None)) for row in layer_rows(result, baseline)]
+
+
+def _lost_cycles(result: Result) -> dict[str, float]:
+    """Cycles of the array's ops lost by cause; of a systolic array, memory and launch alone are known."""
+    return plots_losses.lost_cycles([row for row in result.rows if row.kind == "einsum"], result.clock_hz)
+
+
+def _losing_formats(result: Result, accelerator: Accelerator | None) -> list[tuple[str, ...]] | None:
+    """Cells of the operands that compression makes larger; None where the allowed formats are not known."""
+    if accelerator is None:
+        return None
+    return [
+        (each.layer, each.phase, each.operand, f"{each.density:.3f}", each.format, f"{each.bits:.2f}",
+         str(each.plain_bits))
+        for each in plots_formats.losing_operands(result, accelerator)
+    ]  # fmt: skip

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from accelerators.schema import Accelerator
+from analysis.plots_losses import losses_line
 from analysis.speedup import dram_bytes, gain
 from analysis.tables import LayerRow, dense_reasons, layer_rows, pruned_layers, samples_per_s, slowest
 from analysis.units import si, times
@@ -74,6 +75,8 @@ def totals_of(result: Result, baseline: Result | None, accelerator: Accelerator 
     yield "peak memory", _beside("B", [each.footprint.peak_bytes for each in results])
     if baseline is not None:
         yield from _gain(result, baseline)
+    if line := losses_line(result):
+        yield "cycles lost", line
     yield from _resources(result, accelerator)
     if result.layers and (_recipe(result) != "dense" or pruned_layers(result)):
         yield "pruned", f"{pruned_layers(result)} of {len(result.layers)} layers"

@@ -47,7 +47,7 @@ def _engine_cycles(
     gemm: Gemm, skipping: Skipping, skips: Skips, runs: Runs, multipliers: int, masks: bool
 ) -> EngineCycles:
     if skipping.law == "packed":
-        return packed_cycles(gemm, skipping, multipliers, masks)
+        return packed_cycles(gemm, skipping, skips, multipliers, masks)
     if skipping.law == "window":
         return window_cycles(gemm, skipping, skips[0], masks)
     quickest = _quickest(gemm, skipping, skips, runs)

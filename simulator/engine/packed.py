@@ -1,6 +1,8 @@
-"""Law packed: the nonzeros of the stationary input fill the multipliers, the weights stream past."""
+"""Law packed: the nonzeros of the stationary operand fill the multipliers, the other one streams past."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,30 +11,44 @@ from accelerators.schema import Skipping
 from simulator.engine.losses import EngineCycles
 from simulator.engine.operands import operand_bits
 from simulator.gemm import Gemm
+from workloads.patterns import DENSE
 
 Array = NDArray[np.float64]
 
 
-def packed_cycles(gemm: Gemm, skipping: Skipping, multipliers: int, masks: bool) -> EngineCycles:
-    """N cycles for each filling of the multipliers, chunk by chunk of K, and the loading of the nonzeros.
+def packed_cycles(
+    gemm: Gemm, skipping: Skipping, skips: tuple[bool, bool], multipliers: int, masks: bool
+) -> EngineCycles:
+    """Cycles with the operand stationary that needs the fewest, of those (a, w) that are skipped on."""
+    sides = [side for side, skip in zip(("input", "weight"), skips, strict=True) if skip]
+    found = [_stationary(gemm, side, skipping, multipliers, masks) for side in sides]
+    if not found:
+        whole = replace(gemm, input=replace(gemm.input, pattern=DENSE))
+        return _stationary(whole, "input", skipping, multipliers, masks)
+    return min(found, key=lambda cost: cost.cycles)
 
-    cycles = N * sum over chunks of ceil(nonzeros / multipliers) + nonzeros / load width, per product of the batch:
-    with chunks of 128 the cycle counts of SIGMA (Qin et al., HPCA 2020) as the TeAAL artifact archives them.
+
+def _stationary(gemm: Gemm, side: str, skipping: Skipping, multipliers: int, masks: bool) -> EngineCycles:
+    """A cycle per streamed column for each filling of the multipliers, chunk by chunk of K, and the loading.
+
+    cycles = columns * sum over chunks of ceil(nonzeros / multipliers) + nonzeros / load width, per product of the
+    batch: with chunks of 128 the cycle counts of SIGMA (Qin et al., HPCA 2020) as the TeAAL artifact archives them.
     """
     assert skipping.chunk is not None and skipping.load_words_per_cycle is not None  # the schema asks for them
+    rows, columns = (gemm.m, gemm.n) if side == "input" else (gemm.n, gemm.m)
     starts = np.arange(0, gemm.k, skipping.chunk)
     if masks:
-        counts = np.add.reduceat(operand_bits(gemm, "input").sum(axis=1, dtype=float), starts, axis=1)
+        counts = np.add.reduceat(operand_bits(gemm, side).sum(axis=1, dtype=float), starts, axis=1)
         fillings = np.ceil(counts / multipliers)
     else:
         extents = np.minimum(skipping.chunk, gemm.k - starts)
-        occupancy = gemm.input.pattern.occupancy({"rows": gemm.m * extents.astype(float)})
+        occupancy = getattr(gemm, side).pattern.occupancy({"rows": rows * extents.astype(float)})
         counts = gemm.batch * occupancy.mean
         fillings = gemm.batch * expected_fillings(occupancy.mean, occupancy.variance, multipliers)
     nonzeros = float(np.sum(counts))
     ramp = nonzeros / skipping.load_words_per_cycle
-    streaming = float(np.sum(fillings)) * gemm.n
-    ideal = nonzeros * gemm.n / multipliers
+    streaming = float(np.sum(fillings)) * columns
+    ideal = nonzeros * columns / multipliers
     return EngineCycles(streaming + ramp, ideal, fragmentation=streaming - ideal, ramp=ramp)
 
 

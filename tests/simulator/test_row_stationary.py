@@ -292,8 +292,8 @@ def test_dataflow_needs_its_part() -> None:
 
 
 def test_unknown_arithmetic_is_named(eyeriss: Accelerator) -> None:
-    with pytest.raises(SimulationError, match=r"fp16.*int16"):
-        row_stationary_cost(plain_gemm(4, 8, 8, "fp16", 16), eyeriss)
+    with pytest.raises(SimulationError, match=r"fp8.*int16"):
+        row_stationary_cost(plain_gemm(4, 8, 8, "fp8", 8), eyeriss)
 
 
 def conv_op(name: str, data: str, weight: str, output: str, sizes: dict[str, int], stride: int) -> Einsum:
