@@ -22,7 +22,7 @@ WAITS = {
 class Gain:
     """A result against its baseline. All ratios are baseline over result, more than 1 is better.
 
-    mac_ceiling: dense multiply-accumulates of the baseline over those with both operands nonzero; inf where
+    mac_ceiling: multiply-accumulates with both operands nonzero in the baseline over those of the result; inf where
     none is left. explanation: why the speedup exceeds the ceiling, "" where it does not.
     """
 
@@ -36,7 +36,7 @@ class Gain:
 def gain(result: Result, baseline: Result) -> Gain:
     """Compare a result with a baseline of the same network (latency_s, energy_j, DRAM bytes, MACs)."""
     speedup = _ratio(baseline.latency_s, result.latency_s)
-    ceiling = _ratio(baseline.total("macs"), result.total("effectual_macs"))
+    ceiling = _ratio(baseline.total("effectual_macs"), result.total("effectual_macs"))
     above = speedup > 1.005 * ceiling
     return Gain(
         speedup=speedup,

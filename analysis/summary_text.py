@@ -95,12 +95,12 @@ def _beside(unit: str, values: list[float]) -> str:
 
 def _gain(result: Result, baseline: Result) -> Iterator[tuple[str, str]]:
     better = gain(result, baseline)
-    dense, effectual = si(baseline.total("macs"), "MAC"), si(result.total("effectual_macs"), "MAC")
+    before, after = (si(each.total("effectual_macs"), "MAC") for each in (baseline, result))
     other = "" if baseline.workload == result.workload else f"{baseline.workload}, "
     yield "speedup", f"{times(better.speedup)} over {other}recipe {_recipe(baseline)}"
     yield (
         "MAC ceiling",
-        f"{times(better.mac_ceiling)}: {dense} in the baseline over {effectual} with nonzero operands",
+        f"{times(better.mac_ceiling)}: {before} with nonzero operands in the baseline, {after} left",
     )
     if better.explanation:
         yield "", better.explanation
