@@ -11,6 +11,7 @@ from simulator.errors import SimulationError
 SUITES = {
     "dense": "dense arrays: TPU-like cycles as published, array cycles of SCALE-Sim 3",
     "sat": "N:M training array: published average speedup, worth of each mechanism, sensitivity to assumptions",
+    "zeroskip": "engines that gate or skip zeros: nine published designs, from one PE to whole networks",
 }
 
 Say = Callable[[str], None]

@@ -70,12 +70,18 @@ def _quickest(gemm: Gemm, skipping: Skipping, skips: Skips, runs: Runs) -> Engin
     return replace(found[best], arrangement=best)
 
 
-def engine_turns(gemm: Gemm, accelerator: Accelerator) -> tuple[int, int]:
-    """Rounds of lanes along M and along N: how often the weights, and the inputs, of a product are read."""
+def engine_turns(gemm: Gemm, accelerator: Accelerator) -> tuple[float, float]:
+    """How often the weights, and the inputs, of a product are read from their buffers: once for each round of lanes
+    along M, or N, that has a nonzero to meet them (zeros of the other side are not asked for where it skips)."""
     assert accelerator.skipping is not None  # the schema couples it to the dataflow
     arrangement = accelerator.skipping.arrangements[engine_cycles(gemm, accelerator).arrangement]
     rows = gemm.m if gemm.conv is None or accelerator.skipping.convolution == "gather" else gemm.conv.positions
-    return deal(rows, arrangement.m).rounds, deal(gemm.n, arrangement.n).rounds
+    turns = []
+    for side, dealt in (("input", deal(rows, arrangement.m)), ("weight", deal(gemm.n, arrangement.n))):
+        skipped = getattr(accelerator.sparsity, side).mode == "skip"
+        density = getattr(gemm, side).pattern.density if skipped else 1.0
+        turns.append(dealt.rounds * (1 - (1 - density) ** dealt.tile))
+    return turns[0], turns[1]
 
 
 def forget() -> None:

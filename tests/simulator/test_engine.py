@@ -129,6 +129,15 @@ def test_zeros_save_time_where_they_are_skipped_and_energy_where_they_are_gated(
     assert rows[0].cycles == rows[1].cycles and rows[0].mac_j == pytest.approx(0.4 * rows[1].mac_j)
 
 
+def test_skipping_saves_the_reads_that_gating_makes() -> None:
+    """A zero activation asks for no weights: their buffer is read for the nonzero ones alone."""
+    gemm = plain_gemm(64, 256, 512, "fp16", 16, Uniform(0.4))
+    skip, gate = (Pricer(load("cnvlutin", {"sparsity.input.mode": mode})).gemm(gemm) for mode in ("skip", "gate"))
+    weights = 64 * 256 * 512 * 2
+    assert gate.buffer_read_bytes - skip.buffer_read_bytes == pytest.approx(0.6 * weights)
+    assert skip.buffer_j < 0.6 * gate.buffer_j and skip.mac_j == gate.mac_j
+
+
 def test_lanes_that_do_not_wait_are_never_slower() -> None:
     gemm = plain_gemm(64, 256, 512, "fp16", 16, Uniform(0.4), Uniform(0.3))
     for name in ("eie", "sparten", "cnvlutin", "scnn"):

@@ -1,16 +1,21 @@
-"""The suite of engines whose rows are products: what it claims, and the arithmetic it rests on."""
+"""The suite zeroskip where its rows are products: what it claims, and the arithmetic it rests on."""
 
 from __future__ import annotations
 
 import math
+import pkgutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from scipy.stats import binom
 
 from accelerators import load
-from analysis.validate import products
-from analysis.validate.comparison import Comparison
+from analysis import validate
+from analysis.validate import zeroskip
+from analysis.validate.comparison import Comparison, information, reference_rows
+from analysis.validate.zeroskip import dstc, eie, eyeriss_pe, hisparse, mcbbs, rows, sigma
 from simulator import SimulationError, plain_gemm
 from simulator.engine import engine_cycles
 from workloads.ir import Einsum, Workload
@@ -21,12 +26,12 @@ ROW = {"system": "some engine", "workload": "M4-N2-K3", "conditions": "A density
 
 @pytest.fixture(scope="module")
 def suite() -> list[Comparison]:
-    return products.compare(lambda message: None)
+    return [row for engine in (sigma, eie, dstc, hisparse, eyeriss_pe, mcbbs) for row in engine.compare()]
 
 
 def test_every_reference_row_is_compared_and_finite(suite: list[Comparison]) -> None:
-    rows = {(row["system"], row["metric"]) for row in products.reference_rows("zeroskip.csv")}
-    count = sum(len(products.rows_of(*kind)) for kind in rows - {("EIE", "theoretical_time")})
+    kinds = {(row["system"], row["metric"]) for row in reference_rows("zeroskip.csv")}
+    count = sum(len(rows.rows_of(*kind)) for kind in kinds - {("EIE", "theoretical_time")})
     per_engine = {"sigma": 1, "eie": 3, "dstc": 1, "hisparse": 1, "eyeriss-v2": 2, "mcbbs": 1}
     found = {name: sum(row.what.startswith(name) for row in suite) for name in per_engine}
     extra = {"eie": 1, "eyeriss-v2": 1}  # medians
@@ -59,18 +64,18 @@ def test_pairs_are_those_of_a_loop_over_all_products() -> None:
     rng = np.random.default_rng(3)
     inputs, weights = rng.random((5, 7)) < 0.6, rng.random((4, 7)) < 0.4
     looped = sum(bool(inputs[m, c] and weights[n, c]) for m in range(5) for n in range(4) for c in range(7))
-    assert products.met_pairs(inputs, weights) == looped
+    assert eyeriss_pe.met_pairs(inputs, weights) == looped
 
 
 def test_the_exact_rows_compare_two_computations(monkeypatch: pytest.MonkeyPatch) -> None:
     """A count that is off by one product must be noticed, and masks of another seed must give other cycles."""
-    exact = [row for row in products.eyeriss_pe() if "random masks" in row.what]
-    other = [row for row in products.eyeriss_pe(seed=100) if "random masks" in row.what]
+    exact = [row for row in eyeriss_pe.compare() if "random masks" in row.what]
+    other = [row for row in eyeriss_pe.compare(seed=100) if "random masks" in row.what]
     assert all(row.ok for row in exact + other)
     assert all(a.predicted != b.predicted for a, b in zip(exact, other, strict=True))
-    counted = products.met_pairs
-    monkeypatch.setattr(products, "met_pairs", lambda inputs, weights: counted(inputs, weights) + 1)
-    off = [row for row in products.eyeriss_pe() if "random masks" in row.what]
+    counted = eyeriss_pe.met_pairs
+    monkeypatch.setattr(eyeriss_pe, "met_pairs", lambda inputs, weights: counted(inputs, weights) + 1)
+    off = [row for row in eyeriss_pe.compare() if "random masks" in row.what]
     assert [row.ok for row in off] == [False] * len(off)
     assert [row.predicted for row in off] == [row.predicted for row in exact]
 
@@ -85,26 +90,26 @@ def test_stored_words_are_those_of_drawn_columns(outputs: int, density: float) -
             places = np.flatnonzero(column[lane::64])
             gaps = np.diff(np.concatenate([[-1], places])) - 1
             words += len(places) + int((gaps // 16).sum())
-    assert products.stored_words(load("eie"), outputs, density) == pytest.approx(words / columns, rel=0.02)
+    assert eie.stored_words(load("eie"), outputs, density) == pytest.approx(words / columns, rel=0.02)
 
 
 @pytest.mark.parametrize(("layer", "us"), [("Alex-7", 11.7), ("NT-Wd", 13.0)])
 def test_weights_are_as_dense_as_the_theoretical_time_says(layer: str, us: float) -> None:
-    inputs, outputs, activations = products.EIE_LAYERS[layer]
-    gemm = products.eie_product(layer, us)
+    inputs, outputs, activations = eie.LAYERS[layer]
+    gemm = eie.product_for(layer, us)
     assert (gemm.m, gemm.n, gemm.k) == (1, outputs, inputs)
-    words = products.stored_words(load("eie"), outputs, gemm.weight.pattern.density) * inputs * activations
+    words = eie.stored_words(load("eie"), outputs, gemm.weight.pattern.density) * inputs * activations
     assert words / 64 / 800 == pytest.approx(us, rel=1e-6)
 
 
 def test_a_queue_of_one_is_lock_step() -> None:
-    """Depth 1: a round lasts as long as its slowest PE; depth 8 is no slower than the PE with most work."""
+    """Depth 1: a round lasts as long as its slowest PE; the template's 8 are no slower than the PE with most work."""
     rng = np.random.default_rng(1)
     x, w = rng.random(40) < 0.5, rng.random((640, 40)) < 0.3
     gemm = plain_gemm(1, 640, 40, "int16", 16, Mask.of(x[None], ("m", "k")), Mask.of(w, ("n", "k")))
     work = w.reshape(10, 64, 40).sum(axis=0)[:, x]  # [PEs, broadcasts]; 10 rows a PE need no padding
-    shallow = engine_cycles(gemm, products.eie_with(1), masks=True).cycles
-    deep = engine_cycles(gemm, products.eie_with(8), masks=True).cycles
+    shallow = engine_cycles(gemm, load("eie", eie.LOCK_STEP), masks=True).cycles
+    deep = engine_cycles(gemm, load("eie"), masks=True).cycles
     assert shallow == work.max(axis=0).sum() + 3
     assert work.sum(axis=1).max() <= deep < shallow
 
@@ -117,7 +122,7 @@ def test_dstc_ratio_is_that_of_one_step_and_not_of_the_size(suite: list[Comparis
     expected = binom.pmf(count, 32, density) @ cycles / cycles[-1]
     (row,) = (row for row in suite if row.what.endswith(f"densities {density} and 1.0"))
     assert row.predicted == pytest.approx(expected, rel=0.005)
-    smaller = [row for row in products.dstc(most=256) if row.what.endswith(f"densities {density} and 1.0")]
+    smaller = [row for row in dstc.compare(most=256) if row.what.endswith(f"densities {density} and 1.0")]
     assert smaller[0].predicted == pytest.approx(expected, rel=0.01)
 
 
@@ -131,14 +136,14 @@ def _kept(workload: Workload) -> tuple[float, float]:
 
 @pytest.mark.parametrize(("network", "dense", "kept"), [("VGG-16", 15.47e9, 0.30), ("ResNet-50", 4.09e9, 0.40)])
 def test_mcbbs_networks_keep_the_published_share(network: str, dense: float, kept: float) -> None:
-    macs, share = _kept(products.mcbbs_network(network, 4))
+    macs, share = _kept(mcbbs.network_of(network, 4))
     assert macs == pytest.approx(dense, rel=0.005)
     assert share == pytest.approx(kept, abs=0.005)
 
 
 def test_a_build_label_sets_the_array() -> None:
     row = {**ROW, "conditions": "build=24x7M1_C2R4P8G8; MHz=226"}
-    accelerator, ranges = products.mcbbs_build(row)
+    accelerator, ranges = mcbbs.build_of(row)
     compute = accelerator.compute
     assert (compute.cols, compute.rows, compute.macs_per_pe, ranges) == (24, 7, 16, 4)
     assert accelerator.technology.clock_hz == 226e6
@@ -147,11 +152,11 @@ def test_a_build_label_sets_the_array() -> None:
 @pytest.mark.parametrize("text", ["M4N2K3", "M4-N2", "M4-N2-K3-", "M4-N0-K3", "4x2x3", "M-N-K", ""])
 def test_a_wrong_shape_is_refused(text: str) -> None:
     with pytest.raises(SimulationError, match="is not a shape of the form M1-N1-K1"):
-        products.product_of({**ROW, "workload": text}, "fp16", 16)
+        rows.product_of({**ROW, "workload": text}, "fp16", 16)
 
 
 def test_a_right_shape_is_read() -> None:
-    gemm = products.product_of(ROW, "fp16", 16)
+    gemm = rows.product_of(ROW, "fp16", 16)
     assert (gemm.m, gemm.n, gemm.k) == (4, 2, 3)
     assert gemm.input.pattern.density == 0.5
     assert gemm.weight.pattern.is_dense
@@ -159,12 +164,37 @@ def test_a_right_shape_is_read() -> None:
 
 def test_rows_that_say_too_little_are_refused() -> None:
     with pytest.raises(SimulationError, match="lack 'A density'"):
-        products.product_of({**ROW, "conditions": "B density=1"}, "fp16", 16)
+        rows.product_of({**ROW, "conditions": "B density=1"}, "fp16", 16)
     with pytest.raises(SimulationError, match="'x' is not a shape of the form 1x1M1_C1R1P1G1"):
-        products.mcbbs_build(ROW)
+        mcbbs.build_of(ROW)
     with pytest.raises(SimulationError, match="no layer 'Alex-9'"):
-        products.eie_product("Alex-9", 10.0)
+        eie.product_for("Alex-9", 10.0)
     with pytest.raises(SimulationError, match="more than its 4096 x 4096 weights"):
-        products.eie_product("Alex-7", 1e6)
+        eie.product_for("Alex-7", 1e6)
     with pytest.raises(SimulationError, match="no network 'VGG-13'"):
-        products.mcbbs_network("VGG-13", 4)
+        mcbbs.network_of("VGG-13", 4)
+
+
+def test_every_engine_of_the_folder_is_run_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {module.name for module in pkgutil.iter_modules(zeroskip.__path__)}
+    assert files == set(zeroskip.ENGINES) | {"rows", "layers"}
+    for name in zeroskip.ENGINES:
+        row = information("zeroskip", name, 1.0, "x")
+        monkeypatch.setattr(f"analysis.validate.zeroskip.{name}.compare", lambda row=row: [row])
+    said: list[str] = []
+    assert [row.what for row in validate.run("zeroskip", said.append)] == list(zeroskip.ENGINES)
+    assert said == list(zeroskip.ENGINES.values())
+
+
+def test_without_torch_the_suite_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zeroskip, "find_spec", lambda name: None)
+    said: list[str] = []
+    with pytest.raises(SimulationError, match="install torch"):
+        zeroskip.compare(said.append)
+    assert not said
+
+
+def test_the_engines_load_no_torch_before_they_run() -> None:
+    modules = ", ".join(f"analysis.validate.zeroskip.{name}" for name in zeroskip.ENGINES)
+    code = f"import sys, {modules}\nassert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,40 @@
+"""Engines that skip or gate zeros, against published figures. One file per engine, shared helpers in `rows`, `layers`.
+
+Zeros count as uniformly random wherever only their number is published.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from importlib.util import find_spec
+
+from analysis.validate.comparison import Comparison
+from simulator.errors import SimulationError
+
+ENGINES = {
+    "eyeriss_v1": "Eyeriss v1 against measured AlexNet layers",
+    "eyeriss_pe": "a PE of Eyeriss v2 against counts over real masks",
+    "eyeriss_chip": "sparse MobileNet on Eyeriss v2",
+    "cnvlutin": "Cnvlutin against its dense twin, also on a photograph",
+    "scnn": "SCNN against DCNN",
+    "sigma": "SIGMA against its published cycles",
+    "eie": "EIE against its published times",
+    "dstc": "DSTC against its published latencies",
+    "hisparse": "HiSparse against its measured throughput",
+    "mcbbs": "MCBBS against its measured latencies",
+}
+"""Files of this folder and what each computes: gated zeros, skipped activations, both operands, FPGA designs."""
+
+
+def compare(say: Callable[[str], None]) -> list[Comparison]:
+    """All comparisons of the suite. Raises `SimulationError` where PyTorch is missing, before the first of them."""
+    if find_spec("torch") is None:
+        raise SimulationError(
+            "the suite zeroskip lowers the networks of MCBBS and Cnvlutin with PyTorch: install torch"
+        )
+    rows: list[Comparison] = []
+    for engine, what in ENGINES.items():
+        say(what)
+        rows += importlib.import_module(f"{__name__}.{engine}").compare()
+    return rows
