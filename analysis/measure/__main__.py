@@ -1,0 +1,25 @@
+"""`python -m analysis.measure`: the command `zerocast measure` without the packages that the rest of zerocast needs."""
+
+from __future__ import annotations
+
+import sys
+
+from analysis.errors import AnalysisError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; a mistake in what was asked for is one line on stderr and status 2."""
+    from analysis.measure.command import measure
+
+    try:
+        return measure(sys.argv[1:] if argv is None else argv)
+    except (AnalysisError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
