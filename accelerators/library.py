@@ -159,7 +159,7 @@ def _explain(error: ValidationError, description: Mapping[str, Any]) -> str:
             message = f"unknown key{_close_key(item['loc'])}"
         elif item["type"] == "missing":
             message = "is missing"
-        elif item["loc"]:
+        elif item["loc"] and not isinstance(item["input"], dict):  # a check of a whole part names what is wrong itself
             message = f"{message}; found {item['input']!r}"
         mistakes.append(f"{key}: {message}" if item["loc"] else message)
     return "; ".join(mistakes)

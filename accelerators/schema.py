@@ -21,9 +21,11 @@ from pydantic import (
     model_validator,
 )
 
-Dataflow = Literal["output_stationary", "weight_stationary", "input_stationary", "row_stationary", "zero_skipping"]
-"""How the array walks a product. The first three are systolic folds (`Fold`), row_stationary needs `row_stationary`
-and zero_skipping `skipping`."""
+Dataflow = Literal[
+    "output_stationary", "weight_stationary", "input_stationary", "row_stationary", "zero_skipping", "tensor_core"
+]
+"""How the array walks a product. The first three are systolic folds (`Fold`), row_stationary needs `row_stationary`,
+zero_skipping `skipping` and tensor_core `gpu`."""
 Operand = Literal["input", "weight", "output"]
 """Operands of an einsum out = a * b: `input` is a (activations; output gradients in the backward passes),
 `weight` is b (weights; the saved activations in the weight-gradient pass), `output` the result."""
@@ -31,6 +33,10 @@ Operand = Literal["input", "weight", "output"]
 FORMATS = ("uncompressed", "bitmask", "run_length", "coordinate", "csr", "nm_offsets")
 """Compression formats of a memory; `run_length` may give the width of its run field, 1 to 32 bits."""
 _FORMAT = re.compile(rf"{'|'.join(FORMATS)}|run_length:([1-9]|[12]\d|3[0-2])")
+
+
+MOST_LANES = 65_536
+"""Lanes of a zero-skipping engine, at most: each has its own time in every round."""
 
 
 class Part(BaseModel):
@@ -285,6 +291,14 @@ class Skipping(Part):
             raise ValueError("law packed needs chunk and load_words_per_cycle")
         if (self.law == "window") != (self.window is not None):
             raise ValueError("law window and the part `window` belong together")
+        if self.law in ("dot", "window") and self.vector.input != 1:
+            raise ValueError(f"vector.input belongs to law cartesian; law {self.law} takes vector.weight pairs a cycle")
+        if self.law in ("cartesian", "window") and self.chunk is not None:
+            raise ValueError(f"chunk belongs to the laws dot and packed; the law is {self.law}")
+        if self.law != "packed" and self.load_words_per_cycle is not None:
+            raise ValueError(f"load_words_per_cycle belongs to law packed; the law is {self.law}")
+        if self.lanes > MOST_LANES:
+            raise ValueError(f"{self.lanes:,} lanes are more than the {MOST_LANES:,} that can be simulated")
         if self.law != "cartesian" and self.accumulate_words_per_cycle is not None:
             raise ValueError(f"accumulate_words_per_cycle belongs to law cartesian; the law is {self.law}")
         if self.law in ("dot", "window") and self.convolution == "scatter":
@@ -339,6 +353,24 @@ class RowStationary(Part):
     """Power of the clock network per PE in use, in W; the clock of a PE that is not used is gated."""
     gated_share: float = Field(default=0.0, ge=0, le=1)
     """Share of a PE's power, its clock included, that a zero in a gated operand saves."""
+
+
+class Gpu(Part):
+    """A GPU whose library picks a tensor-core kernel for each product.
+
+    What is not said here: `compute.rows` are the streaming multiprocessors, the buffer is the L2, and
+    `technology.clock_hz` is the clock of the datasheet's rates.
+    """
+
+    calibration: str
+    """Constants of the kernel times: a name in `accelerators/calibrations/`, or a YAML file by `zerocast calibrate`."""
+    tdp_w: PositiveFloat
+    """Power limit of the card, in W."""
+    launch_floor_s: float = Field(ge=0)
+    """Gap between kernels of a CUDA graph, contained in the calibrated times; `host.launch_overhead_s` adds it back
+    and may be larger, for launches one by one."""
+    sparse_types: tuple[str, ...] = ()
+    """Data types with 2:4 sparse tensor cores for the weights."""
 
 
 class OperandSparsity(Part):
@@ -450,6 +482,8 @@ class Accelerator(Part):
     """The engine that skips zeros, for dataflow zero_skipping."""
     row_stationary: RowStationary | None = None
     """Spads, network on chip and clock of the array, for dataflow row_stationary."""
+    gpu: Gpu | None = None
+    """Library, power limit and 2:4 types, for dataflow tensor_core."""
     units: tuple[Unit, ...] = ()
     """Units beside the array."""
     schedule: Schedule = Schedule()
@@ -480,6 +514,8 @@ class Accelerator(Part):
             raise ValueError("skipping: dataflow zero_skipping and the part `skipping` belong together")
         if ("row_stationary" in self.compute.dataflows) != (self.row_stationary is not None):
             raise ValueError("row_stationary: dataflow row_stationary and the part `row_stationary` belong together")
+        if ("tensor_core" in self.compute.dataflows) != (self.gpu is not None):
+            raise ValueError("gpu: dataflow tensor_core and the part `gpu` belong together")
         multipliers = self.compute.multipliers
         if self.skipping is not None and self.skipping.law != "packed" and self.skipping.multipliers != multipliers:
             raise ValueError(

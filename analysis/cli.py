@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -182,6 +183,8 @@ def lower(
 def validate(
     suite: Annotated[str | None, typer.Argument(help="One suite; all without it.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="CSV to write the comparisons to.")] = None,
+    measured: Annotated[Path | None, _OPTION("--measured", help="gpu: file of `zerocast measure`.")] = None,
+    accelerator: Annotated[str | None, _OPTION("--accelerator", help="With --measured: the card.")] = None,
 ) -> None:
     """Hold the predictions against references.
 
@@ -193,16 +196,63 @@ def validate(
 
     if suite is not None and suite not in SUITES:
         raise AnalysisError(f"no validation suite {suite!r}; there are {', '.join(SUITES)}")
+    if measured is not None and suite != "gpu":
+        raise AnalysisError("--measured belongs to the suite gpu: `zerocast validate gpu --measured FILE`")
     if out is not None:
         _writable(out)
     from analysis.validation_text import print_comparisons, write_comparisons
 
-    comparisons = run_suite(suite, say=lambda step: typer.echo(f"{step} ...", err=True))
+    if measured is not None:
+        from analysis.validate.gpu_measured import compare_measured
+
+        comparisons = compare_measured(measured, _load(accelerator, None) if accelerator else None)
+    else:
+        comparisons = run_suite(suite, say=lambda step: typer.echo(f"{step} ...", err=True))
     print_comparisons(comparisons)
     if out is not None:
         write_comparisons(out, comparisons)
     if any(comparison.ok is False for comparison in comparisons):
         raise typer.Exit(1)
+
+
+@app.command(
+    "measure",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def measure_command(context: typer.Context) -> int:
+    """Measure GEMMs and networks on this machine's GPU.
+
+    Its options are those of `python -m analysis.measure`, which needs torch, numpy and pandas alone.
+    """
+    from analysis.measure.command import measure
+
+    try:
+        return measure(context.args)
+    except SystemExit as stop:  # after --help
+        return int(stop.code or 0)
+
+
+@app.command()
+def calibrate(
+    measured: Annotated[Path, _ARGUMENT(help="File of `zerocast measure`, or CSV with columns M, N, K, us.")],
+    accelerator: AcceleratorName,
+    out: Annotated[Path, _OPTION("--out", help="Calibration to write, .yaml.")],
+    settings: Settings = None,
+) -> None:
+    """Fit a GPU's constants to your own measurements.
+
+    Use the file with `--set gpu.calibration=FILE.yaml`.
+    """
+    from analysis.calibrate import calibrate as fit
+    from analysis.errors import AnalysisError
+
+    if out.suffix not in (".yaml", ".yml"):
+        raise AnalysisError(f"--out {str(out)!r}: a calibration must end in .yaml")
+    _writable(out)
+    for kind, own in fit(measured, _load(accelerator, settings), out).items():
+        bar = f"{math.expm1(own.calibrated.low):+.1%} to {math.expm1(own.calibrated.high):+.1%}"
+        typer.echo(f"{kind}: {own.rows} products, 9 of 10 left-out ones measured within {bar} of the prediction")
+    typer.echo(f"written: {out}; use it with --set gpu.calibration={out}")
 
 
 def _writable(file: Path) -> None:

@@ -21,7 +21,7 @@ REQUIRED = ("m", "n", "k")
 OPTIONAL = ("batch", "dtype", "density_a", "density_b", "pattern")
 RESULTS = (
     "latency_s", "cycles", "energy_j", "dram_read_bytes", "dram_write_bytes", "bound", "dataflow",
-    "utilisation", "skipped", "tile_m", "tile_n", "tile_k",
+    "utilisation", "skipped", "order", "tile_m", "tile_n", "tile_k", "note",
 )  # fmt: skip
 LARGEST = 10**8
 """Largest extent accepted: beyond it the list of tile sizes alone would fill the memory."""
@@ -153,6 +153,13 @@ def price_shapes(
     """
     pricer = Pricer(accelerator, objective)  # type: ignore[arg-type]
     overhead = accelerator.host.launch_overhead_s
+    for shape in shapes:
+        if refused := pricer.refusal(shape.gemm):
+            raise AnalysisError(f"{shape.where}: {refused}")
+    try:
+        pricer.prepare([shape.gemm for shape in shapes])
+    except SimulationError as error:
+        raise AnalysisError(str(error)) from None
     for number, shape in enumerate(shapes):
         try:
             row = pricer.gemm(shape.gemm)
@@ -164,9 +171,12 @@ def price_shapes(
 
 
 def write_table(path: Path, header: list[str], shapes: list[Shape], figures: Iterable[tuple[Any, ...]]) -> None:
-    """Write the input's columns with the figures beside them, once all are known."""
+    """Write the input's columns with the figures beside them, once all are known.
+
+    A figure whose name the input has already is called NAME_priced.
+    """
     rows = [(*shape.cells, *figure) for shape, figure in zip(shapes, figures, strict=True)]
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow([*header, *RESULTS])
+        writer.writerow([*header, *(f"{name}_priced" if name in header else name for name in RESULTS)])
         writer.writerows(rows)

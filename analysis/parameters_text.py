@@ -18,10 +18,12 @@ def print_parameters(accelerator: Accelerator) -> None:
     for name in ("parameter", "value", "source", ""):
         table.add_column(name, overflow="fold")
     rows = list(parameters(accelerator))
+    above = ""
     for path, value, kind, text in rows:
         known = kind in ("read", "derived")
         mark = kind if known else kind.upper() or "UNSOURCED"
-        table.add_row(path, value, mark, text, style="" if known else "yellow")
+        table.add_row(path, value, mark, text if text != above else "as above", style="" if known else "yellow")
+        above = text
     console.print(table)
     assumed = sum(kind not in ("read", "derived") for _, _, kind, _ in rows)
     console.print(f"\n{len(rows)} parameters, {assumed} of them assumed or without a source\n")

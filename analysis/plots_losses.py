@@ -24,7 +24,8 @@ off-chip link, and the host's overhead before an op."""
 
 COLOURS = {
     "ideal": "#b9c2cb", "imbalance": "#d55e00", "fragmentation": "#e69f00", "padding": "#f0e442", "edge": "#0072b2",
-    "conflict": "#cc79a7", "ramp": "#56b4e9", "port": "#8c564b", "memory": "#009e73", "launch": "#222222",
+    "conflict": "#cc79a7", "ramp": "#56b4e9", "wasted": "#6a3d9a", "port": "#8c564b", "memory": "#009e73",
+    "launch": "#222222",
 }  # fmt: skip
 """Apart for the colour-blind too (the palette of Okabe and Ito, with a brown and a grey more)."""
 

@@ -78,7 +78,12 @@ def totals_of(result: Result, baseline: Result | None, accelerator: Accelerator 
     if line := losses_line(result):
         yield "cycles lost", line
     yield from _resources(result, accelerator)
-    if result.layers and (_recipe(result) != "dense" or pruned_layers(result)):
+    if result.layers and _recipe(result) == "dense" and pruned_layers(result):
+        yield (
+            "zeros",
+            f"in the weights of {pruned_layers(result)} of {len(result.layers)} layers, as the model has them",
+        )
+    elif result.layers and _recipe(result) != "dense":
         yield "pruned", f"{pruned_layers(result)} of {len(result.layers)} layers"
         for why, count in dense_reasons(result).items():
             yield "", f"{count} left dense: {why}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from simulator.engine import engine_cycles
 from simulator.engine.losses import CAUSES
 from simulator.gemm import Gemm, gemms
 from simulator.gemm_cost import SLACK, GemmCost, Objective, best_mapping, contenders, gemm_cost
+from simulator.gpu import gpu_rows, refusal
 from simulator.pipeline import pipeline_time
 from simulator.result import OpRow
 from simulator.row_stationary import row_stationary_row
@@ -38,8 +40,8 @@ class EinsumCost:
 class Pricer:
     """Prices einsums on one accelerator. Equal products are mapped and priced once.
 
-    A row-stationary array has one way to choose a mapping and no tiles to walk, so that objective and fidelity make
-    no difference to it.
+    A row-stationary array and a GPU have one way to choose a mapping and no tiles to walk, so that objective and
+    fidelity make no difference to them.
     """
 
     def __init__(self, accelerator: Accelerator, objective: Objective = "latency", fidelity: str = "analytic") -> None:
@@ -64,8 +66,22 @@ class Pricer:
         """Row of one product under its best mapping."""
         return self._product(gemm).row
 
+    def prepare(self, products: Sequence[Gemm]) -> None:
+        """Price many products at once where the accelerator allows it (GPUs), so that `gemm` only looks them up."""
+        if self.accelerator.gpu is not None:
+            new = list(dict.fromkeys(product for product in products if product not in self._known))
+            for product, row in zip(new, gpu_rows(new, self.accelerator), strict=True):
+                moved = row.dram_read_bytes + row.dram_write_bytes
+                self._known[product] = EinsumCost(row, min(moved / self.accelerator.dram_bytes_per_s, row.latency_s), 0)
+
+    def refusal(self, gemm: Gemm) -> str:
+        """Why a GPU runs a product with N:M weights dense; "" where it does not, and on other accelerators."""
+        return "" if self.accelerator.gpu is None else refusal(gemm, self.accelerator)
+
     def _product(self, gemm: Gemm) -> EinsumCost:
-        if gemm not in self._known and "row_stationary" in self.accelerator.compute.dataflows:
+        if gemm not in self._known and self.accelerator.gpu is not None:
+            self.prepare([gemm])
+        elif gemm not in self._known and "row_stationary" in self.accelerator.compute.dataflows:
             row = row_stationary_row(gemm, self.accelerator)
             moved = row.dram_read_bytes + row.dram_write_bytes
             self._known[gemm] = EinsumCost(row, moved / self.accelerator.dram_bytes_per_s, 0.0)
@@ -109,6 +125,7 @@ class Pricer:
             engine = engine_cycles(gemm, accelerator, self.fidelity == "tile")
             ideal = engine.ideal
             lost |= {f"lost_{cause}_cycles": cycles_lost for cause, cycles_lost in engine.losses.items()}
+            lost["lost_port_cycles"] = max(cycles - engine.cycles, 0.0)
         macs = float(executed_macs(gemm, accelerator, share, cost.skipped))
         operands = operand_bytes(gemm, accelerator, cost)
         ports = cost.ports
@@ -172,7 +189,7 @@ _SUMMED = (
     "macs", "effectual_macs", "flops", "cycles", "ideal_cycles", "latency_s", "spread_s", "dram_read_bytes",
     "dram_write_bytes", "dram_input_bytes", "dram_weight_bytes", "dram_output_bytes", "buffer_read_bytes",
     "buffer_write_bytes", "register_bytes", "mac_j", "register_j", "buffer_j", "dram_j", "energy_j", "batch",
-    "lost_memory_cycles", *(f"lost_{cause}_cycles" for cause in CAUSES),
+    "lost_memory_cycles", "lost_port_cycles", *(f"lost_{cause}_cycles" for cause in CAUSES),
 )  # fmt: skip
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 
+import numpy as np
+
 from simulator.errors import SimulationError
 from workloads.ir import Affine, Einsum, Workload
 from workloads.patterns import DENSE, NM, Pattern
@@ -68,6 +70,18 @@ class Conv:
     def positions(self) -> int:
         """Input positions of all samples."""
         return self.samples * self.height * self.width
+
+    @property
+    def useful(self) -> float:
+        """Share of all meetings of an input position and a kernel position that lie in an output."""
+        share = 1.0
+        for axis, size in enumerate((self.height, self.width)):
+            place = np.add.outer(
+                np.arange(self.output[axis]) * self.stride[axis], np.arange(self.kernel[axis]) * self.dilation[axis]
+            )
+            inside = (place >= self.padding[axis]) & (place < self.padding[axis] + size)
+            share *= float(inside.sum()) / (size * self.kernel[axis])
+        return share
 
     @property
     def padding(self) -> tuple[int, int]:

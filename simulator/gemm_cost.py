@@ -168,12 +168,12 @@ def best_mapping(
     """The mapping of the mapspace to use, and its cost: among those within `SLACK` of the least objective the one
     of least energy.
 
-    Ties are broken by the objective, then by the first in the order dataflow, loop order, tile M, N, K ascending,
-    so that the choice is deterministic. `SimulationError` where no mapping fits.
+    Ties are broken by the objective, then by the fewest tiles, then by the first in the order dataflow, loop order,
+    tile M, N, K ascending, so that the choice is deterministic. `SimulationError` where no mapping fits.
     """
     priced = _Priced(gemm, accelerator, objective, limit)
     near = np.flatnonzero(priced.goal <= priced.goal.min() * (1 + SLACK[objective] + _EQUAL))
-    for figure in (priced.energy, priced.goal):
+    for figure in (priced.energy, priced.goal, priced.tiles):
         near = near[figure[near] <= figure[near].min() * (1 + _EQUAL)]
     return gemm_cost(gemm, accelerator, priced.mapping(int(near[0])))
 
@@ -191,11 +191,11 @@ def contenders(
 
 
 class _Priced:
-    """Objective and energy of every mapping of the mapspace that fits, in one flat list."""
+    """Objective, energy and number of tiles of every mapping of the mapspace that fits, in one flat list."""
 
     def __init__(self, gemm: Gemm, accelerator: Accelerator, objective: Objective, limit: int) -> None:
         self._grids: list[tuple[Mapping, tuple[int, ...]]] = []
-        goals, energies = [], []
+        goals, energies, tiles = [], [], []
         for grid in mapspace(gemm, accelerator, limit):
             allowed = fits(gemm, accelerator, grid)
             if not allowed.any():
@@ -203,13 +203,16 @@ class _Priced:
             if not allowed.all():
                 grid = grid.where(allowed)
             cost = gemm_cost(gemm, accelerator, grid)
-            goal, energy = np.broadcast_arrays(cost.objective(objective), cost.energy.total_j)
+            goal, energy, trips = np.broadcast_arrays(
+                cost.objective(objective), cost.energy.total_j, grid.trips_m * grid.trips_n * grid.trips_k
+            )
             self._grids.append((grid, goal.shape))
             goals.append(goal.ravel())
             energies.append(energy.ravel())
+            tiles.append(trips.ravel())
         if not goals:
             raise SimulationError(_no_fit(gemm, accelerator))
-        self.goal, self.energy = np.concatenate(goals), np.concatenate(energies)
+        self.goal, self.energy, self.tiles = (np.concatenate(parts) for parts in (goals, energies, tiles))
 
     def mapping(self, at: int) -> Mapping:
         """The mapping at a place of the list."""

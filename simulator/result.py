@@ -20,7 +20,8 @@ class OpRow:
     `port`, `dram`, `unit`, `launch`, or `uncosted` where the accelerator has nothing to run the op on.
     ideal_cycles: cycles of a full array with every skippable zero skipped; utilisation = ideal / cycles spent.
     lost_*_cycles: why cycles are more than the ideal ones (`simulator.engine.losses`; of systolic arrays, whose folds
-    lose by fill and edges alike, all but memory stays 0); memory: waiting for the off-chip link.
+    lose by fill and edges alike, all but memory stays 0); port: an engine waiting for a buffer's port; memory: waiting
+    for the off-chip link.
     spread_s: one standard deviation of the latency under random zeros.
     """
 
@@ -45,6 +46,8 @@ class OpRow:
     lost_edge_cycles: float = 0.0
     lost_conflict_cycles: float = 0.0
     lost_ramp_cycles: float = 0.0
+    lost_wasted_cycles: float = 0.0
+    lost_port_cycles: float = 0.0
     lost_memory_cycles: float = 0.0
     utilisation: float = 0.0
     bound: str = ""

@@ -12,6 +12,7 @@ from simulator.einsum_cost import Pricer
 from simulator.errors import SimulationError
 from simulator.footprint import footprint
 from simulator.gemm_cost import Objective
+from simulator.gpu.row import LOSES
 from simulator.resources import fpga_resources
 from simulator.result import OpRow, Result
 from simulator.rewrite import Plan, plan
@@ -126,6 +127,8 @@ def _notes(workload: Workload, accelerator: Accelerator, rows: tuple[OpRow, ...]
         has = f"{accelerator.dram.name} has {capacity / 1e9:.1f} GB"
         notes.append(f"needs {peak_bytes / 1e9:.1f} GB at its peak, {has}")
     idle = {row.layer for row in rows if row.kind == "einsum" and row.weight_density < 1 and not row.skipped}
+    if losing := list(dict.fromkeys(row.layer for row in rows if row.note.startswith(LOSES))):
+        notes.append(f"{len(losing)} layers lose by being sparse and run dense: {', '.join(losing[:8])}")
     if idle:
         notes.append(f"{len(idle)} layers have zeros that the array cannot skip in at least one pass")
     return tuple(notes)

@@ -66,6 +66,7 @@ class Archive:
         except FileNotFoundError:
             raise WorkloadError(f"{self.what} file {file}: no such file; {self.remedy}") from None
         except _UNREADABLE as error:
+            why = "not an .npz archive" if "pickle" in str(error) else str(error)  # numpy would advise to unpickle it
             raise WorkloadError(
-                f"{self.what} file {file} is damaged or not a {self.what} ({error}); {self.remedy}"
+                f"{self.what} file {file} is damaged or not a {self.what} ({why}); {self.remedy}"
             ) from error

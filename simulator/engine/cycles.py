@@ -55,8 +55,8 @@ def _engine_cycles(
         return quickest
     scatter = skipping.convolution == "scatter"
     a, w = (operand_bits(gemm, side, scatter) for side in ("input", "weight"))
-    taps = gemm.conv.taps if scatter and gemm.conv is not None else 1
-    found = walked_cycles(a, w, skipping, skipping.arrangements[quickest.arrangement], skips, runs, taps)
+    taps, useful = (gemm.conv.taps, gemm.conv.useful) if scatter and gemm.conv is not None else (1, 1.0)
+    found = walked_cycles(a, w, skipping, skipping.arrangements[quickest.arrangement], skips, runs, taps, useful)
     return replace(found, arrangement=quickest.arrangement)
 
 

@@ -37,7 +37,7 @@ def expected_cycles(
     total = _Total(skipping, lay)
     for kind in kinds_of(lay):
         total.add(kind, lane_times(skipping, lay, kind, laws, runs))
-    return total.result()
+    return total.result(conv.useful if conv is not None else 1.0)
 
 
 class _Total:
@@ -50,7 +50,7 @@ class _Total:
         self._cycles = np.zeros(self._groups)
         self._ramp = self._edge = 0.0
         self._work = np.zeros(4)  # the fields of LaneWork
-        self._mean = self._variance = np.zeros(skipping.lanes)
+        self._mean = self._variance = self._most = np.zeros(skipping.lanes)
 
     def add(self, kind: Kind, found: LaneTimes) -> None:
         """Take `kind.count` rounds over batch, M and N with the lane times `found` along K."""
@@ -67,6 +67,7 @@ class _Total:
             weight = found.weight[:, None] * kind.batches
             self._mean = self._mean + (weight * kind.ms * kind.ns * mean).sum(axis=0)
             self._variance = self._variance + (weight * self._lanes(kind, found.variance)).sum(axis=0)
+            self._most = self._most + (weight * kind.ms * kind.ns * self._lanes(kind, found.most)).sum(axis=0)
             busy = float((found.weight * found.some).sum()) * kind.count
             self._ramp += skipping.step_cycles * busy
             return
@@ -75,9 +76,11 @@ class _Total:
         split = [part.reshape(len(part), self._groups, -1) for part in (mean, variance)]
         weight = found.weight[:, None, None]
         spent_each = expected_slowest((weight * split[0]).sum(axis=0), (weight * split[1]).sum(axis=0))
+        most = self._lanes(kind, found.most).reshape(split[0].shape)
+        spent_each = np.minimum(spent_each, (weight * most).sum(axis=0).max(axis=-1))
         if skipping.wait == "step":
             lively = self._lanes(kind, found.lively).reshape(split[0].shape)
-            spent_each = _stepwise(found, split[0], lively, skipping.queue, spent_each)
+            spent_each = _stepwise(found, split[0], lively, most, skipping.queue, spent_each)
         ramp = skipping.step_cycles * busy + skipping.fill_cycles * min(busy, 1.0)
         self._cycles += kind.count * (spent_each + ramp)
         self._ramp += kind.count * ramp
@@ -87,19 +90,20 @@ class _Total:
         flat = part.reshape(len(part), 1, -1)
         return np.asarray((flat * kind.batch[None, :, None]).reshape(len(part), -1))
 
-    def result(self) -> EngineCycles:
-        """Totals."""
+    def result(self, useful: float) -> EngineCycles:
+        """Totals; `useful` as in `split_cycles`."""
         skipping = self._skipping
         if skipping.wait == "never":
             self._ramp += skipping.fill_cycles
-            cycles = float(expected_slowest(self._mean, self._variance)) + self._ramp
+            slowest = min(float(expected_slowest(self._mean, self._variance)), float(self._most.max()))
+            cycles = slowest + self._ramp
         else:
             cycles = float(self._cycles.max())
         work = LaneWork(*map(float, self._work))
-        return split_cycles(skipping, cycles, work, self._edge, self._ramp)
+        return split_cycles(skipping, cycles, work, self._edge, self._ramp, useful)
 
 
-def _stepwise(found: LaneTimes, mean: Array, lively: Array, queue: int, free: Array) -> Array:
+def _stepwise(found: LaneTimes, mean: Array, lively: Array, most: Array, queue: int, free: Array) -> Array:
     """Time of one pass over K in which lanes are at most `queue` rounds apart, [groups]; `free` without that limit.
 
     Rounds without work vanish, and at most one is broadcast per cycle. Without a queue each round lasts as long as
@@ -110,7 +114,8 @@ def _stepwise(found: LaneTimes, mean: Array, lively: Array, queue: int, free: Ar
     some = np.maximum(found.some, 1e-12)[:, None]
     rounds = (found.weight * found.some)[:, None]
     alive = mean / some[..., None]
-    lock_step = (rounds * np.maximum(expected_slowest(alive, lively), 1.0)).sum(axis=0)
+    slowest = np.minimum(expected_slowest(alive, lively), most.max(axis=2))
+    lock_step = (rounds * np.maximum(slowest, 1.0)).sum(axis=0)
     if queue == 0:
         return np.asarray(lock_step)
     busy = alive.max(axis=2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 
 import numpy as np
@@ -50,13 +51,15 @@ class LaneTimes:
 
     weight: rounds of each class. mean: of a lane's time. variance: of what tells lanes apart that share an operand,
     over one pass along K; where lanes never wait, over all rounds along M and N, which meet the same nonzeros again.
-    lively: the variance in rounds that have work, whose share is `some`. The rest: sums over the lanes.
+    lively: the variance in rounds that have work for their group, whose share is `some`. most: the time without zeros.
+    The rest: sums over the lanes.
     """
 
     weight: Array
     mean: Array
     variance: Array
     lively: Array
+    most: Array
     some: Array
     pairs: float
     bare: float
@@ -96,7 +99,7 @@ def _cartesian(
     here: Array,
     weight: Array,
 ) -> LaneTimes:
-    alone, (x, y) = _alone(skipping, lay), sides
+    (own_x, own_y), (x, y) = _own(skipping, lay), sides
 
     def over(a: Array, w: Array) -> Array:
         """Sum over a lane's slots of the product: [classes, m lanes, n lanes, k lanes]."""
@@ -110,21 +113,16 @@ def _cartesian(
         of_x = ms * laws[0].evenness(elements, y.some) * (x.square - x.mean**2)
         of_y = ns * laws[1].evenness(elements, x.some) * (y.square - y.mean**2)
         x_square, y_square = (ms * x.mean) ** 2, (ns * y.mean) ** 2
-        if alone == "m":
-            return over(of_x, y_square + ns * (y.square - y.mean**2))
-        if alone == "n":
-            return over(x_square + ms * (x.square - x.mean**2), of_y)
-        if alone == "none":
-            return np.zeros((len(here), len(x.mean), len(y.mean), here.shape[1]))
-        return over(of_x, y_square) + over(x_square, of_y) + over(of_x, of_y)
+        return own_x * over(of_x, y_square) + own_y * over(x_square, of_y) + over(of_x, of_y)
 
     mean = over(x.mean, y.mean)
     along_k = lay.k.size / lay.k.lanes
     free = skipping.wait == "never"
     variance = spread(along_k, kind.ms, kind.ns) if free else spread(along_k)
     stepwise = spread((skipping.queue + 1.0) * lay.k.tile) if skipping.wait == "step" else variance
-    a_some, w_some = 1 - np.prod(1 - x.some, axis=0), 1 - np.prod(1 - y.some, axis=0)
-    some = 1 - np.prod((1 - a_some * w_some) ** here, axis=(1, 2))
+    ms, ns, ks = _together(skipping, lay)
+    a_some, w_some = 1 - np.prod(1 - x.some[:ms], axis=0), 1 - np.prod(1 - y.some[:ns], axis=0)
+    some = 1 - np.prod(((1 - a_some * w_some) ** here)[:, :ks], axis=(1, 2))
     padded = float((weight * mean.sum(axis=(1, 2, 3))).sum())
     if skipping.accumulate_words_per_cycle is not None:
         held = (int(kind.m.max()), int(kind.n.max()))
@@ -134,21 +132,65 @@ def _cartesian(
         mean, variance, stepwise = mean * ratio, variance * ratio**2, stepwise * ratio**2
     pairs = float((weight * over(x.nonzeros, y.nonzeros).sum(axis=(1, 2, 3))).sum())
     bare = float((weight * over(x.bare, y.bare).sum(axis=(1, 2, 3))).sum())
+    idle = float(np.mean(1 - a_some)), float(np.mean(1 - w_some))
+    share = (own_x * idle[0] + own_y * idle[1]) / max(sum(idle), 1e-12)
+    lively = _in_live_rounds(mean, stepwise, some, share)
+    full = [np.ceil(shares / vector) for shares, vector in zip((kind.m, kind.n), _vector(skipping), strict=True)]
+    slots = here.sum(axis=2)[:, None, None, :]
+    most = slots * np.multiply.outer(*full)[None, :, :, None]
+    if skipping.accumulate_words_per_cycle is not None:
+        words = np.multiply.outer(kind.m, kind.n)[None, :, :, None] / skipping.accumulate_words_per_cycle
+        most = np.maximum(most, slots * words)
+    return LaneTimes(weight, mean, np.maximum(variance, 0), lively, most, some, pairs, bare, padded)
+
+
+def _vector(skipping: Skipping) -> tuple[int, int]:
+    return skipping.vector.input, skipping.vector.weight
+
+
+def _lanes_of(group: int, lay: Layout) -> tuple[int, int, int, int]:
+    """Lanes along the batch, M, N and K of a group of so many consecutive lanes."""
+    inner = lay.k.lanes * lay.n.lanes
+    ms = min(lay.m.lanes, max(group // inner, 1))
+    ns = min(lay.n.lanes, max(group // lay.k.lanes, 1))
+    return max(group // (inner * lay.m.lanes), 1), ms, ns, min(lay.k.lanes, group)
+
+
+def _together(skipping: Skipping, lay: Layout) -> tuple[int, int, int]:
+    """Lanes along M, N and K of a group that shares its rounds; of one lane where none waits."""
+    group = 1 if skipping.wait == "never" else skipping.sync_group or skipping.lanes
+    return _lanes_of(group, lay)[1:]
+
+
+def _own(skipping: Skipping, lay: Layout) -> tuple[float, float]:
+    """Weights of the variances that stem from the input and from the weight, for lanes taken as independent.
+
+    Lanes of a group that share an operand have its part of the variance in common: of L lanes of which D differ in it,
+    it moves the slowest as far as the maximum of D normals, so its variance counts (c_D / c_L)^2, c being the expected
+    maximum (0 for one).
+    """
+    group = skipping.lanes if skipping.wait == "never" else skipping.sync_group or skipping.lanes
+    items, ms, ns, ks = _lanes_of(group, lay)
+    most = _normal_maximum(items * ms * ns * ks)
+    if most == 0:
+        return 0.0, 0.0
+    return (_normal_maximum(items * ms * ks) / most) ** 2, (_normal_maximum(items * ns * ks) / most) ** 2
+
+
+@cache
+def _normal_maximum(lanes: int) -> float:
+    """Expected maximum of so many standard normals."""
+    from scipy.special import ndtr
+
+    at = np.linspace(-8, 8, 2001)
+    below = ndtr(at) ** lanes
+    return float(at[-1] - np.trapezoid(below, at)) if lanes > 1 else 0.0
+
+
+def _in_live_rounds(mean: Array, variance: Array, some: Array, share: float) -> Array:
+    """Variance in the rounds that have work, `some` of all: those without it explain `share` of mean^2 (1 - some)."""
     alive = np.maximum(some, 1e-12)[:, None, None, None]
-    lively = (stepwise + mean**2) / alive - (mean / alive) ** 2 if alone == "all" else stepwise / alive
-    return LaneTimes(weight, mean, np.maximum(variance, 0), np.maximum(lively, 0), some, pairs, bare, padded)
-
-
-def _alone(skipping: Skipping, lay: Layout) -> str:
-    """Ranks along which lanes that wait for one another differ: "m" or "n" alone, "none", or "all"."""
-    group = skipping.sync_group or skipping.lanes
-    if skipping.wait == "never":
-        group = skipping.lanes
-    inner = {"k": 1, "n": lay.k.lanes, "m": lay.k.lanes * lay.n.lanes}
-    wide = {rank for rank, step in inner.items() if getattr(lay, rank).lanes > 1 and group > step}
-    if group > lay.k.lanes * lay.n.lanes * lay.m.lanes or "k" in wide or wide == {"m", "n"}:
-        return "all"
-    return next(iter(wide)) if wide else "none"
+    return np.asarray(np.maximum(variance / alive - share * mean**2 * (1 - alive) / alive**2, 0.0))
 
 
 def _dot(
@@ -161,8 +203,8 @@ def _dot(
     weight: Array,
 ) -> LaneTimes:
     """Pairs of a chunk are binomial, or fixed where whole N:M groups meet a side that is not skipped on; outputs of a
-    lane count as independent, rows as equal where the input is not skipped on. Lanes that share an operand differ by
-    the other's zeros alone: of the variance p (1 - p) of a pair, p = p_a p_w, the part p (1 - p_w) or p (1 - p_a)."""
+    lane count as independent, rows as equal where the input is not skipped on. Of the variance p (1 - p) of a pair,
+    p = a w, the part p (1 - a) w stems from the input, p a (1 - w) from the weight, the rest from both."""
     slots = here.sum(axis=2)
     chunk = float(skipping.chunk or slots.max())
     density = (np.broadcast_to(shares[0] * shares[1], here.shape) * here).sum(axis=2) / np.maximum(slots, 1)
@@ -177,13 +219,24 @@ def _dot(
         variance = variance + count * even * (turns.square - turns.mean**2)[0]
     outputs = np.multiply.outer(kind.m, kind.n).astype(float)[None, :, :, None]
     equal = np.ones_like(outputs) if (shares[0] < 1).any() else kind.m[None, :, None, None]
-    some = 1 - np.prod((1 - density) ** slots, axis=1)
+    some = _some_match(skipping, lay, kind, shares, here)
     pairs = float((weight[:, None] * slots * density).sum() * outputs.sum())
     lane = mean[:, None, None, :] * outputs
     work = float((weight[:, None, None, None] * lane).sum())
-    alone, (a, w) = _alone(skipping, lay), (float(np.mean(share)) for share in shares)
-    own = {"all": 1.0, "none": 0.0, "n": (1 - w) / max(1 - a * w, 1e-12), "m": (1 - a) / max(1 - a * w, 1e-12)}
-    spread = own[alone] * variance[:, None, None, :] * outputs * equal
+    (own_a, own_w), (a, w) = _own(skipping, lay), (float(np.mean(share)) for share in shares)
+    own = (own_a * (1 - a) * w + own_w * a * (1 - w) + (1 - a) * (1 - w)) / max(1 - a * w, 1e-12)
+    spread = own * variance[:, None, None, :] * outputs * equal
     again = kind.ms * kind.ns * (1 if (shares[0] < 1).any() else kind.ms) * (1 if (shares[1] < 1).any() else kind.ns)
     variance = again * spread if skipping.wait == "never" else spread
-    return LaneTimes(weight, lane, variance, spread, some, pairs, work, work)
+    lively = _in_live_rounds(lane, spread, some, own)
+    width = skipping.vector.weight
+    most = (whole * np.ceil(chunk / width) + np.ceil(rest / width))[:, None, None, :] * outputs
+    return LaneTimes(weight, lane, variance, lively, most, some, pairs, work, work)
+
+
+def _some_match(skipping: Skipping, lay: Layout, kind: Kind, shares: list[Array], here: Array) -> Array:
+    """Probability that a round of a group has a matching pair, [classes]."""
+    ms, ns, ks = _together(skipping, lay)
+    rows, columns = kind.m[:ms].sum(), kind.n[:ns].sum()
+    meets = (1 - (1 - shares[0]) ** rows) * (1 - (1 - shares[1]) ** columns)
+    return np.asarray(1 - np.prod(((1 - meets) ** here)[:, :ks], axis=(1, 2)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from accelerators.schema import Skipping
 from simulator.engine.banks import conflict_factor
 
-CAUSES = ("imbalance", "fragmentation", "padding", "edge", "conflict", "ramp")
+CAUSES = ("imbalance", "fragmentation", "padding", "edge", "conflict", "ramp", "wasted")
 """Why lanes are not multiplying nonzeros, as fields of `EngineCycles`."""
 
 
@@ -15,7 +15,8 @@ CAUSES = ("imbalance", "fragmentation", "padding", "edge", "conflict", "ramp")
 class EngineCycles:
     """Cycles of the array for a product; `cycles` is the sum of the others.
 
-    ideal: all multipliers busy with nonzeros. fragmentation: vectors that are not full. padding: words stored for
+    ideal: all multipliers busy with nonzeros that meet in an output. wasted: with products that lie in none, as engines
+    make that scatter. fragmentation: vectors that are not full. padding: words stored for
     long runs of zeros. edge: lanes without elements. imbalance: waiting for the slowest lane. conflict: accumulators
     and memory banks. ramp: filling and draining, and loading what is stationary. arrangement: which of the engine's.
     """
@@ -28,6 +29,7 @@ class EngineCycles:
     edge: float = 0.0
     conflict: float = 0.0
     ramp: float = 0.0
+    wasted: float = 0.0
     arrangement: int = 0
 
     @property
@@ -47,18 +49,23 @@ class LaneWork:
     spent: float
 
 
-def split_cycles(skipping: Skipping, cycles: float, work: LaneWork, edge: float, ramp: float) -> EngineCycles:
-    """Cycles by cause; what no other cause explains is waiting. Bank conflicts slow all but the ramp."""
+def split_cycles(
+    skipping: Skipping, cycles: float, work: LaneWork, edge: float, ramp: float, useful: float = 1.0
+) -> EngineCycles:
+    """Cycles by cause; what no other cause explains is waiting. Bank conflicts slow all but the ramp.
+
+    useful: share of the products that lie in an output. The edge is a mean over all groups of lanes: where the group
+    that ends last has less of it, it is cut to what is left.
+    """
     lanes = skipping.lanes
-    ideal = work.pairs / skipping.multipliers
-    parts = {
-        "fragmentation": work.bare / lanes - ideal,
-        "padding": (work.padded - work.bare) / lanes,
-        "edge": edge,
-        "conflict": (work.spent - work.padded) / lanes,
-        "ramp": ramp,
-    }
-    found = EngineCycles(cycles, ideal, cycles - ideal - sum(parts.values()), **parts)  # type: ignore[arg-type]
+    busy = work.pairs / skipping.multipliers
+    fragmentation, padding = work.bare / lanes - busy, (work.padded - work.bare) / lanes
+    conflict = (work.spent - work.padded) / lanes
+    left = max(cycles - busy - fragmentation - padding - conflict - ramp, 0.0)
+    edge = min(edge, left)
+    found = EngineCycles(
+        cycles, busy * useful, left - edge, fragmentation, padding, edge, conflict, ramp, busy * (1 - useful)
+    )
     if skipping.banks is None:
         return found
     banks = skipping.banks

@@ -42,9 +42,10 @@ def _stationary(gemm: Gemm, side: str, skipping: Skipping, multipliers: int, mas
         fillings = np.ceil(counts / multipliers)
     else:
         extents = np.minimum(skipping.chunk, gemm.k - starts)
-        occupancy = getattr(gemm, side).pattern.occupancy({"rows": rows * extents.astype(float)})
+        sizes = rows * extents.astype(float)
+        occupancy = getattr(gemm, side).pattern.occupancy({"rows": sizes})
         counts = gemm.batch * occupancy.mean
-        fillings = gemm.batch * expected_fillings(occupancy.mean, occupancy.variance, multipliers)
+        fillings = gemm.batch * expected_fillings(sizes, occupancy.mean, occupancy.variance, multipliers)
     nonzeros = float(np.sum(counts))
     ramp = nonzeros / skipping.load_words_per_cycle
     streaming = float(np.sum(fillings)) * columns
@@ -52,12 +53,13 @@ def _stationary(gemm: Gemm, side: str, skipping: Skipping, multipliers: int, mas
     return EngineCycles(streaming + ramp, ideal, fragmentation=streaming - ideal, ramp=ramp)
 
 
-def expected_fillings(mean: Array, variance: Array, multipliers: int) -> Array:
-    """E[ceil(nonzeros / multipliers)] of a normal number of nonzeros: the sum of P(nonzeros > j * multipliers)."""
+def expected_fillings(sizes: Array, mean: Array, variance: Array, multipliers: int) -> Array:
+    """E[ceil(nonzeros / multipliers)]: the sum of P(nonzeros > j * multipliers), by independence of `sizes` elements
+    for j = 0, by the normal law above."""
     from scipy.special import ndtr
 
     deviation = np.sqrt(np.maximum(variance, 1e-12))
     most = int(np.ceil((np.max(mean) + 8 * np.max(deviation)) / multipliers)) + 1
     edges = np.arange(1, most) * float(multipliers)
     above = ndtr((np.asarray(mean)[:, None] - edges) / deviation[:, None])
-    return np.asarray((np.asarray(mean) > 0) + above.sum(axis=1))
+    return np.asarray(1 - (1 - np.minimum(mean / sizes, 1.0)) ** sizes + above.sum(axis=1))

@@ -23,11 +23,12 @@ def walked_cycles(
     skips: tuple[bool, bool],
     runs: tuple[int | None, int | None] = (None, None),
     taps: int = 1,
+    useful: float = 1.0,
 ) -> EngineCycles:
     """Cycles with the bits a [batch, M, K] and w [batch, N, K]; laws cartesian and dot.
 
     skips: whether zeros of (a, w) take no time. runs: width of the run field in which each is held, if any.
-    taps: columns of w that stand for one output channel of the arrangement.
+    taps: columns of w that stand for one output channel of the arrangement. useful: as in `split_cycles`.
     """
     lay = layout(arrangement, len(a), a.shape[1], w.shape[1], a.shape[2], taps)
     left = side(a, lay.m, skipping.vector.input, runs[0], skips[0])
@@ -45,7 +46,7 @@ def walked_cycles(
     else:
         work = LaneWork(_matches(a, w, skips), waits.work, waits.work, waits.work)
     cycles, ramp = waits.slowest()
-    return split_cycles(skipping, cycles, work, waits.edge, ramp)
+    return split_cycles(skipping, cycles, work, waits.edge, ramp, useful)
 
 
 def _products(a: Array, w: Array) -> float:
@@ -71,7 +72,7 @@ class _Waits:
         self._group = skipping.sync_group or skipping.lanes
         self._cycles = np.zeros(skipping.lanes // self._group)
         self._ramp = np.zeros_like(self._cycles)
-        self._alone = np.zeros(skipping.lanes)
+        self._alone, self._ramp_alone = np.zeros(skipping.lanes), np.zeros(skipping.lanes)
 
     def add(self, rows: slice, times: Array) -> None:
         """Take the lane times of some of M's rounds: [batch, m, n, k rounds, m, n, k lanes]."""
@@ -80,7 +81,9 @@ class _Waits:
         self.edge += self._edge(rows, times)
         times = _with_batch_lanes(times, self._lay.batch)
         if self._skipping.wait == "never":
-            self._alone += times.sum(axis=(0, 1, 2, 3), dtype=float) + step * (times > 0).sum(axis=(0, 1, 2, 3))
+            ramp_alone = step * (times > 0).sum(axis=(0, 1, 2, 3))
+            self._alone += times.sum(axis=(0, 1, 2, 3), dtype=float) + ramp_alone
+            self._ramp_alone += ramp_alone
             return
         split = grouped(times, self._group)
         if self._skipping.wait == "step":
@@ -95,7 +98,8 @@ class _Waits:
     def slowest(self) -> tuple[float, float]:
         """Cycles of the group that ends last, and those of its ramps."""
         if self._skipping.wait == "never":
-            return float(self._alone.max()) + self._skipping.fill_cycles, self._skipping.fill_cycles
+            last, fill = int(self._alone.argmax()), self._skipping.fill_cycles
+            return float(self._alone[last]) + fill, float(self._ramp_alone[last]) + fill
         last = int(self._cycles.argmax())
         return float(self._cycles[last]), float(self._ramp[last])
 

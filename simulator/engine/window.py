@@ -18,6 +18,9 @@ from simulator.gemm import Gemm
 DRAWN = 512
 """Groups of rows drawn where the zeros are known as a law: the mean is then good to about half a percent."""
 
+DRAWN_ELEMENTS = 4_000_000
+"""Elements drawn at most; long rows average over themselves."""
+
 
 def window_cycles(gemm: Gemm, skipping: Skipping, skip: bool, masks: bool) -> EngineCycles:
     """Cycles of a product whose input's zeros are filled from the window, if it is skipped on.
@@ -50,10 +53,11 @@ def window_cycles(gemm: Gemm, skipping: Skipping, skip: bool, masks: bool) -> En
 
 
 def _drawn(gemm: Gemm, together: int, slots: int, window: Window) -> float:
-    """Mean cycles of a group of rows, from `DRAWN` groups under the input's density."""
+    """Mean cycles of a group of rows, from up to `DRAWN` groups under the input's density."""
     rng = np.random.default_rng(0)
-    bits = rng.random((1, DRAWN * together, gemm.k), dtype=np.float32) < gemm.input.pattern.density
-    return float(_groups(bits, DRAWN * together, together, slots, window).mean())
+    groups = max(min(DRAWN, DRAWN_ELEMENTS // (together * gemm.k)), 4)
+    bits = rng.random((1, groups * together, gemm.k), dtype=np.float32) < gemm.input.pattern.density
+    return float(_groups(bits, groups * together, together, slots, window).mean())
 
 
 def _groups(bits: Bits, rows: int, together: int, slots: int, window: Window) -> NDArray[np.float64]:

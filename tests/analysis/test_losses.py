@@ -55,7 +55,7 @@ def network(a: float, b: float, k: int = 64, dtype: str = "fp16") -> Workload:
 def test_parts_of_a_row_are_known() -> None:
     lost = losses_of(row("a"), CLOCK_HZ)
     assert lost == pytest.approx({"imbalance": 20, "fragmentation": 0, "padding": 0, "edge": 10, "conflict": 0,
-                                  "ramp": 5, "port": 25, "memory": 30, "launch": 50})  # fmt: skip
+                                  "ramp": 5, "wasted": 0, "port": 25, "memory": 30, "launch": 50})  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["eyeriss-v1", "eyeriss-v2", "hisparse-u280", "dstc", "sparten"])

@@ -273,7 +273,7 @@ def random_configuration(rng: np.random.Generator) -> Configuration:
     skipping = Skipping(
         law=law,
         arrangements=(arrangement,),
-        vector=Vector(input=int(rng.integers(1, 5)), weight=int(rng.integers(1, 5))),
+        vector=Vector(input=1 if law == "dot" else int(rng.integers(1, 5)), weight=int(rng.integers(1, 5))),
         chunk=_pick(rng, (None, 1, 2, 3, 5, 8)) if law == "dot" else None,
         wait=("step", "step", "output", "never")[int(rng.integers(4))],
         queue=int(rng.integers(0, 4)),

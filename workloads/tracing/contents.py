@@ -53,6 +53,17 @@ class TensorTrace:
                 )
             for share in (counts.min(initial=0), counts.max(initial=0)):
                 self._check_share(f"{what} density", share / (self.elements / self.shape[axis]))
+        if self.masks is not None and len(self.masks) == self.runs:
+            held = int(np.bitwise_count(self.masks).sum())
+            if held != self.nonzeros:
+                raise WorkloadError(
+                    f"trace of {self.name!r}: its masks hold {held} nonzeros, its counts {self.nonzeros}; trace again"
+                )
+        if self.channel_nonzeros is not None and int(self.channel_nonzeros.sum()) != self.nonzeros:
+            raise WorkloadError(
+                f"trace of {self.name!r}: its channels hold {int(self.channel_nonzeros.sum())} nonzeros, not "
+                f"{self.nonzeros}; trace the model again"
+            )
         wanted = -(-self.run_elements // 8)
         if self.masks is not None and (self.masks.ndim != 2 or self.masks.shape[1] != wanted):
             raise WorkloadError(

@@ -1,0 +1,149 @@
+"""Rows of the result table for products on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from accelerators.schema import Accelerator
+from accelerators.tables import energy_table
+from simulator.energy import access_j_per_byte
+from simulator.gemm import Gemm
+from simulator.gpu.calibration import Calibrated, calibration_of
+from simulator.gpu.card import Card, card_of, gpu_part, type_class
+from simulator.gpu.predict import Prediction, predict
+from simulator.gpu.problem import WEIGHT_SHARE, Problem, problem
+from simulator.gpu.rules import refusal
+from simulator.result import OpRow
+
+LOSES = "2:4 loses"
+"""How the note of a row starts where the dense kernel is quicker."""
+
+
+def gpu_rows(gemms: Sequence[Gemm], accelerator: Accelerator) -> list[OpRow]:
+    """Row of each product under the kernel chosen for it; op, layer and schedule times are left open.
+
+    N:M weights that the sparse tensor cores take run on the faster of the 2:4 and the dense kernel (a user would
+    keep a layer that loses dense); `note` gives both times. Latencies leave out the gap between kernel starts
+    (`gpu.launch_floor_s`), which `host.launch_overhead_s` adds for every op. Static power is in no row.
+    Off-chip bytes are those that a product asks for, each once; what the L2 still holds is in the time alone.
+    Raises `SimulationError` for a data type that the card lacks and for a calibration that cannot be read.
+    """
+    rows: list[OpRow | None] = [None] * len(gemms)
+    for dtype in dict.fromkeys(gemm.dtype for gemm in gemms):
+        places = [place for place, gemm in enumerate(gemms) if gemm.dtype == dtype]
+        for place, row in zip(places, _rows([gemms[i] for i in places], accelerator, dtype), strict=True):
+            rows[place] = row
+    return [row for row in rows if row is not None]
+
+
+def _rows(gemms: list[Gemm], accelerator: Accelerator, dtype: str) -> list[OpRow]:
+    """Rows of products of one data type."""
+    card, kind = card_of(accelerator, dtype), type_class(accelerator, dtype)
+    calibration = calibration_of(gpu_part(accelerator).calibration)
+    dense_class = calibration.of(f"dense_{kind}")
+    dense = predict(_problem(gemms, card, sparse=False), dense_class)
+    rows = [_row(gemm, accelerator, card, dense, i, dense_class, False) for i, gemm in enumerate(gemms)]
+    reasons = [refusal(gemm, accelerator) for gemm in gemms]
+    for place, reason in enumerate(reasons):
+        if reason:
+            rows[place] = replace(rows[place], note=f"dense: {reason}; {rows[place].note}")
+    wanted = [i for i, gemm in enumerate(gemms) if _structured(gemm) and not reasons[i]]
+    if not wanted:
+        return rows
+    sparse_class = calibration.of(f"sparse_{kind}")
+    sparse = predict(_problem([gemms[i] for i in wanted], card, sparse=True), sparse_class, sparse=True)
+    for j, place in enumerate(wanted):
+        times = f"2:4 {sparse.seconds[j] * 1e6:.3g} us, dense {dense.seconds[place] * 1e6:.3g} us"
+        if sparse.seconds[j] < dense.seconds[place]:
+            row = _row(gemms[place], accelerator, card, sparse, j, sparse_class, True)
+            rows[place] = replace(row, note=f"{times}; {row.note}")
+        else:
+            rows[place] = replace(rows[place], note=f"{LOSES}, dense kernel used: {times}; {rows[place].note}")
+    return rows
+
+
+def _structured(gemm: Gemm) -> bool:
+    pattern = gemm.weight.structured
+    return pattern is not None and not pattern.is_dense
+
+
+def _problem(gemms: list[Gemm], card: Card, sparse: bool) -> Problem:
+    """Products of one data type as columns."""
+
+    def column(values: list[float]) -> np.ndarray:
+        return np.array(values, dtype=float)
+
+    bits = gemms[0].weight.bits
+    return problem(
+        card, *(column([getattr(gemm, name) for gemm in gemms]) for name in ("m", "n", "k")),
+        batch=column([gemm.batch for gemm in gemms]), element_bytes=max(bits // 8, 1),
+        out_element_bytes=column([gemm.output.bits / 8 for gemm in gemms]), sparse=sparse,
+        x_elements=column([gemm.input.unique for gemm in gemms]),
+        weight_elements=column([gemm.weight.unique for gemm in gemms]),
+    )  # fmt: skip
+
+
+def _row(
+    gemm: Gemm, accelerator: Accelerator, card: Card, times: Prediction, i: int, calibrated: Calibrated, sparse: bool
+) -> OpRow:
+    """Row of one product under the kernel chosen for it."""
+    chosen = times.chosen
+    whole_s = float(times.seconds[i])
+    share = 0.5 if sparse else 1.0
+    ideal_s = gemm.macs * share / card.macs_per_s
+    read = gemm.batch * gemm.input.unique * gemm.input.bits / 8
+    weight = gemm.batch * gemm.weight.unique * gemm.weight.bits / 8
+    weight *= WEIGHT_SHARE[max(gemm.weight.bits // 8, 1)] if sparse else 1.0
+    write = gemm.batch * gemm.m * gemm.n * gemm.output.bits / 8
+    latency = max(whole_s - gpu_part(accelerator).launch_floor_s, ideal_s)
+    split = int(chosen.split[i])
+    row = OpRow(
+        op="", layer="", phase="FF", kind="einsum", function="gemm", resource="array", dataflow="tensor_core",
+        macs=gemm.macs, effectual_macs=gemm.effectual_macs, flops=2.0 * gemm.macs * share,
+        cycles=latency * card.clock_hz, ideal_cycles=ideal_s * card.clock_hz, latency_s=latency,
+        utilisation=min(ideal_s / latency, 1.0), bound=_bound(times, i), skipped="weight" if sparse else "",
+        order=f"split-K {split}", tile_m=int(chosen.tile_m[i]), tile_n=int(chosen.tile_n[i]),
+        tile_k=-(-gemm.k // split), m=gemm.m, n=gemm.n, k=gemm.k, batch=gemm.batch,
+        input_density=gemm.input.pattern.density, weight_density=gemm.weight.pattern.density,
+        dram_read_bytes=read + weight, dram_write_bytes=write, dram_input_bytes=read, dram_weight_bytes=weight,
+        dram_output_bytes=write, note=_trust(times, i, calibrated),
+    )  # fmt: skip
+    return _with_energy(row, gemm, accelerator)
+
+
+def _trust(times: Prediction, i: int, calibrated: Calibrated) -> str:
+    """Level, error bar and distance of a prediction."""
+    low, high = times.low_s[i] / times.seconds[i] - 1, times.high_s[i] / times.seconds[i] - 1
+    return (
+        f"{calibrated.level}, 90 % within {low:+.0%} to {high:+.0%}, {times.distance[i]:.1f} doublings from calibrated"
+    )
+
+
+def _bound(times: Prediction, i: int) -> str:
+    """What sets the time: `launch` where none of the parts is half of it."""
+    chosen = times.chosen
+    parts = {
+        "compute": max(chosen.compute_s[i], chosen.power_s[i]), "dram": chosen.dram_s[i], "port": chosen.cache_s[i],
+    }  # fmt: skip
+    name, longest = max(parts.items(), key=lambda part: part[1])
+    return name if longest > 0.5 * times.seconds[i] else "launch"
+
+
+def _with_energy(row: OpRow, gemm: Gemm, accelerator: Accelerator) -> OpRow:
+    """Energy of arithmetic and of data movement; with idle power no more than the card's power limit for the time."""
+    technology = accelerator.technology
+    table = energy_table(technology.energy_table)
+    # the multipliers of skipped zeros do not switch; tiles' operands cross the L2 once per tile row and column
+    mac = row.flops / 2 * table.mac_j(gemm.dtype) * technology.energy_scale
+    buffer_bytes = row.dram_input_bytes * -(-gemm.n // row.tile_n) + row.dram_weight_bytes * -(-gemm.m // row.tile_m)
+    buffer = (buffer_bytes + row.dram_output_bytes) * access_j_per_byte(accelerator, accelerator.buffer_of("input"))
+    dram = (row.dram_read_bytes + row.dram_write_bytes) * access_j_per_byte(accelerator, accelerator.dram)
+    most = (gpu_part(accelerator).tdp_w - technology.static_power_w) * row.latency_s
+    cap = min(1.0, most / max(mac + buffer + dram, 1e-30))
+    return replace(
+        row, mac_j=mac * cap, buffer_j=buffer * cap, dram_j=dram * cap, energy_j=(mac + buffer + dram) * cap,
+        buffer_read_bytes=buffer_bytes, buffer_write_bytes=row.dram_output_bytes,
+    )  # fmt: skip
