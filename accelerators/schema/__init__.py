@@ -1,0 +1,21 @@
+"""The accelerator schema: what a piece of hardware offers, as data.
+
+Every field's docstring says its unit. An accelerator is one YAML file against `Accelerator`; `sources` gives,
+for each dotted path (or a prefix of it), where the value comes from: read, derived, or assumed.
+"""
+
+from accelerators.schema.accelerator import Accelerator, Source
+from accelerators.schema.array import Compute, Dataflow, Fold, OperandSparsity, Sparsity
+from accelerators.schema.gpu import Gpu
+from accelerators.schema.memory import FORMATS, Memory, Operand
+from accelerators.schema.part import Part
+from accelerators.schema.row_stationary import RowStationary
+from accelerators.schema.skipping import Arrangement, Banks, Deal, Skipping, Vector, Window
+from accelerators.schema.technology import Cost, FpgaPart, Resources, Technology
+from accelerators.schema.units import Host, Schedule, Unit
+
+__all__ = [
+    "FORMATS", "Accelerator", "Arrangement", "Banks", "Compute", "Cost", "Dataflow", "Deal", "Fold", "FpgaPart", "Gpu",
+    "Host", "Memory", "Operand", "OperandSparsity", "Part", "Resources", "RowStationary", "Schedule", "Skipping",
+    "Source", "Sparsity", "Technology", "Unit", "Vector", "Window",
+]  # fmt: skip

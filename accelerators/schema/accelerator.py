@@ -1,0 +1,150 @@
+"""A whole accelerator, and where each of its values comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from accelerators.schema.array import Compute, Sparsity
+from accelerators.schema.gpu import Gpu
+from accelerators.schema.memory import Memory, Operand
+from accelerators.schema.part import Part
+from accelerators.schema.row_stationary import RowStationary
+from accelerators.schema.skipping import Skipping
+from accelerators.schema.technology import Resources, Technology
+from accelerators.schema.units import Host, Schedule, Unit
+
+
+class Source(Part):
+    """Where a value comes from."""
+
+    kind: Literal["read", "derived", "assumption"]
+    """read in the named source, derived from read values, or assumed because nothing is published."""
+    text: str = Field(min_length=8)
+    """The source, or the reason for the assumption."""
+
+
+class Accelerator(Part):
+    """A whole accelerator."""
+
+    name: str
+    """Template name."""
+    family: str
+    """Kind of engine, for listings."""
+    description: str
+    """One line."""
+    technology: Technology
+    """Process, clock, energy."""
+    memories: tuple[Memory, ...] = Field(min_length=2)
+    """Off-chip level first, then the on-chip buffers."""
+    compute: Compute
+    """The array."""
+    sparsity: Sparsity = Sparsity()
+    """What is done about zeros."""
+    skipping: Skipping | None = None
+    """The engine that skips zeros, for dataflow zero_skipping."""
+    row_stationary: RowStationary | None = None
+    """Spads, network on chip and clock of the array, for dataflow row_stationary."""
+    gpu: Gpu | None = None
+    """Library, power limit and 2:4 types, for dataflow tensor_core."""
+    units: tuple[Unit, ...] = ()
+    """Units beside the array."""
+    schedule: Schedule = Schedule()
+    """Controller switches."""
+    host: Host = Host()
+    """Launch overhead."""
+    resources: Resources | None = None
+    """FPGA resource coefficients."""
+    sources: dict[str, Source]
+    """Source of each value, by dotted path or a prefix of it."""
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Accelerator:
+        offchip, *buffers = self.memories
+        if offchip.bandwidth_bytes_per_s is None:
+            raise ValueError(f"memories.{offchip.name}: the off-chip level needs bandwidth_bytes_per_s")
+        for operand in ("input", "weight", "output"):
+            homes = [memory.name for memory in buffers if operand in memory.holds]
+            if len(homes) != 1:
+                raise ValueError(f"memories: exactly one on-chip buffer must hold {operand!r}; found {homes or 'none'}")
+        for memory in buffers:
+            if memory.capacity_bytes is None:
+                raise ValueError(f"memories ({memory.name}): an on-chip buffer needs capacity_bytes")
+        for what, names in (("memories", [m.name for m in self.memories]), ("units", [u.name for u in self.units])):
+            if len(set(names)) != len(names):
+                raise ValueError(f"{what}: names must differ; found {names}")
+        if ("zero_skipping" in self.compute.dataflows) != (self.skipping is not None):
+            raise ValueError("skipping: dataflow zero_skipping and the part `skipping` belong together")
+        if ("row_stationary" in self.compute.dataflows) != (self.row_stationary is not None):
+            raise ValueError("row_stationary: dataflow row_stationary and the part `row_stationary` belong together")
+        if ("tensor_core" in self.compute.dataflows) != (self.gpu is not None):
+            raise ValueError("gpu: dataflow tensor_core and the part `gpu` belong together")
+        multipliers = self.compute.multipliers
+        if self.skipping is not None and self.skipping.law != "packed" and self.skipping.multipliers != multipliers:
+            raise ValueError(
+                f"skipping: its lanes have {self.skipping.multipliers} multipliers, the array {multipliers} "
+                "(rows * cols * macs_per_pe)"
+            )
+        if self.technology.fpga is not None and self.resources is None:
+            raise ValueError("resources: an FPGA design needs its resource coefficients")
+        return self
+
+    @property
+    def dram(self) -> Memory:
+        """The off-chip level."""
+        return self.memories[0]
+
+    @property
+    def buffers(self) -> tuple[Memory, ...]:
+        """The on-chip levels."""
+        return self.memories[1:]
+
+    def buffer_of(self, operand: Operand) -> Memory:
+        """The on-chip buffer that holds an operand."""
+        return next(memory for memory in self.buffers if operand in memory.holds)
+
+    @property
+    def dram_bytes_per_s(self) -> float:
+        """Off-chip bandwidth that long bursts reach."""
+        assert self.dram.bandwidth_bytes_per_s is not None  # checked when the description was read
+        return self.dram.bandwidth_bytes_per_s * self.dram.efficiency
+
+    @property
+    def peak_macs_per_s(self) -> float:
+        """Dense multiply-accumulates per second at rate 1."""
+        return self.compute.multipliers * self.technology.clock_hz
+
+    def unit_for(self, function: str) -> Unit | None:
+        """The unit that runs a vector or index function: one that names it, else one that takes all."""
+        named = [unit for unit in self.units if function in unit.functions]
+        rest = [unit for unit in self.units if "*" in unit.functions]
+        return next(iter(named + rest), None)
+
+    def source_of(self, path: str) -> Source | None:
+        """Source of the value at a dotted path: the entry for it, or for its longest prefix."""
+        parts = path.split(".")
+        for length in range(len(parts), 0, -1):
+            if source := self.sources.get(".".join(parts[:length])):
+                return source
+        return None
+
+    def leaves(self) -> Iterator[tuple[str, Any]]:
+        """Dotted path and value of every parameter that the description sets (names and sources apart)."""
+        skip = {"name", "family", "description", "sources"}
+        yield from _leaves("", self.model_dump(exclude=skip, exclude_unset=True))
+
+
+def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        children = value.items()
+    elif isinstance(value, (list, tuple)) and value and isinstance(value[0], dict):
+        children = (
+            (item.get("name", i), {k: v for k, v in item.items() if k != "name"}) for i, item in enumerate(value)
+        )  # type: ignore[assignment]
+    else:
+        yield path, value
+        return
+    for key, child in children:
+        yield from _leaves(f"{path}.{key}" if path else str(key), child)

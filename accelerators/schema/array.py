@@ -1,0 +1,88 @@
+"""The array of processing elements, and what it does about zeros."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from accelerators.schema.part import Part
+
+Dataflow = Literal[
+    "output_stationary", "weight_stationary", "input_stationary", "row_stationary", "zero_skipping", "tensor_core"
+]
+"""How the array walks a product. The first three are systolic folds (`Fold`), row_stationary needs `row_stationary`,
+zero_skipping `skipping` and tensor_core `gpu`."""
+
+
+class Fold(Part):
+    """Cycles of one fold, the work of the array between two changes of what it holds stationary.
+
+    cycles = steps * initiation interval + skew_rows + skew_cols + constant (+ rows, where the load or drain
+    of the stationary operand is not hidden behind the neighbouring fold).
+    """
+
+    skew_rows: Literal["array", "used"] = "array"
+    """Whether data skew over all rows or over those in use."""
+    skew_cols: Literal["array", "used"] = "array"
+    """Whether data skew over all columns or over those in use."""
+    hidden_load: tuple[Dataflow, ...] = ()
+    """Dataflows in which the load (or drain) of what is stationary hides behind the neighbouring fold."""
+    constant_cycles: int = 0
+    """Cycles added to each fold, e.g. -2 for the two skews that share their first step with the stream."""
+    pipelined: bool = False
+    """True where the next fold's stream follows the last without a bubble: a tile pays its skew once."""
+    streams_through_tiles: bool = False
+    """True where buffer tiles do not cut a fold's stream, as models assume that count array cycles alone."""
+
+
+class Compute(Part):
+    """The array of processing elements (PEs)."""
+
+    rows: PositiveInt
+    """PE rows."""
+    cols: PositiveInt
+    """PE columns."""
+    macs_per_pe: PositiveInt = 1
+    """Multiply-accumulates of one PE in one cycle."""
+    rates: dict[str, PositiveFloat]
+    """Data types that the PE multiplies, with the rate relative to `macs_per_pe`."""
+    accumulate_bits: PositiveInt = 32
+    """Width of a partial sum."""
+    dataflows: tuple[Dataflow, ...] = Field(min_length=1)
+    """Dataflows that the array can run."""
+    accumulate_latency_cycles: PositiveInt = 1
+    """Cycles from a partial sum into the adder to the next use of the sum."""
+    accumulators_per_pe: PositiveInt = 1
+    """Partial sums that a PE can keep in flight in output-stationary mode."""
+    interleave: bool = False
+    """Whether independent accumulations are interleaved to hide the accumulate latency."""
+    fold: Fold = Fold()
+    """Timing of a fold."""
+
+    @property
+    def multipliers(self) -> int:
+        """Multiply-accumulates of the whole array in one cycle at rate 1."""
+        return self.rows * self.cols * self.macs_per_pe
+
+
+class OperandSparsity(Part):
+    """What the array does about zeros in one operand."""
+
+    mode: Literal["none", "gate", "skip", "structured_skip"] = "none"
+    """gate saves energy; skip saves cycles for any zero; structured_skip saves cycles for N:M only."""
+    max_group: PositiveInt = 16
+    """structured_skip: largest M that the operand multiplexer spans."""
+    sync_group: PositiveInt = 1
+    """skip, in a systolic dataflow: lanes that wait for the slowest among them (engines: `skipping.sync_group`)."""
+    match: Literal["none", "nm_mux", "leading_nonzero", "intersection", "cartesian", "prefix_sum"] = "none"
+    """Mechanism that finds the effectual pairs."""
+
+
+class Sparsity(Part):
+    """Zero handling of the array per operand."""
+
+    input: OperandSparsity = OperandSparsity()
+    """Operand a."""
+    weight: OperandSparsity = OperandSparsity()
+    """Operand b."""

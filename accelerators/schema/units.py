@@ -1,0 +1,40 @@
+"""What stands beside the array: units, the controller, the host."""
+
+from __future__ import annotations
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from accelerators.schema.part import Part
+
+
+class Unit(Part):
+    """A unit beside the array. It works through elements at lanes / (cycles per element) a cycle."""
+
+    name: str
+    """Unique name; the resource that the schedule books."""
+    functions: tuple[str, ...]
+    """Vector and index functions it runs; `*` stands for all that no other unit names."""
+    lanes: PositiveInt
+    """Elements in flight side by side."""
+    flops_per_lane: PositiveFloat = 1.0
+    """Pipelined operations a lane performs in one cycle (vector functions)."""
+    streams: bool = False
+    """Whether elementwise work is applied to data on their way from the array to memory."""
+
+
+class Schedule(Part):
+    """Switches of the controller."""
+
+    pregenerate: bool = False
+    """Make the compressed N:M operands when the weights are updated, not when they are used."""
+    offline: bool = True
+    """Choose the best dataflow per layer and pass; otherwise the first one listed is used for all."""
+    prefetch_weights: bool = True
+    """Load the first weight tile of an op while the one before it computes."""
+
+
+class Host(Part):
+    """What the machine around the accelerator adds."""
+
+    launch_overhead_s: float = Field(default=0.0, ge=0)
+    """Time before each op can start, in s."""
