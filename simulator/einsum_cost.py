@@ -50,14 +50,24 @@ class Pricer:
         self.fidelity = fidelity
         self._known: dict[Gemm, EinsumCost] = {}
 
-    def einsum(self, workload: Workload, op: Einsum, output_on_chip: bool = False) -> EinsumCost:
-        """Cost of an einsum: the sum over its products. An output that stays on chip is not stored."""
+    def einsum(
+        self, workload: Workload, op: Einsum, on_chip: frozenset[str] = frozenset(), fused: bool = False
+    ) -> EinsumCost:
+        """Cost of an einsum: the sum over its products.
+
+        on_chip: an output among these is not stored, an input not fetched (GPUs alone). fused: part of the kernel
+        before, without a launch of its own.
+        """
         parts = []
         for gemm in gemms(workload, op):
-            parts.append(replace(gemm, output=replace(gemm.output, bits=0)) if output_on_chip else gemm)
+            if op.outputs[0] in on_chip:
+                gemm = replace(gemm, output=replace(gemm.output, bits=0))
+            if op.inputs[0] in on_chip:
+                gemm = replace(gemm, input=replace(gemm.input, unique=0))
+            parts.append(gemm)
         costs = [self._product(part) for part in parts]
         row = _merge([cost.row for cost in costs]) if len(costs) > 1 else costs[0].row
-        overhead = self.accelerator.host.launch_overhead_s
+        overhead = 0.0 if fused else self.accelerator.host.launch_overhead_s
         row = replace(row, op=op.name, layer=op.layer, phase=op.phase, kind=op.kind, function=op.source,
                       latency_s=row.latency_s + overhead)  # fmt: skip
         return EinsumCost(row, sum(cost.link_s for cost in costs), costs[0].weight_prologue_s)

@@ -1,4 +1,5 @@
-"""Rewrites of the op list that a controller makes: pre-generation of N:M operands, streaming of elementwise work."""
+"""Rewrites of the op list that a controller or a library makes: pre-generation of N:M operands, streaming of
+elementwise work, attention as one kernel."""
 
 from __future__ import annotations
 
@@ -13,12 +14,14 @@ class Plan:
     """A workload as a controller runs it.
 
     on_chip: for an op, tensors that it does not fetch from (or put into) off-chip memory.
-    along: for an op, the ops whose output it takes on the fly.
+    along: for an op, the ops whose output it takes on the fly. fused: ops that run in the kernel of the one before, so
+    that nothing is launched for them.
     """
 
     workload: Workload
     on_chip: dict[str, frozenset[str]]
     along: dict[str, tuple[str, ...]]
+    fused: frozenset[str] = frozenset()
 
 
 def plan(workload: Workload, accelerator: Accelerator) -> Plan:
@@ -28,7 +31,8 @@ def plan(workload: Workload, accelerator: Accelerator) -> Plan:
     if accelerator.schedule.pregenerate:
         workload = _pregenerate(workload, on_chip, along)
     _stream(workload, accelerator, on_chip, along)
-    return Plan(workload, {name: frozenset(tensors) for name, tensors in on_chip.items()}, along)
+    fused = _fuse_attention(workload, on_chip) if accelerator.gpu is not None else frozenset()
+    return Plan(workload, {name: frozenset(tensors) for name, tensors in on_chip.items()}, along, fused)
 
 
 def _pregenerate(workload: Workload, on_chip: dict[str, set[str]], along: dict[str, tuple[str, ...]]) -> Workload:
@@ -78,6 +82,32 @@ def _stream(
                 along[op.name] = (source.name,)
                 taken.add(source.name)
                 break
+
+
+def _fuse_attention(workload: Workload, on_chip: dict[str, set[str]]) -> frozenset[str]:
+    """Softmax between two products that alone use its input and output: scores and probabilities stay on chip, as in
+    Dao et al., "FlashAttention", NeurIPS 2022. A training step saves the probabilities, so it is not fused.
+
+    The names of the softmax and of the product behind it, which the first product's kernel runs too.
+    """
+    producer = {name: op for op in workload.ops for name in op.outputs}
+    readers: dict[str, list[Op]] = {}
+    for op in workload.ops:
+        for name in op.inputs:
+            readers.setdefault(name, []).append(op)
+    fused: set[str] = set()
+    for op in workload.ops:
+        if not (isinstance(op, Vector) and op.function == "softmax"):
+            continue
+        scores, probabilities = op.inputs[0], op.outputs[0]
+        before, after = producer.get(scores), readers.get(probabilities, [])
+        alone = len(readers[scores]) == len(after) == 1 and isinstance(before, Einsum) and isinstance(after[0], Einsum)
+        if alone and before is not None and after[0].inputs[0] == probabilities:
+            for name, tensors in ((before.name, {scores}), (op.name, {scores, probabilities}),
+                                  (after[0].name, {probabilities})):  # fmt: skip
+                on_chip.setdefault(name, set()).update(tensors)
+            fused |= {op.name, after[0].name}
+    return frozenset(fused)
 
 
 _FLOWING = ("activation", "gradient")

@@ -91,7 +91,7 @@ def _price(op: Op, planned: Plan, accelerator: Accelerator, pricer: Pricer) -> t
     """Row of an op, the time its bytes keep the link busy, and its weight prologue, both in s."""
     on_chip = planned.on_chip.get(op.name, frozenset())
     if isinstance(op, Einsum):
-        cost = pricer.einsum(planned.workload, op, op.outputs[0] in on_chip)
+        cost = pricer.einsum(planned.workload, op, on_chip, op.name in planned.fused)
         return cost.row, cost.link_s, cost.weight_prologue_s
     tensors = planned.workload.tensors
     read, write = moved_bytes(op, tensors, on_chip, accelerator.dram)
@@ -104,7 +104,7 @@ def _price(op: Op, planned: Plan, accelerator: Accelerator, pricer: Pricer) -> t
     priced = unit_cost(op, accelerator, unit, read + write, dtype)
     row = replace(
         blank, resource=unit.name, flops=priced.flops, cycles=priced.cycles, ideal_cycles=priced.cycles,
-        latency_s=priced.latency_s + accelerator.host.launch_overhead_s,
+        latency_s=priced.latency_s + (0.0 if op.name in planned.fused else accelerator.host.launch_overhead_s),
         utilisation=priced.cycles / accelerator.technology.clock_hz / max(priced.latency_s, 1e-30),
         bound="dram" if priced.dram_s >= priced.latency_s else "unit",
         dram_read_bytes=float(read), dram_write_bytes=float(write), dram_j=priced.dram_j, vector_j=priced.vector_j,
