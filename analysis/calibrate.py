@@ -51,6 +51,8 @@ def calibrate(measured: Path, accelerator: Accelerator, out: Path) -> dict[str, 
     """
     table = read_measured(measured)
     base_name = gpu_part(accelerator).calibration
+    if Path(base_name).resolve() == out.resolve():
+        raise AnalysisError(f"--out {str(out)!r} is the calibration to start from; write to another file")
     base = calibration_of(base_name)
     command = f"zerocast calibrate {measured.name} --accelerator {accelerator.name}"
     fitted = {}

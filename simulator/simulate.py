@@ -57,7 +57,9 @@ def simulate(
         along = planned.along.get(op.name, ())
         weight = op.inputs[1] if isinstance(op, Einsum) else ""
         tasks.append(Task(
-            name=op.name, resource=row.resource, work_s=row.latency_s, link_s=min(link_s, row.latency_s),
+            # a GPU's kernels come from one stream, one after another
+            name=op.name, resource=row.resource if accelerator.gpu is None else "stream",
+            work_s=row.latency_s, link_s=min(link_s, row.latency_s),
             after=tuple(wait for wait in waits[op.name] if wait not in along), along=along,
             prologue_s=prologue_s if accelerator.schedule.prefetch_weights else 0.0,
             prologue_after=(writers[weight],) if weight in writers else (),

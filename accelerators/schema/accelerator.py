@@ -87,6 +87,11 @@ class Accelerator(Part):
                 f"skipping: its lanes have {self.skipping.multipliers} multipliers, the array {multipliers} "
                 "(rows * cols * macs_per_pe)"
             )
+        if self.gpu is not None and self.gpu.tdp_w <= self.technology.static_power_w:
+            raise ValueError(
+                f"gpu.tdp_w: {self.gpu.tdp_w:g} W leave nothing above technology.static_power_w, "
+                f"{self.technology.static_power_w:g} W"
+            )
         if self.technology.fpga is not None and self.resources is None:
             raise ValueError("resources: an FPGA design needs its resource coefficients")
         return self

@@ -95,12 +95,15 @@ def _parsed(text: str, origin: str) -> Calibration:
         raise SimulationError(f"{origin}: schema version {version}, this zerocast reads {VERSION}; calibrate again")
     try:
         own = {kind: _class(raw, f"{origin}, {kind}") for kind, raw in content["classes"].items()}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, SimulationError):
             raise
         raise SimulationError(f"{origin}: not a whole calibration ({error}); calibrate again") from None
-    base = calibration_of(content["base"]).classes if "base" in content else {}
-    return Calibration(str(content.get("name", origin)), {**base, **own})
+    base = content.get("base", "")
+    if not isinstance(base, str) or base == origin:
+        raise SimulationError(f"{origin}: its base is {base!r}; name another calibration there, or calibrate again")
+    others = calibration_of(base).classes if base else {}
+    return Calibration(str(content.get("name", origin)), {**others, **own})
 
 
 def _class(raw: Mapping[str, Any], origin: str) -> Calibrated:
@@ -110,7 +113,13 @@ def _class(raw: Mapping[str, Any], origin: str) -> Calibrated:
     shapes = np.array(raw["shapes"], dtype=float).reshape(-1, 3)
     if residuals is not None and len(residuals) != len(shapes):
         raise SimulationError(f"{origin}: {len(shapes)} shapes and {len(residuals)} residuals; calibrate again")
+    low, high = float(raw["error"]["low"]), float(raw["error"]["high"])
+    finite = np.isfinite([low, high]).all() and (residuals is None or np.isfinite(residuals).all())
+    if not len(shapes) or not (shapes >= 1).all() or not finite or low > high:
+        raise SimulationError(
+            f"{origin}: shapes must be 1 or more, residuals and error bar finite and in order; calibrate again"
+        )
     return Calibrated(
-        raw["level"], Constants.parse(raw["constants"], origin), float(raw["error"]["low"]),
-        float(raw["error"]["high"]), shapes, residuals, str(raw["fitted_on"]), str(raw["command"]),
+        raw["level"], Constants.parse(raw["constants"], origin), low, high, shapes, residuals, str(raw["fitted_on"]),
+        str(raw["command"]),
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from workloads import Einsum, Index, Op, Tensor, Vector, Workload
+from workloads.ir import Affine
 from workloads.patterns import DENSE, NM, Pattern
 
 INDEX = {"x": ((("m", 1),), (("k", 1),)), "w": ((("n", 1),), (("k", 1),)), "y": ((("m", 1),), (("n", 1),))}
@@ -48,3 +49,30 @@ def step() -> Workload:
         Vector("update", "fc", "UPDATE", ("w", "v", "dw"), ("w", "v"), "sgd_momentum", 32 * 128, 4.0),
     )
     return Workload("step", {t.name: t for t in tensors}, ops, {"fc": ""})
+
+
+def attention(saved: bool = False) -> Workload:
+    """softmax(q k^T) v of 4 heads, 64 tokens, width 32; `saved`: something else reads the probabilities too."""
+
+    def plain(*ranks: str) -> tuple[Affine, ...]:
+        return tuple(((rank, 1),) for rank in ranks)
+
+    sizes = {"h": 4, "m": 64, "n": 64, "c": 32}
+    shapes = {
+        "q": (4, 64, 32),
+        "k": (4, 64, 32),
+        "v": (4, 64, 32),
+        "s": (4, 64, 64),
+        "p": (4, 64, 64),
+        "o": (4, 64, 32),
+    }
+    tensors = {name: Tensor(name, shape, "bf16", "activation") for name, shape in shapes.items()}
+    ops: list[Op] = [
+        Einsum("qk", "att", "FF", ("q", "k"), ("s",), sizes, (plain(*"hmc"), plain(*"hnc"), plain(*"hmn"))),
+        Vector("softmax", "att", "FF", ("s",), ("p",), "softmax", 4 * 64 * 64, 5.0),
+        Einsum("pv", "att", "FF", ("p", "v"), ("o",), sizes, (plain(*"hmn"), plain(*"hnc"), plain(*"hmc"))),
+    ]
+    if saved:
+        tensors["d"] = Tensor("d", (4, 64, 64), "bf16", "activation")
+        ops.append(Vector("reader", "att", "BP", ("p",), ("d",), "mul", 4 * 64 * 64, 1.0))
+    return Workload("attention", tensors, tuple(ops))

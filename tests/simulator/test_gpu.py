@@ -6,13 +6,16 @@ import itertools
 import math
 import time
 from dataclasses import replace
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from small_workloads import attention
 
 from accelerators import Accelerator, AcceleratorError, load, templates
-from simulator import SimulationError, plain_gemm
+from simulator import SimulationError, plain_gemm, simulate
 from simulator.einsum_cost import Pricer
 from simulator.gpu.calibration import VERSION, calibration_of
 from simulator.gpu.card import Card, card_of
@@ -258,3 +261,34 @@ def test_calibration_files_that_are_none(tmp_path: Path) -> None:
         path.write_text(text, encoding="utf-8")
         with pytest.raises(SimulationError, match=words):
             calibration_of(str(path))
+
+
+def test_kernels_run_one_after_another() -> None:
+    """One stream: the latency of a network is the sum of its rows, also where ops do not wait for each other."""
+    for saved in (False, True):
+        result = simulate(attention(saved), "nvidia-h100-sxm")
+        assert result.latency_s == pytest.approx(sum(row.latency_s for row in result.rows))
+
+
+def test_power_limit_leaves_something_above_idle() -> None:
+    with pytest.raises(AcceleratorError, match=r"gpu\.tdp_w: 50 W leave nothing"):
+        load("nvidia-h100-sxm", {"gpu.tdp_w": 50.0})
+
+
+@pytest.mark.parametrize(
+    ("place", "value"), [("base", 3), ("base", "own.yaml"), ("residuals", [float("nan")]), ("shapes", [])]
+)
+def test_calibrations_that_say_nothing_are_refused(
+    place: str, value: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (files("accelerators") / "calibrations" / "hopper.yaml").read_text(encoding="utf-8")
+    content = yaml.safe_load(text)
+    if place == "base":
+        content["base"] = value
+    else:
+        entry = next(iter(content["classes"].values()))
+        entry |= {"shapes": [[64, 64, 64]], "residuals": [0.0], place: value}
+    Path("own.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    with pytest.raises(SimulationError, match=r"own\.yaml"):
+        Pricer(load("nvidia-h100-sxm", {"gpu.calibration": "own.yaml"})).gemm(plain_gemm(64, 64, 64, "bf16", 16))

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from small_workloads import forward, step
+from small_workloads import attention, forward, step
 
 from accelerators import load
 from simulator import simulate
 from simulator.rewrite import plan
-from workloads import Einsum, Op, Tensor, Vector, Workload
-from workloads.ir import Affine
+from workloads import Vector
 
 
 def names(accelerator: str, **switches: bool) -> list[str]:
@@ -76,33 +75,6 @@ def test_one_op_streams_out_of_each_source() -> None:
     planned = plan(workload.with_ops((*workload.ops[:2], scale)), load("systolic-8x8"))
     assert planned.along == {"relu": ("fc",), "scale": ("relu",)}
     assert planned.on_chip == {"fc": {"y"}, "relu": {"y", "z"}, "scale": {"z"}}
-
-
-def attention(saved: bool = False) -> Workload:
-    """softmax(q k^T) v of 4 heads, 64 tokens, width 32; `saved`: something else reads the probabilities too."""
-
-    def plain(*ranks: str) -> tuple[Affine, ...]:
-        return tuple(((rank, 1),) for rank in ranks)
-
-    sizes = {"h": 4, "m": 64, "n": 64, "c": 32}
-    shapes = {
-        "q": (4, 64, 32),
-        "k": (4, 64, 32),
-        "v": (4, 64, 32),
-        "s": (4, 64, 64),
-        "p": (4, 64, 64),
-        "o": (4, 64, 32),
-    }
-    tensors = {name: Tensor(name, shape, "bf16", "activation") for name, shape in shapes.items()}
-    ops: list[Op] = [
-        Einsum("qk", "att", "FF", ("q", "k"), ("s",), sizes, (plain(*"hmc"), plain(*"hnc"), plain(*"hmn"))),
-        Vector("softmax", "att", "FF", ("s",), ("p",), "softmax", 4 * 64 * 64, 5.0),
-        Einsum("pv", "att", "FF", ("p", "v"), ("o",), sizes, (plain(*"hmn"), plain(*"hnc"), plain(*"hmc"))),
-    ]
-    if saved:
-        tensors["d"] = Tensor("d", (4, 64, 64), "bf16", "activation")
-        ops.append(Vector("reader", "att", "BP", ("p",), ("d",), "mul", 4 * 64 * 64, 1.0))
-    return Workload("attention", tensors, tuple(ops))
 
 
 def test_attention_is_one_kernel_on_a_gpu() -> None:
