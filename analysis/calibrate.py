@@ -139,21 +139,32 @@ def read_measured(path: Path) -> pd.DataFrame:
     return _checked(table, path)
 
 
+_TRUTH = {"true": True, "1": True, "1.0": True, "yes": True, "false": False, "0": False, "0.0": False, "no": False}
+
+
 def _checked(table: pd.DataFrame, path: Path) -> pd.DataFrame:
     """Defaults for columns that are missing, and no figure that is none."""
     defaults: dict[str, Any] = {"dtype": "bf16", "sparsity": "dense", "weights_cold": True, "out_dtype": ""}
     table = table.assign(**{name: value for name, value in defaults.items() if name not in table})
     for name in COLUMNS:
         numbers = pd.to_numeric(table[name], errors="coerce")
-        bad = np.flatnonzero(~(numbers > 0) | ~np.isfinite(numbers))
+        good = (numbers > 0) & np.isfinite(numbers) & ((name == "us") | (numbers % 1 == 0))
+        bad = np.flatnonzero(~good)
         if len(bad):
+            wanted = "positive number" if name == "us" else "whole number above 0"
             value = table[name].iloc[bad[0]]
-            raise AnalysisError(f"{path}: row {bad[0] + 1}, column {name}: {value!r} is no positive number")
+            raise AnalysisError(f"{path}: row {bad[0] + 1}, column {name}: {value!s} is no {wanted}")
         table = table.assign(**{name: numbers})
-    for name, known in (("sparsity", ("dense", "2:4")), ("dtype", tuple(WIDTH))):
+    table = table.fillna({"weights_cold": True, "out_dtype": "", "dtype": "bf16"})
+    words = table.weights_cold.astype(str).str.strip().str.lower().map(_TRUTH)
+    if words.isna().any():
+        wrong = table.weights_cold[words.isna()].iloc[0]
+        raise AnalysisError(f"{path}, column weights_cold: {wrong!s} is neither true nor false")
+    table = table.assign(weights_cold=words.astype(bool))
+    for name, known in (("sparsity", ("dense", "2:4")), ("dtype", tuple(WIDTH)), ("out_dtype", ("", *OUT_BYTES))):
         if unknown := sorted(set(table[name].astype(str)) - set(known)):
             raise AnalysisError(f"{path}, column {name}: unknown {unknown[0]!r}; choose {', '.join(known)}")
-    return table.fillna({"weights_cold": True, "out_dtype": ""})
+    return table
 
 
 def _classes(table: pd.DataFrame, accelerator: Accelerator) -> Iterator[tuple[str, bool, Measured]]:

@@ -90,10 +90,20 @@ def read_records(path: Path) -> tuple[list[Record], str]:
     records = []
     for number, line in enumerate(lines[1:], 2):
         record = _parsed(line)
-        if record is None or "record" not in record:
+        if record is None or not _NEEDED.get(str(record.get("record")), frozenset()) <= record.keys():
             raise AnalysisError(f"{str(path)!r}, line {number}: no record; the file was changed, restore or remove it")
         records.append(record)
     return records, "the last line was torn by an interruption and is left out" if tail else ""
+
+
+_NEEDED: dict[str, frozenset[str]] = {
+    "session": frozenset({"session"}),
+    "begin": frozenset({"key"}),
+    "row": frozenset({"suite", "key", "error"}),
+    "note": frozenset({"text"}),
+    "None": frozenset({"record"}),
+}
+"""Fields without which a record of a kind cannot be read."""
 
 
 def _parsed(line: str) -> Record | None:

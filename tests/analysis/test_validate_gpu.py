@@ -121,7 +121,10 @@ def test_measured_rows_keep_their_regime(tmp_path: Path) -> None:
     [
         ("M,N,K\n1,2,3\n", "no column us"),
         ("M,N,K,us\n1,2,3,-4\n", "row 1, column us"),
-        ("M,N,K,us\n1,2,x,4\n", "column K: 'x' is no positive number"),
+        ("M,N,K,us\n1,2,x,4\n", "column K: x is no whole number above 0"),
+        ("M,N,K,us\n1,2,0.5,4\n", "column K: 0.5 is no whole number above 0"),
+        ("M,N,K,us,weights_cold\n1,2,3,4,maybe\n", "maybe is neither true nor false"),
+        ("M,N,K,us,out_dtype\n1,2,3,4,float65\n", "unknown 'float65'"),
         ("M,N,K,us,dtype\n1,2,3,4,fp4\n", "unknown 'fp4'; choose bf16"),
         ("M,N,K,us,sparsity\n1,2,3,4,1:4\n", "unknown '1:4'; choose dense, 2:4"),
         ("M,N,K,us\n1,2,3,4\n", "no class of products has 10 measurements"),
