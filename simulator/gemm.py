@@ -201,7 +201,7 @@ def _product(workload: Workload, op: Einsum, taps: dict[str, int], classes: int)
     )  # fmt: skip
 
 
-_WINDOWS = (("p", "r"), ("q", "s"))
+WINDOWS = (("p", "r"), ("q", "s"))
 """Output position and kernel position of each dimension of an image, as the convolution's einsum names them."""
 
 
@@ -209,12 +209,12 @@ def _conv(op: Einsum, shape: tuple[int, ...], groups: dict[str, list[str]]) -> C
     """The convolution of one or two dimensions that the einsum is, or None."""
     windows = {frozenset(rank for rank, _ in affine): dict(affine) for affine in op.index[0] if len(affine) == 2}
     places = {frozenset(rank for rank, _ in affine): at for at, affine in enumerate(op.index[0])}
-    found = [pair for pair in _WINDOWS if frozenset(pair) in windows]
+    found = [pair for pair in WINDOWS if frozenset(pair) in windows]
     inside = all(out in groups["m"] and tap in groups["k"] for out, tap in found)
     if not found or not inside or len(op.index[0]) != len(shape) or "t" in op.sizes:
         return None
     size, kernel, output, stride, dilation = ([1, 1] for _ in range(5))
-    for axis, pair in enumerate(_WINDOWS):
+    for axis, pair in enumerate(WINDOWS):
         if pair in found:
             terms = windows[frozenset(pair)]
             size[axis], kernel[axis] = shape[places[frozenset(pair)]], op.sizes[pair[1]]

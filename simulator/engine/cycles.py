@@ -11,7 +11,7 @@ from simulator.engine.dealing import deal
 from simulator.engine.expected import expected_cycles
 from simulator.engine.laws import law_along_k
 from simulator.engine.losses import EngineCycles
-from simulator.engine.operands import operand_bits
+from simulator.engine.operands import operand_bits, scattered
 from simulator.engine.packed import packed_cycles
 from simulator.engine.walked import walked_cycles
 from simulator.engine.window import window_cycles
@@ -53,9 +53,9 @@ def _engine_cycles(
     quickest = _quickest(gemm, skipping, skips, runs)
     if not masks:
         return quickest
-    scatter = skipping.convolution == "scatter"
-    a, w = (operand_bits(gemm, side, scatter) for side in ("input", "weight"))
-    taps, useful = (gemm.conv.taps, gemm.conv.useful) if scatter and gemm.conv is not None else (1, 1.0)
+    conv = scattered(gemm, skipping)
+    a, w = (operand_bits(gemm, side, conv is not None) for side in ("input", "weight"))
+    taps, useful = (conv.taps, conv.useful) if conv is not None else (1, 1.0)
     found = walked_cycles(a, w, skipping, skipping.arrangements[quickest.arrangement], skips, runs, taps, useful)
     return replace(found, arrangement=quickest.arrangement)
 
@@ -63,7 +63,7 @@ def _engine_cycles(
 @lru_cache(maxsize=4096)
 def _quickest(gemm: Gemm, skipping: Skipping, skips: Skips, runs: Runs) -> EngineCycles:
     """Expected cycles under the arrangement that needs the fewest."""
-    scatter = skipping.convolution == "scatter"
+    scatter = scattered(gemm, skipping) is not None
     laws = law_along_k(gemm, "input", skips[0], scatter), law_along_k(gemm, "weight", skips[1], scatter)
     found = [expected_cycles(gemm, skipping, how, laws, runs) for how in skipping.arrangements]
     best = min(range(len(found)), key=lambda at: found[at].cycles)
@@ -75,7 +75,8 @@ def engine_turns(gemm: Gemm, accelerator: Accelerator) -> tuple[float, float]:
     along M, or N, that has a nonzero to meet them (zeros of the other side are not asked for where it skips)."""
     assert accelerator.skipping is not None  # the schema couples it to the dataflow
     arrangement = accelerator.skipping.arrangements[engine_cycles(gemm, accelerator).arrangement]
-    rows = gemm.m if gemm.conv is None or accelerator.skipping.convolution == "gather" else gemm.conv.positions
+    conv = scattered(gemm, accelerator.skipping)
+    rows = gemm.m if conv is None else conv.positions
     turns = []
     for side, dealt in (("input", deal(rows, arrangement.m)), ("weight", deal(gemm.n, arrangement.n))):
         skipped = getattr(accelerator.sparsity, side).mode == "skip"

@@ -13,6 +13,7 @@ from accelerators.schema import Arrangement, Skipping
 from simulator.engine.lane_times import Kind, LaneTimes, kinds_of, lane_times
 from simulator.engine.laws import Law
 from simulator.engine.losses import EngineCycles, LaneWork, split_cycles
+from simulator.engine.operands import scattered
 from simulator.engine.slowest import expected_slowest
 from simulator.engine.work import Layout, layout
 from simulator.gemm import Gemm
@@ -31,7 +32,7 @@ def expected_cycles(
 
     runs: width of the run field in which each is held, if any.
     """
-    conv = gemm.conv if skipping.convolution == "scatter" else None
+    conv = scattered(gemm, skipping)
     taps, rows = (conv.taps, conv.positions) if conv is not None else (1, gemm.m)
     lay = layout(arrangement, gemm.batch, rows, gemm.n * taps, gemm.k // taps, taps)
     total = _Total(skipping, lay)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.engine.operands import operand_bits
+from simulator.engine.operands import fiber_of, operand_bits
 from simulator.gemm import Gemm, Operand
 from workloads.patterns import NM, Mask, PerChannel
 
@@ -48,7 +48,7 @@ def law_along_k(gemm: Gemm, side: str, skip: bool, scatter: bool) -> Law:
     groups = operand.structured if skip else None
     if groups is None:
         return Law(share)
-    fiber = [(rank, size) for rank, size in operand.fiber if not (scatter and gemm.conv is not None and rank in "rs")]
+    fiber = fiber_of(gemm, side, scatter)
     at = [rank for rank, _ in fiber].index(groups.rank)
     return Law(share, groups, math.prod(size for _, size in fiber[at + 1 :]))
 
@@ -60,7 +60,7 @@ def _channel_shares(gemm: Gemm, side: str, skip: bool, scatter: bool) -> Array:
         return np.ones(1)
     if isinstance(pattern, Mask):
         return np.asarray(operand_bits(gemm, side, scatter).mean(axis=(0, 1)))
-    fiber = [(rank, size) for rank, size in operand.fiber if not (scatter and gemm.conv is not None and rank in "rs")]
+    fiber = fiber_of(gemm, side, scatter)
     depth = math.prod(size for _, size in fiber)
     if isinstance(pattern, PerChannel) and dict(fiber).get(pattern.rank) == len(pattern.shares):
         at = [rank for rank, _ in fiber].index(pattern.rank)

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from accelerators.schema import Skipping
 from simulator.errors import SimulationError
-from simulator.gemm import Conv, Gemm
+from simulator.gemm import WINDOWS, Conv, Gemm
 from workloads.patterns import NM, Block, Mask, Pattern, PerChannel
 
 Bits = NDArray[np.bool_]
@@ -20,7 +21,7 @@ SEED = 0
 MOST_ELEMENTS = 500_000_000
 """Elements of an operand that are laid out at most, one byte each."""
 
-_IMAGE = {"h": ("p", "r"), "w": ("q", "s")}
+_IMAGE = dict(zip("hw", WINDOWS, strict=True))
 """Ranks of a stored image, with the output and kernel positions that index it."""
 
 
@@ -32,9 +33,8 @@ def operand_bits(gemm: Gemm, side: str, scatter: bool = False) -> Bits:
     Raises `SimulationError` for a mask whose ranks are not the operand's, and for more than `MOST_ELEMENTS`.
     """
     operand = gemm.input if side == "input" else gemm.weight
-    across, fiber = operand.across, operand.fiber
+    across, fiber = operand.across, fiber_of(gemm, side, scatter)
     if scatter and gemm.conv is not None:
-        fiber = tuple((rank, size) for rank, size in fiber if rank not in "rs")
         inner = tuple((rank, size) for rank, size in across if rank not in "pq")
         across = (*inner, *_image(gemm.conv)) if side == "input" else (*across, *_kernel(gemm))
     axes = (*gemm.outer, *across, *fiber)
@@ -50,6 +50,19 @@ def operand_bits(gemm: Gemm, side: str, scatter: bool = False) -> Bits:
     ranks, bits = _bits(operand.pattern, stored, side)
     bits = _lay_out(bits, ranks, dict(axes), gemm.conv, str(operand.pattern)).reshape(shape)
     return np.repeat(bits, classes, axis=0) if classes > 1 else bits
+
+
+def fiber_of(gemm: Gemm, side: str, scatter: bool) -> tuple[tuple[str, int], ...]:
+    """Ranks along an operand's K, outermost first: without the kernel positions where the engine scatters."""
+    fiber: tuple[tuple[str, int], ...] = getattr(gemm, side).fiber
+    if not scatter or gemm.conv is None:
+        return fiber
+    return tuple((rank, size) for rank, size in fiber if rank not in "rs")
+
+
+def scattered(gemm: Gemm, skipping: Skipping) -> Conv | None:
+    """The convolution that an engine scatters; None where it gathers, or where there is none."""
+    return gemm.conv if skipping.convolution == "scatter" else None
 
 
 def _image(conv: Conv) -> tuple[tuple[str, int], ...]:
