@@ -119,3 +119,15 @@ def test_masks_of_runs_that_were_not_kept_are_refused() -> None:
         tensor("x", masks=False).bits(0)
     with pytest.raises(WorkloadError, match="there is no number 2"):
         tensor("x").bits(2)
+
+
+def test_masks_must_agree_with_the_counts() -> None:
+    """All runs sampled: the masks' nonzeros are those that were counted; a wrong shape is named first."""
+    masks = np.packbits(np.ones((2, 12), dtype=bool), axis=1)
+    assert TensorTrace("x", (1, 12), 2, 24, masks=masks).nonzeros == 24
+    with pytest.raises(WorkloadError, match="its masks hold 24 nonzeros, its counts 20"):
+        TensorTrace("x", (1, 12), 2, 20, masks=masks)
+    with pytest.raises(WorkloadError, match="do not fit tensor"):
+        TensorTrace("x", (1, 12), 2, 20, masks=masks[:, :1])
+    with pytest.raises(WorkloadError, match="its channels hold 20 nonzeros, not 24"):
+        TensorTrace("x", (1, 12), 2, 24, 1, np.full(12, 2) - np.eye(12, dtype=int)[:4].sum(axis=0))

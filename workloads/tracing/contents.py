@@ -53,6 +53,12 @@ class TensorTrace:
                 )
             for share in (counts.min(initial=0), counts.max(initial=0)):
                 self._check_share(f"{what} density", share / (self.elements / self.shape[axis]))
+        wanted = -(-self.run_elements // 8)
+        if self.masks is not None and (self.masks.ndim != 2 or self.masks.shape[1] != wanted):
+            raise WorkloadError(
+                f"trace of {self.name!r}: masks of shape {self.masks.shape} do not fit tensor {self.shape}, which "
+                f"takes {wanted} bytes a run; trace the model again"
+            )
         if self.masks is not None and len(self.masks) == self.runs:
             held = int(np.bitwise_count(self.masks).sum())
             if held != self.nonzeros:
@@ -63,12 +69,6 @@ class TensorTrace:
             raise WorkloadError(
                 f"trace of {self.name!r}: its channels hold {int(self.channel_nonzeros.sum())} nonzeros, not "
                 f"{self.nonzeros}; trace the model again"
-            )
-        wanted = -(-self.run_elements // 8)
-        if self.masks is not None and (self.masks.ndim != 2 or self.masks.shape[1] != wanted):
-            raise WorkloadError(
-                f"trace of {self.name!r}: masks of shape {self.masks.shape} do not fit tensor {self.shape}, which "
-                f"takes {wanted} bytes a run; trace the model again"
             )
 
     def _check_share(self, what: str, share: float) -> None:
