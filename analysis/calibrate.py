@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,26 +12,29 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from accelerators import Accelerator
+from accelerators.library import read_yaml
 from analysis.errors import AnalysisError
 from analysis.gpu_generations import FEW_SHRINKAGE, bar_of, write
-from analysis.gpu_tables import WIDTH
-from simulator.gpu.calibration import LEVELS, Calibrated, calibration_of
-from simulator.gpu.card import card_of, gpu_part, type_class
+from analysis.measured_device import mismatches
+from analysis.measured_table import MeasuredFile, measured_products, read_measured
+from analysis.plausible import IMPLAUSIBLE, REMEDY, implausible, refuse
+from simulator.gpu.calibration import LEVELS, SUFFIXES, Calibrated, Calibration, calibration_of
+from simulator.gpu.card import gpu_part, type_class
 from simulator.gpu.fitting import Measured, fit
 from simulator.gpu.neighbours import correction, log_shapes
-from simulator.gpu.problem import Problem, join, problem
+from simulator.gpu.problem import Problem
 from simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, choose
 
 Array = NDArray[np.float64]
 
 FOLDS = 5
 FOLD_EVALUATIONS, EVALUATIONS = 8, 20
-LEAST_ROWS = 10
-"""Measured products that a class needs: fewer say nothing about the error bar."""
+LEAST_SHAPES = 10
+"""Different shapes that a class needs: fewer say nothing about the error bar."""
 MOST_ROWS = 1000
 """Measured products of a class that are used; of more, so many at random."""
-COLUMNS = ("M", "N", "K", "us")
-OUT_BYTES = {"float32": 4, "int32": 4, "bfloat16": 2, "float16": 2, "float8_e4m3fn": 1, "int8": 1}
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,27 +45,102 @@ class Own:
     rows: int
 
 
-def calibrate(measured: Path, accelerator: Accelerator, out: Path) -> dict[str, Own]:
+@dataclass(frozen=True, slots=True, eq=False)
+class _Class:
+    """Measured products that share constants. rows and products are in the same order."""
+
+    name: str
+    rows: pd.DataFrame
+    products: Measured
+    sparse: bool
+
+    @property
+    def shapes(self) -> int:
+        """How many different shapes there are."""
+        return len(self.rows[["M", "N", "K"]].drop_duplicates())
+
+
+def calibrate(
+    measured: Path, accelerator: Accelerator, out: Path, *, other_card: bool = False, say: Say = lambda _line: None
+) -> dict[str, Own]:
     """Fit each class of products in a file and write a calibration; classes without measurements keep the card's own.
 
-    measured: a file of `zerocast measure`, or a CSV with columns M, N, K, us and any of dtype (bf16 where it is
-    missing), sparsity (dense or 2:4), weights_cold. Raises `AnalysisError` for a file of another kind or schema
-    version and for too few products; `SimulationError` for an accelerator that is no GPU or lacks the data type.
+    measured: a file of `zerocast measure`, whose held-out products are not fitted, or a CSV with columns M, N, K, us
+    and any of dtype (bf16 where it is missing), sparsity (dense or 2:4), weights_cold. other_card: take measurements
+    of a device that the accelerator does not describe. say: is told what to know of the file.
+    Raises `AnalysisError` for a file of another kind or schema version, for measurements of another card, for times
+    that no card could have and for too few products; `SimulationError` for an accelerator that is no GPU or lacks the
+    data type.
     """
-    table = read_measured(measured)
     base_name = gpu_part(accelerator).calibration
     if Path(base_name).resolve() == out.resolve():
         raise AnalysisError(f"--out {str(out)!r} is the calibration to start from; write to another file")
     base = calibration_of(base_name)
+    source = read_measured(measured)
+    _same_card(source, accelerator, other_card, say)
+    for note in source.notes:
+        say(note)
+    table = source.table[source.table.role != "held_out"]
+    if held := len(source.table) - len(table):
+        judge = f"`zerocast validate gpu --measured {measured} --accelerator CARD --set gpu.calibration={out}`"
+        say(f"{held} held-out products are not fitted; judge the fit on them: {judge}")
+    classes = list(_classes(table, accelerator))
+    _refuse_implausible(measured, classes, base)
     command = f"zerocast calibrate {measured.name} --accelerator {accelerator.name}"
-    fitted = {}
-    for kind, sparse, products in _classes(table, accelerator):
-        words = f"{measured.name}: {len(products.seconds)} products"
-        fitted[kind] = fit_class(products, base.of(kind), sparse, words, command)
-    if not fitted:
-        raise AnalysisError(f"{measured}: no class of products has {LEAST_ROWS} measurements; measure more shapes")
-    write(out, out.stem, {kind: _entry(own) for kind, own in fitted.items()}, base_name)
+    fitted = {
+        one.name: fit_class(
+            one.products, base.of(one.name), one.sparse, f"{measured.name}: {len(one.rows)} products", command
+        )
+        for one in _large_enough(measured, classes, say)
+    }
+    inherited, shipped = _inherited(base_name)
+    write(out, out.stem, {**inherited, **{kind: _entry(own) for kind, own in fitted.items()}}, shipped)
     return fitted
+
+
+def _same_card(source: MeasuredFile, accelerator: Accelerator, other_card: bool, say: Say) -> None:
+    """Refuse measurements of another card, or only warn where the user insists."""
+    remedy = (
+        "name the measured card with --accelerator (your own YAML if there is no template), or insist: --other-card"
+    )
+    for difference in mismatches(source.machines, accelerator):
+        if not other_card:
+            raise AnalysisError(f"{source.path}: {difference}; {remedy}")
+        say(f"warning: {difference}; fitted all the same")
+
+
+def _large_enough(path: Path, classes: list[_Class], say: Say) -> list[_Class]:
+    """The classes with enough shapes; the others are told. Raises `AnalysisError` where there is none."""
+    enough = [one for one in classes if one.shapes >= LEAST_SHAPES]
+    counts = [f"{one.name} {one.shapes} in {len(one.rows)} rows" for one in classes if one not in enough]
+    if not enough:
+        raise AnalysisError(
+            f"{path}: no class of products has {LEAST_SHAPES} different shapes ({', '.join(counts) or 'none to fit'}); "
+            "measure more shapes"
+        )
+    if counts:
+        say(f"fewer than {LEAST_SHAPES} different shapes, constants kept: {', '.join(counts)}")
+    return enough
+
+
+def _refuse_implausible(path: Path, classes: list[_Class], base: Calibration) -> None:
+    """Raise `AnalysisError` where times cannot be those of the card."""
+    wrong: dict[int, str] = {}
+    for one in (one for one in classes if one.name in base.classes):
+        reasons = implausible(one.products, base.of(one.name), one.sparse)
+        wrong |= {int(line): reason for line, reason in zip(one.rows.line, reasons, strict=True) if reason}
+    refuse(path, wrong, sum(len(one.rows) for one in classes), IMPLAUSIBLE, REMEDY)
+
+
+def _inherited(name: str) -> tuple[dict[str, Any], str]:
+    """Classes of a calibration file as they stand in it, and the shipped calibration below it: what is written next
+    needs no file of the user's beside it."""
+    classes: dict[str, Any] = {}
+    while Path(name).suffix in SUFFIXES:
+        content = read_yaml(Path(name).read_text(encoding="utf-8"), name)
+        classes = {**content["classes"], **classes}
+        name = content.get("base", "")
+    return classes, name
 
 
 def fit_class(products: Measured, base: Calibrated, sparse: bool, words: str = "", command: str = "") -> Own:
@@ -72,7 +150,7 @@ def fit_class(products: Measured, base: Calibrated, sparse: bool, words: str = "
     """
     products = _thinned(products)
     rows = len(products.seconds)
-    fold = np.random.default_rng(0).permutation(rows) % FOLDS
+    fold = _folds(products.problem)
     errors = np.zeros(rows)
     for number in range(FOLDS):
         inside, outside = fold != number, fold == number
@@ -86,6 +164,13 @@ def fit_class(products: Measured, base: Calibrated, sparse: bool, words: str = "
         LEVELS[2], whole.constants, low, high, whole.shapes, whole.residuals, words, command
     )  # fmt: skip
     return Own(calibrated, rows)
+
+
+def _folds(problem: Problem) -> NDArray[np.intp]:
+    """Number of the fold of each product. All products of a shape share one, so that none is predicted from itself."""
+    shapes = pd.Series(list(zip(*(side.ravel() for side in (problem.m, problem.n, problem.k)), strict=True)))
+    numbers, names = pd.factorize(shapes)
+    return np.random.default_rng(0).permutation(len(names))[numbers] % FOLDS
 
 
 def corrected_log_s(problem: Problem, calibrated: Calibrated, sparse: bool) -> Array:
@@ -114,80 +199,14 @@ def _thinned(products: Measured) -> Measured:
     return _some(products, np.random.default_rng(0).permutation(len(products.seconds))[:MOST_ROWS])
 
 
-def read_measured(path: Path) -> pd.DataFrame:
-    """Measured products with columns M, N, K, us, dtype, sparsity, weights_cold and out_dtype.
-
-    Raises `AnalysisError` for a file that is not readable, of another schema version or without a needed column.
-    """
-    with path.open("rb") as stream:
-        is_records = stream.read(1) == b"{"
-    if is_records:
-        from analysis.measure.results import load_measurements
-
-        table, _ = load_measurements(path)
-        table = table[(table.suite == "gemm") & (table.error == "")]
-        if table.empty:
-            raise AnalysisError(f"{path}: no product was measured; run `zerocast measure --suite gemm`")
-        table = table[table.algorithm == "default"].rename(columns={"median_us": "us"})
-    else:
-        try:
-            table = pd.read_csv(path)
-        except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            raise AnalysisError(f"{path}: not a CSV of measurements ({error})") from None
-    if missing := [name for name in COLUMNS if name not in table]:
-        raise AnalysisError(f"{path}: no column {' and no column '.join(missing)}; the header needs M, N, K, us")
-    return _checked(table, path)
-
-
-_TRUTH = {"true": True, "1": True, "1.0": True, "yes": True, "false": False, "0": False, "0.0": False, "no": False}
-
-
-def _checked(table: pd.DataFrame, path: Path) -> pd.DataFrame:
-    """Defaults for columns that are missing, and no figure that is none."""
-    defaults: dict[str, Any] = {"dtype": "bf16", "sparsity": "dense", "weights_cold": True, "out_dtype": ""}
-    table = table.assign(**{name: value for name, value in defaults.items() if name not in table})
-    for name in COLUMNS:
-        numbers = pd.to_numeric(table[name], errors="coerce")
-        good = (numbers > 0) & np.isfinite(numbers) & ((name == "us") | (numbers % 1 == 0))
-        bad = np.flatnonzero(~good)
-        if len(bad):
-            wanted = "positive number" if name == "us" else "whole number above 0"
-            value = table[name].iloc[bad[0]]
-            raise AnalysisError(f"{path}: row {bad[0] + 1}, column {name}: {value!s} is no {wanted}")
-        table = table.assign(**{name: numbers})
-    table = table.fillna({"weights_cold": True, "out_dtype": "", "dtype": "bf16"})
-    words = table.weights_cold.astype(str).str.strip().str.lower().map(_TRUTH)
-    if words.isna().any():
-        wrong = table.weights_cold[words.isna()].iloc[0]
-        raise AnalysisError(f"{path}, column weights_cold: {wrong!s} is neither true nor false")
-    table = table.assign(weights_cold=words.astype(bool))
-    for name, known in (("sparsity", ("dense", "2:4")), ("dtype", tuple(WIDTH)), ("out_dtype", ("", *OUT_BYTES))):
-        if unknown := sorted(set(table[name].astype(str)) - set(known)):
-            raise AnalysisError(f"{path}, column {name}: unknown {unknown[0]!r}; choose {', '.join(known)}")
-    return table
-
-
-def _classes(table: pd.DataFrame, accelerator: Accelerator) -> Iterator[tuple[str, bool, Measured]]:
-    """Class name, whether it is 2:4, and the products, for each class with enough of them."""
+def _classes(table: pd.DataFrame, accelerator: Accelerator) -> Iterator[_Class]:
+    """The classes of products in a table. Raises `SimulationError` for a data type that the card lacks."""
     kinds = table.dtype.map({name: type_class(accelerator, name) for name in table.dtype.unique()})
     for sparsity, prefix in (("dense", "dense"), ("2:4", "sparse")):
         for kind in kinds.unique():
             rows = table[(kinds == kind) & (table.sparsity == sparsity)]
-            if len(rows) >= LEAST_ROWS:
-                yield f"{prefix}_{kind}", sparsity == "2:4", measured_products(rows, accelerator)
-
-
-def measured_products(rows: pd.DataFrame, accelerator: Accelerator) -> Measured:
-    """Rows of a checked table as products with their times; all dense, or all 2:4."""
-    parts, seconds = [], []
-    for (dtype, cold, out), some in rows.groupby(["dtype", "weights_cold", "out_dtype"], sort=False):
-        parts.append(problem(
-            card_of(accelerator, str(dtype)), *(some[side].to_numpy() for side in ("M", "N", "K")),
-            element_bytes=WIDTH[str(dtype)], out_element_bytes=OUT_BYTES.get(str(out), 2),
-            sparse=bool((some.sparsity == "2:4").all()), repeats=not bool(cold),
-        ))  # fmt: skip
-        seconds.append(some.us.to_numpy(dtype=float) * 1e-6)
-    return Measured(join(parts), np.concatenate(seconds))
+            if len(rows):
+                yield _Class(f"{prefix}_{kind}", rows, measured_products(rows, accelerator), sparsity == "2:4")
 
 
 def _entry(own: Own) -> dict[str, Any]:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from accelerators import Accelerator
+from analysis.csv_table import Row, read_table
 from analysis.errors import AnalysisError
 from simulator import Gemm, SimulationError, plain_gemm
 from simulator.einsum_cost import Pricer
 from workloads.ir import BITS
 from workloads.patterns import DENSE, NM, Pattern, Uniform
 
-REQUIRED = ("m", "n", "k")
+REQUIRED = ("M", "N", "K")
 OPTIONAL = ("batch", "dtype", "density_a", "density_b", "pattern")
 RESULTS = (
     "latency_s", "cycles", "energy_j", "dram_read_bytes", "dram_write_bytes", "bound", "dataflow",
@@ -36,21 +37,6 @@ class Shape:
     where: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """Cells of one line by lower-case column name, and the place for error messages."""
-
-    cells: dict[str, str]
-    names: dict[str, str]
-    where: str
-
-    def get(self, column: str) -> str:
-        return self.cells.get(column, "").strip()
-
-    def error(self, column: str, problem: str) -> AnalysisError:
-        return AnalysisError(f"{self.where}, column {self.names.get(column, column)}: {problem}")
-
-
 def read_shapes(path: Path, accelerator: Accelerator) -> tuple[list[str], list[Shape]]:
     """Header and products of a CSV with the columns `REQUIRED` and any of `OPTIONAL`, in any case and order.
 
@@ -59,44 +45,21 @@ def read_shapes(path: Path, accelerator: Accelerator) -> tuple[list[str], list[S
     Other columns are carried along.
     Raises `AnalysisError` naming file, line and column of the first mistake.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise AnalysisError(f"{path}: not a text file in UTF-8; save the table as CSV") from None
-    reader = csv.reader(text.splitlines())
-    try:
-        lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except csv.Error as error:
-        raise AnalysisError(f"{path} line {reader.line_num}: not CSV ({error})") from None
-    if not lines:
-        raise AnalysisError(f"{path}: the table is empty; give a header with M, N, K and a line per shape")
-    at, header = lines[0]
-    names = {name.strip().lower(): name.strip() for name in header}
-    if missing := [name.upper() for name in REQUIRED if name not in names]:
-        lacks = " and no column ".join(missing)
-        raise AnalysisError(f"{path} line {at}: no column {lacks}; the header has {', '.join(names.values())}")
-    if len(names) < len(header):
-        raise AnalysisError(f"{path} line {at}: a column stands twice in the header {', '.join(header)}")
-    if len(lines) == 1:
-        raise AnalysisError(f"{path} line {at}: the table has a header and no shapes")
-    return header, [_shape(path, number, names, cells, accelerator) for number, cells in lines[1:]]
+    header, rows = read_table(path, REQUIRED)
+    return header, [_shape(row, accelerator) for row in rows]
 
 
-def _shape(path: Path, number: int, names: dict[str, str], cells: list[str], accelerator: Accelerator) -> Shape:
-    where = f"{path} line {number}"
-    if len(cells) != len(names):
-        raise AnalysisError(f"{where}: {len(cells)} cells, the header has {len(names)} columns")
-    row = _Row(dict(zip(names, cells, strict=True)), names, where)
-    m, n, k, batch = (_extent(row, column) for column in (*REQUIRED, "batch"))
+def _shape(row: Row, accelerator: Accelerator) -> Shape:
+    m, n, k, batch = (_extent(row, column) for column in ("m", "n", "k", "batch"))
     dtype = row.get("dtype") or next(iter(accelerator.compute.rates))
     if dtype not in accelerator.compute.rates:
         known = ", ".join(accelerator.compute.rates)
         raise row.error("dtype", f"{accelerator.name} does not multiply {dtype!r}; it has {known}")
     gemm = plain_gemm(m, n, k, dtype, BITS[dtype], _density(row, "density_a"), _weight(row))
-    return Shape(tuple(cells), replace(gemm, batch=batch), where)
+    return Shape(row.raw, replace(gemm, batch=batch), row.where)
 
 
-def _extent(row: _Row, column: str) -> int:
+def _extent(row: Row, column: str) -> int:
     text = row.get(column)
     if not text and column == "batch":
         return 1
@@ -109,7 +72,7 @@ def _extent(row: _Row, column: str) -> int:
     return value
 
 
-def _density(row: _Row, column: str) -> Pattern:
+def _density(row: Row, column: str) -> Pattern:
     text = row.get(column)
     if not text:
         return DENSE
@@ -122,7 +85,7 @@ def _density(row: _Row, column: str) -> Pattern:
     return DENSE if share == 1 else Uniform(share)
 
 
-def _weight(row: _Row) -> Pattern:
+def _weight(row: Row) -> Pattern:
     """Pattern of B from its density or its N:M, which must not contradict each other."""
     law, text = _density(row, "density_b"), row.get("pattern").lower()
     if text in ("", "dense"):
@@ -149,25 +112,54 @@ def price_shapes(
     """For each shape the figures named by `RESULTS`, under its best mapping; equal shapes are mapped once.
 
     Latency includes the launch overhead, energy is dynamic. `progress` is called with shapes done and in all.
-    Raises `AnalysisError` naming the line of a shape that fits no mapping.
+    N:M weights that a GPU's sparse tensor cores do not take are priced dense, as in a network, and `note` says why.
+    A shape that fits no mapping has NaN for figures and the reason in `note`.
+    Raises `AnalysisError` naming the first line where this befalls every shape.
     """
     pricer = Pricer(accelerator, objective)  # type: ignore[arg-type]
     overhead = accelerator.host.launch_overhead_s
-    for shape in shapes:
-        if refused := pricer.refusal(shape.gemm):
-            raise AnalysisError(f"{shape.where}: {refused}")
+    refused = [pricer.refusal(shape.gemm) for shape in shapes]
+    if refused and all(refused):
+        raise _hopeless(shapes, refused[0])
     try:
         pricer.prepare([shape.gemm for shape in shapes])
     except SimulationError as error:
         raise AnalysisError(str(error)) from None
+    unpriced: list[str] = []
     for number, shape in enumerate(shapes):
         try:
             row = pricer.gemm(shape.gemm)
         except SimulationError as error:
-            raise AnalysisError(f"{shape.where}: {error}") from None
+            unpriced.append(str(error))
+            if len(unpriced) == len(shapes):
+                raise _hopeless(shapes, unpriced[0]) from None
+            figures: tuple[Any, ...] = (*(_NONE.get(name, math.nan) for name in RESULTS[:-1]), f"not priced: {error}")
+        else:
+            figures = (row.latency_s + overhead, *(getattr(row, name) for name in RESULTS[1:]))
         if progress is not None:
             progress(number + 1, len(shapes))
-        yield (row.latency_s + overhead, *(getattr(row, name) for name in RESULTS[1:]))
+        yield figures
+
+
+_NONE = dict.fromkeys(("bound", "dataflow", "skipped", "order"), "")
+"""What columns of words hold where there is nothing to say."""
+
+
+def _hopeless(shapes: Sequence[Shape], reason: str) -> AnalysisError:
+    """The error for a table none of whose shapes can be priced as it was asked for."""
+    others = f"; so it is with all {len(shapes)} shapes of the table" if len(shapes) > 1 else ""
+    return AnalysisError(f"{shapes[0].where}: {reason}{others}")
+
+
+def remarks(figures: Sequence[tuple[Any, ...]]) -> str:
+    """How many shapes were priced otherwise than asked for or not at all; "" where none was."""
+    notes = [str(row[-1]) for row in figures]
+    counts = {
+        "dense, not N:M": sum(note.startswith("dense: ") for note in notes),
+        "not at all": sum(note.startswith("not priced: ") for note in notes),
+    }
+    words = [f"{count} priced {how}" for how, count in counts.items() if count]
+    return f"; {' and '.join(words)}, see column note" if words else ""
 
 
 def write_table(path: Path, header: list[str], shapes: list[Shape], figures: Iterable[tuple[Any, ...]]) -> None:

@@ -1,4 +1,4 @@
-"""Fit the shipped GPU calibrations again: `python -m analysis.gpu_generations`, about two minutes."""
+"""Fit the shipped GPU calibrations again: `python -m analysis.gpu_generations`, about a minute."""
 
 from __future__ import annotations
 
@@ -25,18 +25,27 @@ from simulator.gpu.constants import Constants
 from simulator.gpu.fitting import GEMM_CONSTANTS, Measured, fit
 from simulator.gpu.neighbours import log_shapes, spread
 from simulator.gpu.problem import Problem
-from simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, choose
+from simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, Kernels, choose
 
 Array = NDArray[np.float64]
+Tables = dict[str, list[Measured]]
 
 COMMAND = "python -m analysis.gpu_generations"
 SAMPLE = 1500
 """Rows of a large table that a fit sees: more change nothing."""
 PAIRED_WEIGHT = 2.0
 """Weight of a row of the small table beside those of a large one (assumption)."""
-FEW_SHRINKAGE, MANY_SHRINKAGE = 0.1, 0.02
+EVALUATIONS, FOLD_EVALUATIONS = 30, 12
+"""Evaluations of a fit, and of those that only set an error bar."""
+FEW_SHRINKAGE, MANY_SHRINKAGE = 0.06, 0.02
 """Pull towards the start, where there are about a hundred rows and where there are thousands."""
-ALL_CONSTANTS = Constants.names()
+SPARSE_CONSTANTS = tuple(name for name in GEMM_CONSTANTS if not name.startswith(("split", "warm")))
+"""What repeated products with K whole can tell; the rest is the dense class's."""
+QUANTISING = tuple(name for name in Constants.names() if name.startswith("quantise"))
+NARROW = ("mma", "tile_loss", "step_s", "feed", "l2", "sustained", "power")
+"""What operands of 8 bits may change: how fast tiles compute and are fed, and what power allows. The launch, the
+off-chip memory, what the L2 keeps, splits of K and the overlap are the 16-bit class's, as they belong to the card and
+its library, and warm products of one table could not tell them apart."""
 UNSEEN_ERROR = (0.13 + 0.16 + 0.39) / 3
 """Mean error of an unfitted tile model on B200, A100 and L40S, computed from public measurement tables."""
 UNSEEN_BAR = float(np.log(10) * np.log1p(UNSEEN_ERROR))
@@ -79,14 +88,13 @@ def dense_rows(cards: list[str], dtype: str, part: str) -> pd.DataFrame:
 def fit_large(cards: list[str], dtype: str, paired: list[tuple[str, str]], start: Constants) -> Fitted:
     """Dense constants from large tables, with the training networks of the small one beside them.
 
-    paired: card and type of rows of the small table. The error bar comes from pairs (N, K) kept for it.
+    paired: card and type of rows of the small table. start: where the fit starts; for fp8 the 16-bit constants, to
+    which it is tied. The error bar comes from pairs (N, K) kept for it.
     """
     small = [paired_measured(_training(card, name), name, False, PAIRED_WEIGHT) for card, name in paired]
     tables = [dense_measured(dense_rows(cards, dtype, "fit"), dtype), *small]
-    names = GEMM_CONSTANTS
-    if dtype == "fp8":  # a launch costs the same in all types; without it the two floors could not be told apart
-        names = tuple(name for name in ALL_CONSTANTS if name != "floor_s")
-    constants = fit(tables, start, DENSE_KERNELS, names=names, shrinkage=MANY_SHRINKAGE)
+    names, bounds = (NARROW + QUANTISING, start.no_slower()) if dtype == "fp8" else (GEMM_CONSTANTS, None)
+    constants = fit(tables, start, DENSE_KERNELS, names=names, shrinkage=MANY_SHRINKAGE, bounds=bounds)
     low, high = bar_of(log_errors(dense_measured(dense_rows(cards, dtype, "bars"), dtype), constants))
     beside = "".join(f", {card} {name} (2:4 table, dense)" for card, name in paired)
     return Fitted(constants, tables, low, high, f"{', '.join(cards)} {dtype}{beside}; part `fit`, seed {SEED}")
@@ -98,29 +106,79 @@ def sparse_start(dense: Constants) -> Constants:
     return replace(dense, band=fresh.band, l2=fresh.l2, hits=fresh.hits)
 
 
-def fit_small(paired: list[tuple[str, str]], sparse: bool, start: Constants) -> Fitted:
-    """Constants from the small table; the error bar from leaving one training network out in turn."""
+def fit_narrow(paired: list[tuple[str, str]], sixteen: Constants) -> Fitted:
+    """Dense constants of 8-bit products from the small table, tied to the 16-bit class of the generation."""
 
-    def tables_of(keep: Callable[[pd.DataFrame], pd.Series]) -> list[Measured]:
-        rows = [(_training(card, name), name) for card, name in paired]
-        return [paired_measured(some[keep(some)], name, sparse) for some, name in rows if keep(some).any()]
+    def fitted(tables: Tables, evaluations: int) -> dict[str, Constants]:
+        (products,) = tables.values()
+        return {"": _narrowed(products, sixteen, NARROW, DENSE_KERNELS, evaluations)}
 
-    kernels = SPARSE_KERNELS if sparse else DENSE_KERNELS
-    start = sparse_start(start) if sparse else start
-    errors = []
+    return _small({"": paired}, False, fitted)[""]
+
+
+def fit_sparse(paired: dict[str, list[tuple[str, str]]], dense: Constants) -> dict[str, Fitted]:
+    """Constants of the 2:4 classes, by class; the 16-bit one first.
+
+    All types of a table together say where their common constants lie; from there the 16-bit class goes its own way,
+    and the others as far as no product gets slower than in 16 bits.
+    """
+    start, few = sparse_start(dense), FEW_SHRINKAGE
+
+    def fitted(tables: Tables, evaluations: int) -> dict[str, Constants]:
+        sixteen, *narrow = tables
+        every = [table for some in tables.values() for table in some]
+        common = fit(every, start, SPARSE_KERNELS, names=SPARSE_CONSTANTS, shrinkage=few, evaluations=evaluations)
+        own = fit(
+            tables[sixteen], common, SPARSE_KERNELS, names=SPARSE_CONSTANTS, shrinkage=few, evaluations=evaluations
+        )  # fmt: skip
+        names = tuple(name for name in SPARSE_CONSTANTS if name in own.no_slower())
+        rest = {kind: _narrowed(tables[kind], own, names, SPARSE_KERNELS, evaluations) for kind in narrow}
+        return {sixteen: own, **rest}
+
+    return _small(paired, True, fitted)
+
+
+def _narrowed(
+    tables: list[Measured], sixteen: Constants, names: tuple[str, ...], kernels: Kernels, evaluations: int
+) -> Constants:
+    """Constants for 8 bits under which no product is slower than in 16 bits."""
+    bounds = sixteen.no_slower()
+    return fit(
+        tables, sixteen, kernels, names=names, shrinkage=FEW_SHRINKAGE, evaluations=evaluations, bounds=bounds
+    )  # fmt: skip
+
+
+def _small(
+    paired: dict[str, list[tuple[str, str]]], sparse: bool, fitted: Callable[[Tables, int], dict[str, Constants]]
+) -> dict[str, Fitted]:
+    """Classes from the small table; the error bars from leaving one training network out in turn.
+
+    paired: card and type of the rows of each class. fitted: constants of all classes from their tables.
+    """
+
+    def tables_of(keep: Callable[[pd.DataFrame], pd.Series]) -> Tables:
+        return {
+            kind: [
+                paired_measured(rows[keep(rows)], name, sparse)
+                for rows, name in ((_training(card, name), name) for card, name in some) if keep(rows).any()
+            ]
+            for kind, some in paired.items()
+        }  # fmt: skip
+
+    errors: dict[str, list[Array]] = {kind: [] for kind in paired}
     table = sparse_table()
     for left_out in table[table.part == "fit"].shape_set.unique():
-        rest = fit(
-            tables_of(lambda rows, name=left_out: rows.shape_set != name),  # type: ignore[misc]
-            start, kernels, shrinkage=FEW_SHRINKAGE, evaluations=12,
-        )  # fmt: skip
-        errors += [log_errors(table, rest, sparse)
-                   for table in tables_of(lambda rows, name=left_out: rows.shape_set == name)]  # type: ignore[misc]  # fmt: skip
+        rest = fitted(tables_of(lambda rows, name=left_out: rows.shape_set != name), FOLD_EVALUATIONS)  # type: ignore[misc]
+        for kind, some in tables_of(lambda rows, name=left_out: rows.shape_set == name).items():  # type: ignore[misc]
+            errors[kind] += [log_errors(products, rest[kind], sparse) for products in some]
     tables = tables_of(lambda rows: rows.part == "fit")
-    constants = fit(tables, start, kernels, shrinkage=FEW_SHRINKAGE)
-    named = ", ".join(f"{card} {name}" for card, name in paired)
-    words = f"{named} (2:4 table, {'2:4' if sparse else 'dense'}), networks of part `fit`, seed {SEED}"
-    return Fitted(constants, tables, *bar_of(np.concatenate(errors)), words)
+    constants = fitted(tables, EVALUATIONS)
+    made = {}
+    for kind, pairs in paired.items():
+        named = ", ".join(f"{card} {name}" for card, name in pairs)
+        words = f"{named} (2:4 table, {'2:4' if sparse else 'dense'}), networks of part `fit`, seed {SEED}"
+        made[kind] = Fitted(constants[kind], tables[kind], *bar_of(np.concatenate(errors[kind])), words)
+    return made
 
 
 def _training(card: str, dtype: str) -> pd.DataFrame:
@@ -130,27 +188,29 @@ def _training(card: str, dtype: str) -> pd.DataFrame:
 
 def ampere() -> dict[str, Fitted]:
     """Classes of the A100."""
-    sixteen = [(AMPERE_PCIE, "bf16"), (AMPERE_PCIE, "fp16")]
+    sixteen, int8 = [(AMPERE_PCIE, "bf16"), (AMPERE_PCIE, "fp16")], [(AMPERE_PCIE, "int8")]
     dense = fit_large(AMPERE_SXM, "bf16", sixteen, Constants())
     return {
         "dense_16bit": dense,
-        "sparse_16bit": fit_small(sixteen, True, dense.constants),
-        "dense_int8": fit_small([(AMPERE_PCIE, "int8")], False, dense.constants),
-        "sparse_int8": fit_small([(AMPERE_PCIE, "int8")], True, dense.constants),
+        "dense_int8": fit_narrow(int8, dense.constants),
+        **fit_sparse({"sparse_16bit": sixteen, "sparse_int8": int8}, dense.constants),
     }
 
 
 def hopper() -> dict[str, Fitted]:
     """Classes of H100 and H200."""
-    dense = fit_large(HOPPER_SXM, "bf16", [(HOPPER_PCIE, "bf16")], Constants())
-    eight = fit_large(HOPPER_SXM, "fp8", [(HOPPER_PCIE, "fp8")], dense.constants)
+    return _with_fp8(HOPPER_SXM, [(HOPPER_PCIE, "bf16")], [(HOPPER_PCIE, "int8")])
+
+
+def _with_fp8(cards: list[str], sixteen: list[tuple[str, str]], int8: list[tuple[str, str]]) -> dict[str, Fitted]:
+    """All classes of cards with fp8, which Hopper alone has in the tables."""
+    fp8 = [(HOPPER_PCIE, "fp8")]
+    dense = fit_large(cards, "bf16", sixteen, Constants())
     return {
         "dense_16bit": dense,
-        "sparse_16bit": fit_small([(HOPPER_PCIE, "bf16")], True, dense.constants),
-        "dense_fp8": eight,
-        "sparse_fp8": fit_small([(HOPPER_PCIE, "fp8")], True, eight.constants),
-        "dense_int8": fit_small([(HOPPER_PCIE, "int8")], False, eight.constants),
-        "sparse_int8": fit_small([(HOPPER_PCIE, "int8")], True, eight.constants),
+        "dense_fp8": fit_large(HOPPER_SXM, "fp8", fp8, dense.constants),
+        "dense_int8": fit_narrow(int8, dense.constants),
+        **fit_sparse({"sparse_16bit": sixteen, "sparse_fp8": fp8, "sparse_int8": int8}, dense.constants),
     }
 
 
@@ -163,19 +223,8 @@ def one_card(card: str, types: tuple[str, ...]) -> dict[str, Fitted]:
 
 def generic() -> dict[str, Fitted]:
     """Classes over both generations, for cards of a third; their error bar is not from these data."""
-    cards = [*AMPERE_SXM, *HOPPER_SXM]
-    pairs16 = [(AMPERE_PCIE, "bf16"), (HOPPER_PCIE, "bf16")]
-    pairs8 = [(AMPERE_PCIE, "int8"), (HOPPER_PCIE, "int8")]
-    dense = fit_large(cards, "bf16", pairs16, Constants())
-    eight = fit_large(HOPPER_SXM, "fp8", [(HOPPER_PCIE, "fp8")], dense.constants)
-    return {
-        "dense_16bit": dense,
-        "sparse_16bit": fit_small(pairs16, True, dense.constants),
-        "dense_fp8": eight,
-        "sparse_fp8": fit_small([(HOPPER_PCIE, "fp8")], True, eight.constants),
-        "dense_int8": fit_small(pairs8, False, eight.constants),
-        "sparse_int8": fit_small(pairs8, True, eight.constants),
-    }
+    sixteen = [(AMPERE_PCIE, "bf16"), (HOPPER_PCIE, "bf16")]
+    return _with_fp8([*AMPERE_SXM, *HOPPER_SXM], sixteen, [(AMPERE_PCIE, "int8"), (HOPPER_PCIE, "int8")])
 
 
 def class_entry(fitted: Fitted, level: str, command: str) -> dict[str, Any]:

@@ -102,7 +102,7 @@ def paired_problem(rows: pd.DataFrame, dtype: str, sparse: bool) -> Problem:
         out = SPARSE_OUT if sparse else DENSE_OUT[dtype]
         sides = (some[side].to_numpy() for side in ("M", "N", "K"))
         return problem(
-            card, *sides, element_bytes=WIDTH[dtype], out_element_bytes=out, sparse=sparse, repeats=True
+            card, *sides, element_bytes=WIDTH[dtype], out_element_bytes=out, group=4 if sparse else 0, repeats=True
         )  # fmt: skip
 
     return by_card(rows, build)

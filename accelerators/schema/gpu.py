@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, field_validator
 
 from accelerators.schema.part import Part
+
+LONGEST_GAP_S = 2e-6
+"""Gaps between kernels of a CUDA graph are about 1e-6 s; the shortest kernel of the shipped calibrations lasts
+2.4e-6 s, its gap contained, so that a longer gap would leave it less than no time."""
 
 
 class Gpu(Part):
@@ -23,3 +27,13 @@ class Gpu(Part):
     and may be larger, for launches one by one."""
     sparse_types: tuple[str, ...] = ()
     """Data types with 2:4 sparse tensor cores for the weights."""
+
+    @field_validator("launch_floor_s")
+    @classmethod
+    def _is_a_gap(cls, gap_s: float) -> float:
+        if gap_s > LONGEST_GAP_S:
+            raise ValueError(
+                f"{gap_s:g} s is no gap between kernels of a CUDA graph, which is about 1e-06 s and at most "
+                f"{LONGEST_GAP_S:g} s here; slower launches one by one belong in host.launch_overhead_s"
+            )
+        return gap_s

@@ -28,6 +28,7 @@ from analysis.measure.protocol import DeviceLost, Session
 from analysis.measure.provenance import provenance
 from analysis.measure.results import ResultFile, unfinished
 from analysis.measure.shapes import RISKY, SHAPES, list_hash, read_shapes
+from analysis.measure.summary import summary
 from analysis.measure.target import find_target
 
 MEASURE = {
@@ -58,6 +59,8 @@ def measure(argv: list[str]) -> int:
     here = options.device == "cpu" or options.worker is not None
     status = measure_here(options) if here else Watcher(options, argv).run()
     if options.worker is None:
+        for line in summary(options.out):
+            print(line)
         print(f"written: {options.out}")
     return status
 
@@ -68,6 +71,9 @@ def _check_models(options: Options) -> None:
 
     for name in options.models:
         model, _, batch = name.partition("@")
+        file, _, factory = model.rpartition(":")
+        if file.endswith(".py") and not (factory and Path(file).is_file()):
+            raise AnalysisError(f"--models {name!r}: there is no file {file!r}; write path/to/file.py:factory")
         if ".py" not in model and model not in models():
             raise AnalysisError(f"--models {name!r}: no such network; the zoo has {', '.join(models())}")
         if "@" in name and not (batch.isdecimal() and int(batch)):
@@ -104,9 +110,9 @@ def _session_number(file: ResultFile, about: dict[str, Any]) -> int:
     earlier = [record for record in file.records if record["record"] == "session"]
     for record in earlier:
         for name in ("device", "shapes_hash", "seed", "regime"):
-            if record[name] != about[name]:
+            if record.get(name) != about[name]:
                 raise AnalysisError(
-                    f"{str(file.path)!r} was measured with {name} {record[name]!r}, this is {about[name]!r}; "
+                    f"{str(file.path)!r} was measured with {name} {record.get(name)!r}, this is {about[name]!r}; "
                     "name another --out"
                 )
     return len(earlier)

@@ -15,6 +15,7 @@ SUITES = ("bandwidth", "gemm", "network", "training", "energy")
 """In the order in which they run."""
 SHARE = {"bandwidth": 0.05, "gemm": 0.55, "network": 0.15, "training": 0.10, "energy": 0.15}
 """How a budget is split where several suites are asked for; what one leaves goes to the next ones. A choice."""
+SEEDS = 2**32
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,10 @@ def parse(argv: list[str]) -> Options:
     variants = _names("--variants", given.variants, tuple(VARIANTS)) if given.variants else tuple(VARIANTS)
     if not given.budget_s > 0:
         raise AnalysisError(f"--budget-s {given.budget_s:g}: must be above 0")
-    if not given.energy_s > 0:
-        raise AnalysisError(f"--energy-s {given.energy_s:g}: must be above 0")
+    if not 0 < given.energy_s < float("inf"):
+        raise AnalysisError(f"--energy-s {given.energy_s:g}: must be above 0 and finite")
+    if not 0 <= given.seed < SEEDS:
+        raise AnalysisError(f"--seed {given.seed}: must lie between 0 and {SEEDS - 1}")
     if given.resume and given.out is None:
         raise AnalysisError("--resume: name the file to continue with --out")
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
@@ -70,7 +73,7 @@ def parse(argv: list[str]) -> Options:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(
         prog="zerocast measure",
-        description="Measure GEMMs and networks on this machine, into one file that `zerocast validate gpu` reads.",
+        description="Measure GEMMs and networks on this machine, into a file that `calibrate` and `validate gpu` read.",
     )
     add = parser.add_argument
     add("--suite", default="gemm", help=f"{', '.join(SUITES)}, several with commas, or all; gemm by default")

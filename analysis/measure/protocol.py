@@ -158,7 +158,10 @@ class Session:
         budget = self.options.budget_s
         of = "" if budget == float("inf") else f" of {budget:.0f}"
         planned = f"/{self.planned}" if self.planned else ""
-        text = f"{suite}: {self.measured}{planned} measurements, {self.said:.0f}{of} s"
+        cut = ""
+        if last and self.planned > self.measured:
+            cut = f"; {'interrupted' if self.stopped else 'out of time'}, the rest is for --resume"
+        text = f"{suite}: {self.measured}{planned} measurements, {self.said:.0f}{of} s{cut}"
         print(f"\r{text}\x1b[K" if terminal else text, end="\n" if last or not terminal else "", file=sys.stderr)
 
     def catch_signals(self) -> None:
@@ -170,6 +173,8 @@ class Session:
             if self.stopped:
                 raise KeyboardInterrupt
             self.stopped = True
+            # not print: the signal may have come in the middle of one
+            os.write(2, b"\nstopping after the measurement at hand; Ctrl-C again stops at once\n")
 
         signal.signal(signal.SIGINT, stop)
         signal.signal(signal.SIGTERM, stop)

@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis.errors import AnalysisError
+from analysis.measure.drift import anchor_drift, lacking
 
 if TYPE_CHECKING:
     import pandas
 
 FORMAT = "zerocast-measurements"
 VERSION = 1
-FLAG_ABOVE, DISCARD_ABOVE = 0.03, 0.08
-"""Movement of the anchors beyond which a session is flagged, or better thrown away (a choice of the protocol)."""
+FIRST_LINE = 2
+"""Number of the line of the first record; the header has 1."""
+NAMED = 8
+"""Damaged lines that a note names."""
 
 Record = dict[str, Any]
 
@@ -35,6 +38,8 @@ class ResultFile:
     def __init__(self, path: Path, resume: bool = False) -> None:
         self.path = path
         self.records: list[Record] = []
+        if path.is_dir():  # which is also what an empty text becomes
+            raise AnalysisError(f"--out {str(path)!r} is a folder; name a file")
         if path.exists():
             if not resume:
                 raise AnalysisError(f"{str(path)!r} exists; continue it with --resume, or name another --out")
@@ -88,22 +93,26 @@ def read_records(path: Path) -> tuple[list[Record], str]:
             "measure again, or read it with the zerocast that wrote it"
         )
     records = []
-    for number, line in enumerate(lines[1:], 2):
+    for number, line in enumerate(lines[1:], FIRST_LINE):
         record = _parsed(line)
-        if record is None or not _NEEDED.get(str(record.get("record")), frozenset()) <= record.keys():
+        if record is None or not _readable(record):
             raise AnalysisError(f"{str(path)!r}, line {number}: no record; the file was changed, restore or remove it")
         records.append(record)
     return records, "the last line was torn by an interruption and is left out" if tail else ""
 
 
-_NEEDED: dict[str, frozenset[str]] = {
-    "session": frozenset({"session"}),
-    "begin": frozenset({"key"}),
-    "row": frozenset({"suite", "key", "error"}),
-    "note": frozenset({"text"}),
-    "None": frozenset({"record"}),
+_NEEDED: dict[str, dict[str, type]] = {
+    "session": {"session": int},
+    "begin": {"key": str},
+    "row": {"suite": str, "key": str, "error": str},
+    "note": {"text": str},
 }
-"""Fields without which a record of a kind cannot be read."""
+"""Fields without which a record of a kind cannot be read. Kinds that are not known here are passed over."""
+
+
+def _readable(record: Record) -> bool:
+    needed = _NEEDED.get(str(record.get("record")), {"record": str})
+    return all(isinstance(record.get(name), kind) for name, kind in needed.items())
 
 
 def _parsed(line: str) -> Record | None:
@@ -122,56 +131,41 @@ def _cut_torn_line(path: Path) -> None:
 def load_measurements(path: Path | str) -> tuple[pandas.DataFrame, dict[str, Any]]:
     """Rows of a measurement file, one per measurement, and where they come from.
 
-    The frame has the rows' columns (times in microseconds, `error` "" where the measurement succeeded) and, from the
-    row's session, `device`, `torch`, `cuda`, `cusparselt`. The dict has `version`, `sessions` (a list of provenance
-    records), `drift` (see `anchor_drift`), `left_out` (variant to reason) and `notes`.
-    Raises `AnalysisError` for a file that is not of this kind and version.
+    The frame has the rows' columns (times in microseconds, `error` "" where the measurement succeeded), `line`, and,
+    from the row's session, `device`, `torch`, `cuda`, `cusparselt`. Products that lack a field are left out and counted
+    in a note. The dict has `version`, `sessions` (a list of provenance records), `drift` (see `anchor_drift`),
+    `left_out` (variant to reason) and `notes`. Raises `AnalysisError` for a file that is not of this kind and version.
     """
     import pandas
 
     records, torn = read_records(Path(path))
     sessions = {record["session"]: record for record in records if record["record"] == "session"}
-    rows = [record for record in records if record["record"] == "row"]
+    rows = [{**record, "line": line} for line, record in enumerate(records, FIRST_LINE) if record["record"] == "row"]
+    damaged = [row for row in rows if row["suite"] == "gemm" and not row["error"] and lacking(row)]
+    rows = [row for row in rows if row not in damaged]
     for row in rows:
-        session = sessions.get(row.get("session"), {})
+        row["session"] = row["session"] if isinstance(row.get("session"), int) else None
+        session = sessions.get(row["session"], {})
         row.update({name: session.get(name) for name in ("device", "torch", "cuda", "cusparselt")})
     frame = pandas.DataFrame(rows).drop(columns="record", errors="ignore")
     for column in ("suite", "key", "error", "phase", "role", "variant"):
         frame[column] = frame[column].fillna("") if column in frame else ""
-    notes = [torn] if torn else []
-    if (lost := unfinished(records)) is not None:
-        notes.append(f"{lost['key']} was begun and never ended")
     provenance = {
         "version": VERSION,
         "sessions": list(sessions.values()),
-        "drift": anchor_drift(rows),
-        "left_out": {row["variant"]: row["error"] for row in rows if row["suite"] == "probe" and row["error"]},
-        "notes": notes + [record["text"] for record in records if record["record"] == "note"],
+        "drift": anchor_drift([row for row in rows if row["suite"] == "gemm"]),
+        "left_out": {str(row.get("variant")): row["error"] for row in rows if row["suite"] == "probe" and row["error"]},
+        "notes": _notes(records, torn, damaged),
     }
     return frame, provenance
 
 
-def anchor_drift(rows: list[Record]) -> dict[str, Any]:
-    """How far the anchors' times moved between the start, the middle and the end.
-
-    A shape's movement is its largest |time / time at the start - 1|. Returns `largest`, `median` over the shapes,
-    `shapes` compared, and `verdict`: unknown (nothing to compare), discard (median above 8 %), flagged (any shape
-    above 3 %) or steady. One shape alone can move by its own noise, so that it flags but does not discard.
-    """
-    start = {_place(row): row["median_us"] for row in rows if row.get("phase") == "start" and not row["error"]}
-    moved: dict[tuple[Any, ...], float] = {}
-    for row in rows:
-        if row.get("phase") in ("middle", "end") and not row["error"] and _place(row) in start:
-            shift = abs(row["median_us"] / start[_place(row)] - 1)
-            moved[_place(row)] = max(shift, moved.get(_place(row), 0.0))
-    if not moved:
-        return {"verdict": "unknown", "shapes": 0}
-    ordered = sorted(moved.values())
-    half = len(ordered) // 2
-    median = ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
-    verdict = "discard" if median > DISCARD_ABOVE else "flagged" if ordered[-1] > FLAG_ABOVE else "steady"
-    return {"verdict": verdict, "shapes": len(moved), "median": median, "largest": ordered[-1]}
-
-
-def _place(row: Record) -> tuple[Any, ...]:
-    return row["variant"], row["algorithm"], row["M"], row["N"], row["K"]
+def _notes(records: list[Record], torn: str, damaged: list[Record]) -> list[str]:
+    notes = [torn] if torn else []
+    if (lost := unfinished(records)) is not None:
+        notes.append(f"{lost['key']} was begun and never ended")
+    if damaged:
+        names = sorted({name for row in damaged for name in lacking(row)})
+        lines = ", ".join(str(row["line"]) for row in damaged[:NAMED]) + (", ..." if len(damaged) > NAMED else "")
+        notes.append(f"products that lack {' or '.join(names)}, left out: {len(damaged)} (line {lines})")
+    return notes + [record["text"] for record in records if record["record"] == "note"]

@@ -19,6 +19,7 @@ from analysis.gpu_generations import FEW_SHRINKAGE, UNSEEN_BAR, sparse_start
 from analysis.gpu_tables import dense_measured, dense_table, paired_measured, paired_problem, sparse_rows
 from analysis.validate.comparison import Comparison, information
 from simulator.gpu.calibration import Calibrated, calibration_of
+from simulator.gpu.card import TYPE_CLASSES
 from simulator.gpu.constants import Constants
 from simulator.gpu.fitting import Measured, fit
 from simulator.gpu.predict import datasheet_roofline, fitted_roofline, predict, roofline_parts
@@ -174,11 +175,12 @@ def two_of_four() -> list[Comparison]:
 def shipped_two_of_four() -> list[Comparison]:
     """The shipped constants, which users get, on the networks that they did not see, with their error bars."""
     rows = []
-    for card, dtype, calibration in ((A100_PCIE, "bf16", "ampere"), (H100_PCIE, "bf16", "hopper"),
+    for card, dtype, calibration in ((A100_PCIE, "bf16", "ampere"), (A100_PCIE, "int8", "ampere"),
+                                     (H100_PCIE, "bf16", "hopper"), (H100_PCIE, "int8", "hopper"),
                                      (H100_PCIE, "fp8", "hopper")):  # fmt: skip
         table = sparse_rows(card, dtype)
         table = table[table.part == "held"]
-        kind = "fp8" if dtype == "fp8" else "16bit"
+        kind = TYPE_CLASSES[dtype]
         dense, sparse = (
             predict(
                 paired_problem(table, dtype, is_sparse), calibration_of(calibration).of(f"{name}_{kind}"), is_sparse

@@ -18,7 +18,7 @@ from simulator.errors import SimulationError
 from simulator.gpu.constants import Constants
 
 FORMAT = "zerocast-gpu-calibration"
-VERSION = 1
+VERSION = 2
 LEVELS = ("specification only", "generation constants", "own measurements")
 SUFFIXES = {".yaml", ".yml"}
 

@@ -21,6 +21,7 @@ class Card:
     sms: streaming multiprocessors. clock_hz: the clock of the datasheet's rates. macs_per_s: dense multiply-accumulates
     per second in the type; macs16_per_s: in 16 bits, as far as the SMs are built for them. dram_bytes_per_s,
     l2_bytes: as in the datasheet. power_macs_per_s: rate at which arithmetic alone would draw the power limit.
+    gap_s: gap between kernels of a CUDA graph, contained in their times.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Card:
     dram_bytes_per_s: float
     l2_bytes: float
     power_macs_per_s: float
+    gap_s: float = 0.0
 
 
 def gpu_part(accelerator: Accelerator) -> Gpu:
@@ -64,5 +66,5 @@ def card_of(accelerator: Accelerator, dtype: str) -> Card:
         name=accelerator.name, sms=compute.rows, clock_hz=technology.clock_hz,
         macs_per_s=peak * rates[dtype], macs16_per_s=peak * sixteen,
         dram_bytes_per_s=accelerator.dram.bandwidth_bytes_per_s, l2_bytes=capacity,
-        power_macs_per_s=part.tdp_w / mac_j,
+        power_macs_per_s=part.tdp_w / mac_j, gap_s=part.launch_floor_s,
     )  # fmt: skip

@@ -10,6 +10,18 @@ from numpy.typing import NDArray
 
 from simulator.errors import SimulationError
 
+LESS_IS_QUICKER = (
+    "floor_s", "tile_loss", "step_s", "wave", "prologue_s", "split_s", "split_traffic", "sustained", "write",
+)  # fmt: skip
+"""Constants that slow a product, all else equal, the larger they are."""
+MORE_IS_QUICKER = (
+    "mma", "dram", "feed", "l2", "hits", "overlap", "epilogue", "warm", "cache", "band", "power",
+)  # fmt: skip
+"""Those that speed it up. `warm_sharpness` is in neither list: what it does depends on the size of the product."""
+HALVED = ("mma", "feed")
+"""Constants of terms that halve by themselves when the operands do: multiplications at twice the rate, bytes into an
+SM. So half of the constant is still no slower."""
+
 
 @dataclass(frozen=True, slots=True)
 class Constants:
@@ -62,8 +74,10 @@ class Constants:
     """Rate at the power limit over the one at which arithmetic alone would draw it."""
     quantise_s: float = 9e-6
     """Kernel that quantises the activations before the product, its launch included, in s."""
-    quantise: float = 0.4
-    """Share of the off-chip bandwidth that it reaches."""
+    quantise: float = 0.75
+    """Share of the off-chip bandwidth that it reaches with what the L2 does not hold."""
+    quantise_hits: float = 0.0045
+    """Bytes of its own that an SM moves for it in the time of one 16-bit multiply-accumulate."""
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -88,6 +102,13 @@ class Constants:
     def with_logs(self, names: tuple[str, ...], logs: NDArray[np.float64]) -> Constants:
         """The constants with some of them replaced, given by their logarithms."""
         return replace(self, **dict(zip(names, np.exp(logs).tolist(), strict=True)))
+
+    def no_slower(self) -> dict[str, tuple[float, float]]:
+        """Bounds within which constants for operands half as wide price no product above these constants."""
+        bounds = {name: (0.0, getattr(self, name)) for name in LESS_IS_QUICKER}
+        for name in MORE_IS_QUICKER:
+            bounds[name] = (getattr(self, name) * (0.5 if name in HALVED else 1.0), np.inf)
+        return bounds | {"warm_sharpness": (self.warm_sharpness, self.warm_sharpness)}
 
     def rounded(self) -> dict[str, float]:
         """Values to four digits, as they are written to files."""

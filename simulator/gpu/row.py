@@ -14,11 +14,11 @@ from simulator.gemm import Gemm
 from simulator.gpu.calibration import Calibrated, calibration_of
 from simulator.gpu.card import Card, card_of, gpu_part, type_class
 from simulator.gpu.predict import Prediction, predict
-from simulator.gpu.problem import WEIGHT_SHARE, Problem, problem
-from simulator.gpu.rules import refusal
+from simulator.gpu.problem import Problem, kept_share, problem, weight_share
+from simulator.gpu.rules import group_of, refusal
 from simulator.result import OpRow
 
-LOSES = "2:4 loses"
+LOSES = "sparse loses"
 """How the note of a row starts where the dense kernel is quicker."""
 
 
@@ -44,8 +44,8 @@ def _rows(gemms: list[Gemm], accelerator: Accelerator, dtype: str) -> list[OpRow
     card, kind = card_of(accelerator, dtype), type_class(accelerator, dtype)
     calibration = calibration_of(gpu_part(accelerator).calibration)
     dense_class = calibration.of(f"dense_{kind}")
-    dense = predict(_problem(gemms, card, sparse=False), dense_class)
-    rows = [_row(gemm, accelerator, card, dense, i, dense_class, False) for i, gemm in enumerate(gemms)]
+    dense = predict(_problem(gemms, card, [0] * len(gemms)), dense_class)
+    rows = [_row(gemm, accelerator, card, dense, i, dense_class, 0) for i, gemm in enumerate(gemms)]
     reasons = [refusal(gemm, accelerator) for gemm in gemms]
     for place, reason in enumerate(reasons):
         if reason:
@@ -54,11 +54,12 @@ def _rows(gemms: list[Gemm], accelerator: Accelerator, dtype: str) -> list[OpRow
     if not wanted:
         return rows
     sparse_class = calibration.of(f"sparse_{kind}")
-    sparse = predict(_problem([gemms[i] for i in wanted], card, sparse=True), sparse_class, sparse=True)
+    groups = [group_of(gemms[i].weight.structured, accelerator.sparsity.weight.max_group) for i in wanted]
+    sparse = predict(_problem([gemms[i] for i in wanted], card, groups), sparse_class, sparse=True)
     for j, place in enumerate(wanted):
-        times = f"2:4 {sparse.seconds[j] * 1e6:.3g} us, dense {dense.seconds[place] * 1e6:.3g} us"
+        times = f"2:{groups[j]} {sparse.seconds[j] * 1e6:.3g} us, dense {dense.seconds[place] * 1e6:.3g} us"
         if sparse.seconds[j] < dense.seconds[place]:
-            row = _row(gemms[place], accelerator, card, sparse, j, sparse_class, True)
+            row = _row(gemms[place], accelerator, card, sparse, j, sparse_class, groups[j])
             rows[place] = replace(row, note=f"{times}; {row.note}")
         else:
             rows[place] = replace(rows[place], note=f"{LOSES}, dense kernel used: {times}; {rows[place].note}")
@@ -70,8 +71,8 @@ def _structured(gemm: Gemm) -> bool:
     return pattern is not None and not pattern.is_dense
 
 
-def _problem(gemms: list[Gemm], card: Card, sparse: bool) -> Problem:
-    """Products of one data type as columns."""
+def _problem(gemms: list[Gemm], card: Card, groups: list[int]) -> Problem:
+    """Products of one data type as columns; groups: M of 2:M weights, 0 for dense ones."""
 
     def column(values: list[float]) -> np.ndarray:
         return np.array(values, dtype=float)
@@ -80,31 +81,31 @@ def _problem(gemms: list[Gemm], card: Card, sparse: bool) -> Problem:
     return problem(
         card, *(column([getattr(gemm, name) for gemm in gemms]) for name in ("m", "n", "k")),
         batch=column([gemm.batch for gemm in gemms]), element_bytes=max(bits // 8, 1),
-        out_element_bytes=column([gemm.output.bits / 8 for gemm in gemms]), sparse=sparse,
+        out_element_bytes=column([gemm.output.bits / 8 for gemm in gemms]), group=groups,
         x_elements=column([gemm.input.unique for gemm in gemms]),
         weight_elements=column([gemm.weight.unique for gemm in gemms]),
     )  # fmt: skip
 
 
 def _row(
-    gemm: Gemm, accelerator: Accelerator, card: Card, times: Prediction, i: int, calibrated: Calibrated, sparse: bool
+    gemm: Gemm, accelerator: Accelerator, card: Card, times: Prediction, i: int, calibrated: Calibrated, group: int
 ) -> OpRow:
     """Row of one product under the kernel chosen for it."""
     chosen = times.chosen
     whole_s = float(times.seconds[i])
-    share = 0.5 if sparse else 1.0
+    share = float(kept_share(group))
     ideal_s = gemm.macs * share / card.macs_per_s
     read = gemm.batch * gemm.input.unique * gemm.input.bits / 8
     weight = gemm.batch * gemm.weight.unique * gemm.weight.bits / 8
-    weight *= WEIGHT_SHARE[max(gemm.weight.bits // 8, 1)] if sparse else 1.0
+    weight *= float(weight_share(group, max(gemm.weight.bits // 8, 1)))
     write = gemm.batch * gemm.m * gemm.n * gemm.output.bits / 8
-    latency = max(whole_s - gpu_part(accelerator).launch_floor_s, ideal_s)
+    latency = max(whole_s - min(card.gap_s, calibrated.constants.floor_s), ideal_s)
     split = int(chosen.split[i])
     row = OpRow(
         op="", layer="", phase="FF", kind="einsum", function="gemm", resource="array", dataflow="tensor_core",
         macs=gemm.macs, effectual_macs=gemm.effectual_macs, flops=2.0 * gemm.macs * share,
         cycles=latency * card.clock_hz, ideal_cycles=ideal_s * card.clock_hz, latency_s=latency,
-        utilisation=min(ideal_s / latency, 1.0), bound=_bound(times, i), skipped="weight" if sparse else "",
+        utilisation=min(ideal_s / latency, 1.0), bound=_bound(times, i), skipped="weight" if group else "",
         order=f"split-K {split}", tile_m=int(chosen.tile_m[i]), tile_n=int(chosen.tile_n[i]),
         tile_k=-(-gemm.k // split), m=gemm.m, n=gemm.n, k=gemm.k, batch=gemm.batch,
         input_density=gemm.input.pattern.density, weight_density=gemm.weight.pattern.density,

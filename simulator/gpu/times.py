@@ -8,7 +8,7 @@ models of matrix products; the overlap by a p-norm and the soft waves are this m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,12 @@ CHUNK = 1024
 ALONG_K = 32
 """Elements of K in one step of a kernel (assumption)."""
 LEAST_K = 128
-"""K that a part of a split keeps at least (assumption)."""
+"""K of a part of a split at least: shorter parts are padded, so that a split is never quicker for want of K
+(assumption)."""
+LONG_S = 1e-3
+"""Length from which a product counts as long, in s."""
+KNEE = 8
+"""Sharpness with which a working set that is used again leaves the L2 (assumption)."""
 PARTIAL_BYTES = 8
 """Bytes that move for one 32-bit partial sum: written once, read once."""
 
@@ -42,10 +47,11 @@ class Kernels:
 
 
 DENSE_KERNELS = Kernels.of(
-    [(64, 64), (64, 128), (128, 64), (128, 128), (64, 256), (256, 64), (128, 192), (192, 128), (128, 256), (256, 128)],
+    [(64, 64), (64, 128), (128, 64), (128, 128), (64, 256), (256, 64), (128, 256), (256, 128)],
     (1, 2, 3, 4, 6, 8, 16, 32),
 )
-"""Tile sizes that cuBLASLt names for tensor cores, from 64 x 64 up, and splits of K."""
+"""Tile sizes that cuBLASLt names for tensor cores, powers of two from 64 x 64 up, and splits of K. Sides of 192, which
+it has for Hopper, make no difference to the fit there and a bad one on the A100."""
 SPARSE_KERNELS = Kernels.of([(64, 128), (64, 256), (128, 128), (128, 256), (256, 128)], (1,))
 """2:4 kernels: large tiles, K whole (cuSPARSELt's default; chosen on the fitted networks, see the calibrations)."""
 
@@ -68,15 +74,45 @@ class Chosen:
 
 
 def choose(problem: Problem, constants: Constants, kernels: Kernels = DENSE_KERNELS) -> Chosen:
-    """The quickest kernel of each shape and its time."""
+    """The quickest kernel of each shape and its time; a batch in one launch, or product after product if quicker.
+
+    Times do not fall with M, N, K or the batch, and do not rise with the L2: every term of a kernel has that property
+    (tiles, waves and steps of K round up; a byte found in the L2 is never slower than one from off chip), the least
+    over all kernels inherits it, and no kernel is out of reach of a smaller product. Two effects of alignment are
+    real and not priced here: rows whose bytes are no multiple of 16 take slower kernels on a card (the measured tables
+    have none), and 2:4 operands need the multiples of `rules.MULTIPLES`.
+    """
+    together = _in_chunks(problem, constants, kernels)
+    if not (problem.batch > 1).any():
+        return together
+    return _in_turn_where_quicker(together, problem, constants, kernels)
+
+
+def _in_chunks(problem: Problem, constants: Constants, kernels: Kernels) -> Chosen:
     starts = range(0, len(problem), CHUNK)
     parts = [_choose(problem[start : start + CHUNK], constants, kernels) for start in starts]
     return Chosen(*(np.concatenate([getattr(part, name) for part in parts]) for name in Chosen.__slots__))
 
 
+def _in_turn_where_quicker(together: Chosen, problem: Problem, constants: Constants, kernels: Kernels) -> Chosen:
+    """One launch for each product of a batch where that is quicker: the L2 may hold one product and not all.
+
+    The gap between kernels counts once, so that leaving it out of the row of one op leaves it out of all launches.
+    """
+    alone = _in_chunks(problem.alone(), constants, kernels)
+    times, gap = problem.batch[:, 0], np.minimum(problem.gap_s[:, 0], constants.floor_s)
+    seconds = times * (alone.seconds - gap) + gap
+    quicker = seconds < together.seconds
+    parts = {name: getattr(alone, name) * times for name in ("compute_s", "dram_s", "cache_s", "power_s")}
+    other = replace(alone, seconds=seconds, **parts)
+    pairs = ((getattr(other, name), getattr(together, name)) for name in Chosen.__slots__)
+    return Chosen(*(np.where(quicker, *pair) for pair in pairs))
+
+
 def _choose(p: Problem, c: Constants, kernels: Kernels) -> Chosen:
     tiles_m, tiles_n = np.ceil(p.m / kernels.tile_m), np.ceil(p.n / kernels.tile_n)
     steps = np.ceil(p.k / kernels.split / ALONG_K) * ALONG_K
+    steps = np.where(kernels.split > 1, np.maximum(steps, LEAST_K), steps)
     waves = _waves(p.batch * tiles_m * tiles_n * kernels.split / p.sms, c.wave)
     compute = waves * _tile_s(p, c, kernels, steps)
     dram, hits = _dram_s(p, c, tiles_m, tiles_n)
@@ -89,7 +125,6 @@ def _choose(p: Problem, c: Constants, kernels: Kernels) -> Chosen:
     norm = 1 + c.overlap
     time = (compute**norm + (dram + hits) ** norm + cache**norm + feed**norm + power**norm) ** (1 / norm)
     time = time + _split_s(p, c, kernels)
-    time = np.where((kernels.split > 1) & (p.k < LEAST_K * kernels.split), np.inf, time)
     rows = np.arange(len(time))
     best = time.argmin(axis=1)
 
@@ -124,25 +159,41 @@ def _dram_s(p: Problem, c: Constants, tiles_m: Array, tiles_n: Array) -> tuple[A
     whole = p.x_bytes + p.weight_bytes + p.out_bytes
     with np.errstate(over="ignore"):
         warm = 1 / (1 + (whole / (p.l2_bytes * c.warm)) ** (2 * c.warm_sharpness))
-        cached = 1 / (1 + (whole / (p.l2_bytes * c.cache)) ** 8)
+        cached = 1 / (1 + (whole / (p.l2_bytes * c.cache)) ** KNEE)
     kept = np.where(p.repeats > 0, cached, warm)
     together = np.sqrt(c.band**2 + (p.sms / tiles_n) ** 2)
     beyond = 1 - 1 / (1 + (p.weight_bytes / (p.l2_bytes * c.warm)) ** 3)
     cold = p.weight_bytes * (1 - kept * p.repeats) + p.x_bytes * (1 - kept) + p.out_bytes * c.write * (1 - kept / 2)
     again = p.weight_bytes * beyond * np.maximum(tiles_m / together - 1, 0)
     hits = kept * (p.weight_bytes * p.repeats + p.x_bytes)
-    return (cold + again) / (p.dram_bytes_per_s * c.dram), hits / (c.hits * p.sms * p.sm16_macs_per_s)
+    return (cold + again) / (p.dram_bytes_per_s * c.dram), hits / _hit_bytes_per_s(p, c)
+
+
+def _hit_bytes_per_s(p: Problem, c: Constants) -> Array:
+    """Bandwidth of what is found in the L2: at least that of the memory behind it, through which it would come."""
+    return np.maximum(c.hits * p.sms * p.sm16_macs_per_s, c.dram * p.dram_bytes_per_s)
 
 
 def _split_s(p: Problem, c: Constants, kernels: Kernels) -> Array:
     """Time to add up the partial sums of a split K."""
     moved = kernels.split * p.batch * p.m * p.n * PARTIAL_BYTES
-    passes = c.split_traffic * moved / (c.hits * p.sms * p.sm16_macs_per_s)
+    passes = c.split_traffic * moved / _hit_bytes_per_s(p, c)
     return np.where(kernels.split > 1, c.split_s + passes, 0.0)
 
 
 def _whole_call(time: Array, p: Problem, c: Constants) -> Array:
-    """Kernel time with the slowing of long kernels, the floor, and the kernel that quantises the activations."""
+    """Kernel time with the slowing of long products, the floor, and the kernel that quantises the activations.
+
+    How long a product is, is said by its roofline alone, so that a batch slows as its products do one by one.
+    """
+    compute = p.m * p.n * p.k / p.macs_per_s
+    one_s = np.maximum(compute, (p.x_bytes + p.weight_bytes + p.out_bytes) / p.batch / p.dram_bytes_per_s)[:, 0]
+    return time * (1 + c.sustained * np.log1p(one_s / LONG_S)) + c.floor_s + (p.quantise * _quantise_s(p, c))[:, 0]
+
+
+def _quantise_s(p: Problem, c: Constants) -> Array:
+    """Time of the kernel that quantises the activations: its SMs' pace, and the off-chip bytes where the L2 is full."""
     moved = 3 * p.batch * p.m * p.k  # 16 bits in, 8 bits out
-    quantise = p.quantise * (c.quantise_s + moved / (p.dram_bytes_per_s * c.quantise))
-    return time * (1 + c.sustained * np.log1p(time / 1e-3)) + c.floor_s + quantise[:, 0]
+    beyond = 1 - 1 / (1 + (moved / (p.l2_bytes * c.warm)) ** KNEE)
+    pace = moved / (c.quantise_hits * p.sms * p.sm16_macs_per_s)
+    return c.quantise_s + pace + moved * beyond / (p.dram_bytes_per_s * c.quantise)

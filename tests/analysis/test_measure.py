@@ -24,13 +24,14 @@ from analysis.measure import command, networks, nvml, products, timing
 from analysis.measure.__main__ import main
 from analysis.measure.bandwidth import memory_of
 from analysis.measure.command import Watcher, measure
+from analysis.measure.drift import anchor_drift
 from analysis.measure.energy import measure_energy
 from analysis.measure.gemm import measure_gemm, measure_product
 from analysis.measure.options import parse
 from analysis.measure.products import copies, draw, make_product
 from analysis.measure.protocol import Session
 from analysis.measure.provenance import provenance
-from analysis.measure.results import FORMAT, ResultFile, anchor_drift, load_measurements
+from analysis.measure.results import FORMAT, ResultFile, load_measurements
 from analysis.measure.shapes import VARIANTS, Shape, Variant, measuring_order, read_shapes, refusal
 from analysis.measure.sparsity import prune_2to4
 from analysis.measure.target import Target, find_target
@@ -233,8 +234,9 @@ def test_interrupting_leaves_a_readable_file(tmp_path: Path) -> None:
     while time.monotonic() < deadline and not (out.exists() and out.read_bytes().count(b'"row"') > 3):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    _, told = process.communicate(timeout=60)
     assert process.returncode == 130
+    assert b"stopping after the measurement at hand" in told and b"interrupted, the rest is for --resume" in told
     rows, about = load_measurements(out)
     assert len(rows) > 3 and about["notes"] == []
 
@@ -312,6 +314,11 @@ def test_no_gpu_is_one_line_with_the_remedy(
         (["--models", "resnet9@x"], "NAME@BATCH"),
         (["--device", "cpu", "--shapes", "none.csv"], "none.csv"),
         (["--device", "cpu", "--out", "none/m.jsonl"], "no folder"),
+        (["--device", "cpu", "--out", ""], "is a folder"),
+        (["--device", "cpu", "--models", "none.py:net"], "no file 'none.py'"),
+        (["--seed", "-1"], "--seed -1"),
+        (["--seed", "99999999999999999999"], "must lie between"),
+        (["--energy-s", "inf"], "finite"),
     ],
 )
 def test_mistakes(
@@ -740,6 +747,76 @@ def test_drift(later: tuple[int, ...], verdict: str) -> None:
     rows = [anchor("start", m, 100.0) for m in range(3)] + [anchor("end", m, t) for m, t in enumerate(later)]
     assert anchor_drift(rows)["verdict"] == verdict
     assert anchor_drift(rows[:3])["verdict"] == "unknown"
+
+
+def test_drift_without_fields_or_times() -> None:
+    whole = {"phase": "start", "variant": "v", "algorithm": "default", "M": 1, "N": 1, "K": 1, "error": "",
+             "median_us": 100.0}  # fmt: skip
+    end = {**whole, "phase": "end"}
+    for spoilt in ({"algorithm": None}, {"median_us": None}, {"median_us": "3"}, {"median_us": float("nan")},
+                   {"median_us": 0.0}, {"M": None}, {"error": "lost"}):  # fmt: skip
+        assert anchor_drift([whole, {**end, **spoilt}])["verdict"] == "unknown"
+        assert anchor_drift([{**whole, **spoilt}, end])["verdict"] == "unknown"
+        rest = {name: value for name, value in end.items() if name not in spoilt}
+        assert anchor_drift([whole, rest])["verdict"] == ("steady" if "error" in spoilt else "unknown")
+    assert anchor_drift([whole, end])["verdict"] == "steady"
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        '{"record":"row","key":"a","suite":"gemm"}',
+        '{"record":"row","key":"a","suite":["gemm"],"error":""}',
+        '{"record":"row","key":["a"],"suite":"gemm","error":""}',
+        '{"record":"session","session":[0]}',
+        '{"record":"begin"}',
+        '{"record":"note"}',
+        '{"record":["row"]}',
+        '{"record":null}',
+        "{}",
+        "[]",
+    ],
+)
+def test_a_record_that_is_none_is_named_by_its_line(record: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_text(json.dumps({"format": FORMAT, "version": 1}) + '\n{"record":"note","text":"x"}\n' + record + "\n")
+    with pytest.raises(AnalysisError, match="line 3: no record"):
+        load_measurements(path)
+
+
+def test_the_command_ends_with_what_it_measured(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "m.jsonl"
+    assert gemm(out, shapes, "--variants", "bf16_dense,bf16_2to4,fp8_2to4", "--suite", "gemm,network", "--models",
+                "resnet9@1") == 0  # fmt: skip
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["gemm: 7 measured", "network: 1 measured, 1 failed"]
+    assert lines[2] == "failed: 1 x AnalysisError: the network has no linear layer that 2:4 kernels take"
+    assert lines[3].startswith("left out: bf16_2to4, fp8_2to4: AnalysisError: 2:4 products need a CUDA build")
+    assert "anchors: 1 shape moved by" in lines[4] and lines[5] == f"written: {out}"
+
+
+def test_a_budget_that_ends_early_says_how_to_go_on(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "m.jsonl"
+    assert gemm(out, shapes, "--variants", "bf16_dense", "--budget-s", "1e-6") == 0
+    assert "gemm: 0/7 measurements" in (told := capsys.readouterr().err) and "the rest is for --resume" in told
+    assert gemm(out, shapes, "--variants", "bf16_dense", "--resume") == 0
+    assert "gemm: 7/7 measurements" in (told := capsys.readouterr().err) and "--resume" not in told
+
+
+def test_interrupting_while_torch_loads_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    class Interrupted:
+        def find_spec(self, name: str, *_: Any) -> None:
+            if name == "analysis.measure.command":
+                raise KeyboardInterrupt
+
+    monkeypatch.delitem(sys.modules, "analysis.measure.command")
+    monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+    assert main(["--help"]) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
 
 
 class Dying(Watcher):

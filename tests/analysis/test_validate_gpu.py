@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 
 from accelerators import load
-from analysis.calibrate import calibrate, measured_products, read_measured
+from analysis.calibrate import calibrate
 from analysis.cli import main
 from analysis.errors import AnalysisError
 from analysis.gpu_tables import CARDS, dense_problem, dense_table, draw, part_of_pair, sparse_rows, sparse_table
+from analysis.measured_table import measured_products, read_measured
 from analysis.validate.gpu import OWN_ROWS, errors_of, held_out, left_out
 from simulator.gpu.calibration import calibration_of
 from simulator.gpu.card import card_of
@@ -111,7 +112,7 @@ def test_measured_rows_keep_their_regime(tmp_path: Path) -> None:
         "128,64,64,3,bf16,dense,False,float32\n",
         encoding="utf-8",
     )
-    measured = measured_products(read_measured(path), load("nvidia-h100-sxm"))
+    measured = measured_products(read_measured(path).table, load("nvidia-h100-sxm"))
     assert measured.problem.repeats[:, 0].tolist() == [0, 1]
     assert measured.problem.out_element_bytes[:, 0].tolist() == [2, 4]
 
@@ -120,15 +121,15 @@ def test_measured_rows_keep_their_regime(tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("M,N,K\n1,2,3\n", "no column us"),
-        ("M,N,K,us\n1,2,3,-4\n", "row 1, column us"),
-        ("M,N,K,us\n1,2,x,4\n", "column K: x is no whole number above 0"),
-        ("M,N,K,us\n1,2,0.5,4\n", "column K: 0.5 is no whole number above 0"),
+        ("M,N,K,us\n1,2,3,-4\n", "line 2: column us: -4"),
+        ("M,N,K,us\n1,2,x,4\n", "column K: x is no whole number"),
+        ("M,N,K,us\n1,2,0.5,4\n", "column K: 0.5 is no whole number"),
         ("M,N,K,us,weights_cold\n1,2,3,4,maybe\n", "maybe is neither true nor false"),
-        ("M,N,K,us,out_dtype\n1,2,3,4,float65\n", "unknown 'float65'"),
-        ("M,N,K,us,dtype\n1,2,3,4,fp4\n", "unknown 'fp4'; choose bf16"),
-        ("M,N,K,us,sparsity\n1,2,3,4,1:4\n", "unknown '1:4'; choose dense, 2:4"),
-        ("M,N,K,us\n1,2,3,4\n", "no class of products has 10 measurements"),
-        ("", "not a CSV of measurements"),
+        ("M,N,K,us,out_dtype\n1,2,3,4,float65\n", "float65 is unknown"),
+        ("M,N,K,us,dtype\n1,2,3,4,fp4\n", "fp4 is unknown; choose bf16"),
+        ("M,N,K,us,sparsity\n1,2,3,4,1:4\n", "1:4 is unknown; choose dense, 2:4"),
+        ("M,N,K,us\n1,2,3,4\n", "no class of products has 10 different shapes"),
+        ("", "the table is empty"),
         ('{"format": "zerocast-measurements", "version": 99}\n', "schema version 99"),
         ('{"a": 1}\n', "no file of measurements"),
     ],
@@ -158,7 +159,7 @@ def test_predictions_against_a_measured_file(tmp_path: Path, capsys: pytest.Capt
     assert main(["validate", "gpu", "--measured", str(path), "--accelerator", "nvidia-h200-sxm"]) == 0
     text = capsys.readouterr().out
     assert "bf16 dense: mean error" in " ".join(text.split()) and "100 products" in " ".join(text.split())
-    assert main(["validate", "gpu", "--measured", str(path)]) == 0
-    assert "no template" in " ".join(capsys.readouterr().out.split())
+    assert main(["validate", "gpu", "--measured", str(path)]) == 2
+    assert "no template" in capsys.readouterr().err
     assert main(["validate", "sat", "--measured", str(path)]) == 2
     assert "--measured belongs to the suite gpu" in capsys.readouterr().err

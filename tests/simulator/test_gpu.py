@@ -24,7 +24,7 @@ from simulator.gpu.fitting import Measured, fit
 from simulator.gpu.neighbours import correction, distances, log_shapes, nearest, spread
 from simulator.gpu.predict import datasheet_roofline, predict
 from simulator.gpu.problem import problem
-from simulator.gpu.rules import fits_two_of_four, refusal
+from simulator.gpu.rules import group_of, refusal
 from simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, choose
 from workloads.patterns import DENSE, NM, Uniform
 
@@ -39,7 +39,7 @@ def plain_time(m: int, n: int, k: int, tile_m: float, tile_n: float, split: floa
     d = CARD
     rate, share = d.macs_per_s * (2 if sparse else 1), 9 / 16 if sparse else 1.0
     x, w, out = 2.0 * m * k, 2.0 * n * k * share, 2.0 * m * n
-    steps = 32 * math.ceil(k / split / 32)
+    steps = max(32 * math.ceil(k / split / 32), 128 if split > 1 else 0)
     down, across = math.ceil(m / tile_m), math.ceil(n / tile_n)
     exact = down * across * split / d.sms
     waves = max(1.0, exact + math.tanh(c.wave) * (math.ceil(exact) - exact))
@@ -50,18 +50,21 @@ def plain_time(m: int, n: int, k: int, tile_m: float, tile_n: float, split: floa
     moved = w + x * (1 - warm) + out * c.write * (1 - warm / 2)
     bands = max(down / math.hypot(c.band, d.sms / across) - 1, 0)
     moved += w * bands * (1 - 1 / (1 + (w / (c.warm * d.l2_bytes)) ** 3))
+    memory = d.dram_bytes_per_s * c.dram
+    found = max(c.hits * d.macs16_per_s, memory)
     speed = d.macs16_per_s
     parts = (
         waves * block,
-        moved / (d.dram_bytes_per_s * c.dram) + x * warm / (c.hits * speed),
+        moved / memory + x * warm / found,
         (x * across + w * down + out) / (c.l2 * speed),
         waves * 2 * steps * (tile_m + tile_n * share) / (c.feed * d.macs16_per_s / d.sms),
         m * n * k / (d.power_macs_per_s * c.power),
     )
     total = sum(part ** (1 + c.overlap) for part in parts) ** (1 / (1 + c.overlap))
     if split > 1:
-        total += c.split_s + c.split_traffic * split * m * n * 8 / (c.hits * speed)
-    return total * (1 + c.sustained * math.log(1 + total / 1e-3)) + c.floor_s
+        total += c.split_s + c.split_traffic * split * m * n * 8 / found
+    roofline = max(m * n * k / rate, (x + w + out) / d.dram_bytes_per_s)
+    return total * (1 + c.sustained * math.log(1 + roofline / 1e-3)) + c.floor_s
 
 
 @pytest.mark.parametrize("sparse", [False, True])
@@ -73,9 +76,8 @@ def test_the_choice_is_the_least_over_all_kernels(shape: tuple[int, int, int], s
     each = {
         (tm, tn, s): plain_time(*shape, tm, tn, s, CONSTANTS, sparse)
         for tm, tn, s in zip(kernels.tile_m, kernels.tile_n, kernels.split, strict=True)
-        if s == 1 or shape[2] >= 128 * s
     }
-    found = choose(problem(CARD, *shape, sparse=sparse), CONSTANTS, kernels)
+    found = choose(problem(CARD, *shape, group=4 if sparse else 0), CONSTANTS, kernels)
     assert found.seconds[0] == pytest.approx(min(each.values()), rel=1e-12)
     assert each[found.tile_m[0], found.tile_n[0], found.split[0]] == pytest.approx(min(each.values()), rel=1e-12)
 
@@ -151,7 +153,7 @@ def test_a_row_runs_the_faster_of_dense_and_sparse() -> None:
             assert sparse.dram_weight_bytes == pytest.approx(dense.dram_weight_bytes * 9 / 16)
             assert sparse.ideal_cycles == pytest.approx(dense.ideal_cycles / 2)
         else:
-            assert "2:4 loses" in sparse.note and sparse.latency_s == dense.latency_s
+            assert "sparse loses" in sparse.note and sparse.latency_s == dense.latency_s
     assert sparse.skipped == "weight" and 1.2 < dense.latency_s / sparse.latency_s < 2
 
 
@@ -165,16 +167,17 @@ def test_launches_one_by_one_cost_their_gap() -> None:
 
 
 @pytest.mark.parametrize(("n", "m"), list(itertools.product(range(1, 6), (1, 2, 3, 4, 6, 8, 12))))
-def test_which_patterns_are_two_of_four(n: int, m: int) -> None:
+@pytest.mark.parametrize("size", [4, 8])
+def test_which_patterns_keep_two_of_a_group(n: int, m: int, size: int) -> None:
     """Against every placement of the nonzeros, block by block, since blocks are filled independently."""
-    if n > m:
+    if n >= m:
         return
-    span = math.lcm(m, 4)
-    groups = [set(range(start, start + 4)) for start in range(0, span, 4)]
+    span = math.lcm(m, size)
+    groups = [set(range(start, start + size)) for start in range(0, span, size)]
     blocks = [itertools.combinations(range(start, start + m), n) for start in range(0, span, m)]
     most = np.array([[max(len(group & set(kept)) for kept in placements) for group in groups]
                      for placements in map(list, blocks)])  # fmt: skip
-    assert fits_two_of_four(NM(n, m, "k")) == (most.sum(axis=0).max() <= 2)
+    assert (group_of(NM(n, m, "k"), size) == size) == (most.sum(axis=0).max() <= 2)
 
 
 def test_what_the_sparse_cores_refuse() -> None:
@@ -292,3 +295,20 @@ def test_calibrations_that_say_nothing_are_refused(
     Path("own.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     with pytest.raises(SimulationError, match=r"own\.yaml"):
         Pricer(load("nvidia-h100-sxm", {"gpu.calibration": "own.yaml"})).gemm(plain_gemm(64, 64, 64, "bf16", 16))
+
+
+def test_a_hypothetical_core_finds_two_of_eight() -> None:
+    """A 2:8 operand on a core that spans eight: a quarter of the products and (2 x 16 + 2 x 3) / (8 x 16) of the bytes;
+    2:4 weights cost on it what they cost on a real one."""
+    real, wide = (load("nvidia-h100-sxm", {"sparsity.weight.max_group": size}) for size in (4, 8))
+    eighth, half = (plain_gemm(4096, 4096, 4096, "bf16", 16, DENSE, NM(2, m, "k")) for m in (8, 4))
+    rows = {name: Pricer(card).gemm(gemm) for name, card, gemm in
+            (("real", real, eighth), ("wide", wide, eighth), ("half", wide, half))}  # fmt: skip
+    assert rows["wide"].flops == pytest.approx(rows["real"].flops / 2)
+    assert rows["wide"].ideal_cycles == pytest.approx(rows["real"].ideal_cycles / 2)
+    dense = 4096 * 4096 * 2
+    assert rows["real"].dram_weight_bytes == pytest.approx(dense * 9 / 16)
+    assert rows["wide"].dram_weight_bytes == pytest.approx(dense * 38 / 128)
+    assert rows["wide"].latency_s < rows["real"].latency_s and rows["wide"].note.startswith("2:8 ")
+    assert replace(rows["half"], note="") == replace(Pricer(real).gemm(half), note="")
+    assert "multiples of 32" in refusal(plain_gemm(64, 48, 64, "bf16", 16, DENSE, NM(2, 8, "k")), wide)
