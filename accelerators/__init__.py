@@ -1,11 +1,11 @@
 """What the hardware offers: the schema, the shipped templates, energy tables."""
 
 from accelerators.errors import AcceleratorError
-from accelerators.library import dump, load, parse, templates
+from accelerators.library import Variants, dump, load, parse, templates, variants
 from accelerators.schema import Accelerator, Memory, Unit
 from accelerators.tables import EnergyTable, energy_table
 
 __all__ = [
-    "Accelerator", "AcceleratorError", "EnergyTable", "Memory", "Unit", "dump", "energy_table", "load", "parse",
-    "templates",
+    "Accelerator", "AcceleratorError", "EnergyTable", "Memory", "Unit", "Variants", "dump", "energy_table", "load",
+    "parse", "templates", "variants",
 ]  # fmt: skip

@@ -1,17 +1,22 @@
-"""An accelerator's parameters with their sources, assumptions marked."""
+"""An accelerator's parameters with their sources, assumptions marked, and how large it is."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from rich.console import Console
 from rich.table import Table
 
 from accelerators import Accelerator
-from accelerators.tables import energy_table
+from accelerators.tables import area_table, energy_table
 from analysis.console import output
 from analysis.listing import parameters
+from simulator.area import area
+from simulator.resources import fpga_resources
 
 
 def print_parameters(accelerator: Accelerator) -> None:
-    """A table of every parameter that the description sets, then the energy table."""
+    """Every parameter that the description sets, its area or FPGA resources, then the tables of energy and area."""
     console = output()
     console.print(f"{accelerator.name} ({accelerator.family}): {accelerator.description}\n")
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -27,9 +32,35 @@ def print_parameters(accelerator: Accelerator) -> None:
     console.print(table)
     assumed = sum(kind not in ("read", "derived") for _, _, kind, _ in rows)
     console.print(f"\n{len(rows)} parameters, {assumed} of them assumed or without a source\n")
+    _print_size(console, accelerator)
     energies = energy_table(accelerator.technology.energy_table)
-    console.print(f"energy table {energies.name} ({energies.node_nm:g} nm):")
+    _print_sources(console, f"energy table {energies.name} ({energies.node_nm:g} nm):", energies.sources)
+    if accelerator.technology.area_table is not None:
+        areas = area_table(accelerator.technology.area_table)
+        _print_sources(console, f"\narea table {areas.name} ({areas.node_nm:g} nm):", areas.sources)
+
+
+def _print_size(console: Console, accelerator: Accelerator) -> None:
+    """Area by component, and FPGA resources beside what the part has."""
+    lines = Table(box=None, pad_edge=False, show_header=False)
+    size = area(accelerator)
+    if size is not None:
+        lines.add_row("area", f"{size.total_mm2:.4g} mm2", "")
+        for name, part in size.parts().items():
+            if part:
+                lines.add_row(f"  {name}", f"{part:.4g} mm2", f"{part / size.total_mm2:.1%}")
+    for name, used in fpga_resources(accelerator).items():
+        there = getattr(accelerator.technology.fpga, name)
+        lines.add_row(name.upper(), f"{used:,.0f} of {there:,}", f"{used / max(there, 1):.0%}")
+    if not lines.row_count:
+        lines.add_row("area", "not known: no area table, no die and no FPGA part is named")
+    console.print(lines)
+    console.print()
+
+
+def _print_sources(console: Console, title: str, sources: Mapping[str, str]) -> None:
+    console.print(title)
     entries = Table(box=None, pad_edge=False, show_header=False)
-    for path, source in energies.sources.items():
+    for path, source in sources.items():
         entries.add_row(path, source)
     console.print(entries)

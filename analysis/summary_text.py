@@ -77,6 +77,7 @@ def totals_of(result: Result, baseline: Result | None, accelerator: Accelerator 
         yield from _gain(result, baseline)
     if line := losses_line(result):
         yield "cycles lost", line
+    yield from _area(result)
     yield from _resources(result, accelerator)
     if result.layers and _recipe(result) == "dense" and pruned_layers(result):
         yield (
@@ -119,6 +120,16 @@ def _mode(result: Result) -> str:
     mode = "training step" if result.meta.get("training") else "inference"
     batch = result.meta.get("batch")
     return f"{mode}, batch {batch}" if batch else mode
+
+
+def _area(result: Result) -> Iterator[tuple[str, str]]:
+    if result.area_mm2 is not None:
+        parts = sorted(((size, name) for name, size in result.area.items() if size), reverse=True)
+        shares = [f"{name} {size / result.area_mm2:.0%}" for size, name in parts]
+        yield (
+            "area",
+            f"{result.area_mm2:.3g} mm2: {', '.join(shares)}" if len(parts) > 1 else f"{result.area_mm2:.4g} mm2",
+        )
 
 
 def _resources(result: Result, accelerator: Accelerator | None) -> Iterator[tuple[str, str]]:

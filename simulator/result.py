@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,6 +80,15 @@ class OpRow:
     note: str = ""
 
 
+def in_order(values: Iterable[float]) -> float:
+    """Sum from the first value to the last. `sum` compensates for rounding on some versions of Python, which sums of
+    arrays do not: one design and thousands must have the same bits."""
+    total: float = 0
+    for value in values:
+        total += value
+    return total
+
+
 @dataclass(frozen=True)
 class Footprint:
     """Off-chip memory of the workload in bytes. `peak_bytes` is the most that is alive at once."""
@@ -96,7 +105,8 @@ class Result:
     """What a workload costs on an accelerator.
 
     latency_s is the end of the schedule, with overlap; the sum of the rows' latencies is more where ops overlap.
-    layers: for each weight, why it was left dense, or "". notes: what a reader must know to believe the numbers.
+    layers: for each weight, why it was left dense, or "". resources: of an FPGA design. area: mm2 by component, of a
+    design that has an area table or the area of its die. notes: what a reader must know to believe the numbers.
     """
 
     workload: str
@@ -112,16 +122,22 @@ class Result:
     meta: Mapping[str, Any] = field(default_factory=dict)
     layers: Mapping[str, str] = field(default_factory=dict, repr=False)
     resources: Mapping[str, float] = field(default_factory=dict)
+    area: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def total(self, column: str) -> float:
         """Sum of a numeric column over all ops."""
-        return float(sum(getattr(row, column) for row in self.rows))
+        return float(in_order(getattr(row, column) for row in self.rows))
 
     @property
     def energy_j(self) -> float:
         """Dynamic and static energy in J."""
         return self.total("energy_j") + self.static_j
+
+    @property
+    def area_mm2(self) -> float | None:
+        """Area of the design in mm2; None where it is not known."""
+        return sum(self.area.values()) if self.area else None
 
     @property
     def uncosted(self) -> tuple[str, ...]:
@@ -148,6 +164,8 @@ class Result:
             "static_j": self.static_j,
             "footprint": asdict(self.footprint),
             "resources": dict(self.resources),
+            "area_mm2": self.area_mm2,
+            "area_mm2_by_component": dict(self.area),
             "meta": dict(self.meta),
             "layers_left_dense": {name: why for name, why in self.layers.items() if why},
             "uncosted_ops": list(self.uncosted),

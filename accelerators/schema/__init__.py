@@ -11,11 +11,11 @@ from accelerators.schema.memory import FORMATS, Memory, Operand
 from accelerators.schema.part import Part
 from accelerators.schema.row_stationary import RowStationary
 from accelerators.schema.skipping import Arrangement, Banks, Deal, Skipping, Vector, Window
-from accelerators.schema.technology import Cost, FpgaPart, Resources, Technology
+from accelerators.schema.technology import Cost, FpgaPart, Resources, Storage, Technology
 from accelerators.schema.units import Host, Schedule, Unit
 
 __all__ = [
     "FORMATS", "Accelerator", "Arrangement", "Banks", "Compute", "Cost", "Dataflow", "Deal", "Fold", "FpgaPart", "Gpu",
     "Host", "Memory", "Operand", "OperandSparsity", "Part", "Resources", "RowStationary", "Schedule", "Skipping",
-    "Source", "Sparsity", "Technology", "Unit", "Vector", "Window",
+    "Source", "Sparsity", "Storage", "Technology", "Unit", "Vector", "Window",
 ]  # fmt: skip

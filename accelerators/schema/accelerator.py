@@ -106,6 +106,11 @@ class Accelerator(Part):
         """The on-chip levels."""
         return self.memories[1:]
 
+    @property
+    def double_buffered(self) -> bool:
+        """Whether every on-chip buffer loads its next tile while this one computes."""
+        return all(memory.double_buffered for memory in self.buffers)
+
     def buffer_of(self, operand: Operand) -> Memory:
         """The on-chip buffer that holds an operand."""
         return next(memory for memory in self.buffers if operand in memory.holds)

@@ -46,7 +46,8 @@ class Compute(Part):
     macs_per_pe: PositiveInt = 1
     """Multiply-accumulates of one PE in one cycle."""
     rates: dict[str, PositiveFloat]
-    """Data types that the PE multiplies, with the rate relative to `macs_per_pe`."""
+    """Data types that the PE multiplies, with the rate relative to `macs_per_pe`. The first is the one that the
+    multipliers are built for: its area counts, and its width is that of the operand registers."""
     accumulate_bits: PositiveInt = 32
     """Width of a partial sum."""
     dataflows: tuple[Dataflow, ...] = Field(min_length=1)
@@ -64,6 +65,11 @@ class Compute(Part):
     def multipliers(self) -> int:
         """Multiply-accumulates of the whole array in one cycle at rate 1."""
         return self.rows * self.cols * self.macs_per_pe
+
+    @property
+    def native_type(self) -> str:
+        """Data type that the multipliers are built for."""
+        return next(iter(self.rates))
 
 
 class OperandSparsity(Part):

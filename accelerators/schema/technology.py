@@ -24,6 +24,15 @@ class FpgaPart(Part):
     """288-kbit UltraRAMs."""
 
 
+class Storage(Part):
+    """How an on-chip buffer is built, where its capacity and its instances do not say."""
+
+    share: PositiveFloat = 1.0
+    """Bytes built for each byte of `capacity_bytes`: copies count more than once, a denser cell or code less."""
+    macros: PositiveInt | None = None
+    """Equal memories that it is cut into; None for as many as `instances`."""
+
+
 class Technology(Part):
     """What the chip is made in."""
 
@@ -37,6 +46,15 @@ class Technology(Part):
     """Factor on every on-chip entry of the energy table (node or FPGA overhead); DRAM is not scaled."""
     static_power_w: float = Field(default=0.0, ge=0)
     """Power drawn whether or not anything happens, in W."""
+    area_table: str | None = None
+    """Name of an area table in `accelerators/tables/`, scaled to `node_nm`; None where no area is known (FPGAs)."""
+    area_scale: PositiveFloat = 1.0
+    """Factor on every area of the table, beside the scaling between nodes."""
+    storage: dict[str, Storage] = Field(default_factory=dict)
+    """How buffers are built, by name, for their area and their FPGA memories; cycles and energy know nothing of it."""
+    die_mm2: PositiveFloat | None = None
+    """Published area of the whole die, in mm2, in place of the table's; of a GPU's die the table then prices only
+    operand multiplexers that differ from those of 2:4, which it contains."""
     fpga: FpgaPart | None = None
     """Set for FPGA designs: the budget that the resources must fit."""
 
@@ -56,10 +74,13 @@ class Resources(Part):
     """FPGA resources per component; buffers are counted from their capacity and port width."""
 
     pe: Cost = Cost()
-    """One processing element, its N:M multiplexer included."""
+    """One multiplier's share of a processing element: registers, control, and the multiply-add itself where
+    `multiply_add` is empty; its N:M multiplexer and its sums in flight are counted from the array's description."""
+    multiply_add: dict[str, Cost] = Field(default_factory=dict)
+    """One multiply-add, by the data type that the array is built for."""
     lane: dict[str, Cost] = Field(default_factory=dict)
     """One lane of a unit, by unit name."""
     fixed: Cost = Cost()
     """Controller, DMA, interconnect."""
     uram_from_bytes: PositiveFloat = 65536
-    """Buffers of this size and above are built from UltraRAM, smaller ones from block RAM."""
+    """Memories of this size and above are built from UltraRAM, smaller ones from block RAM."""

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from accelerators import load
 from accelerators.schema import Dataflow
 from analysis.validate.comparison import Comparison, against, reference_rows
+from simulator import best_mapping
 from simulator.compute import array_cycles
 from simulator.gemm import plain_gemm
-from simulator.gemm_cost import best_mapping
 
 DATAFLOWS: dict[str, Dataflow] = {
     "os": "output_stationary",

@@ -11,9 +11,10 @@ from pydantic import BaseModel
 
 from accelerators import Accelerator, dump, energy_table, load, parse, templates
 from simulator import OpRow, plain_gemm
+from simulator.area import area
 from simulator.einsum_cost import Pricer
-from simulator.gemm_cost import SLACK
-from simulator.resources import over_budget
+from simulator.resources import fpga_resources, over_budget
+from simulator.search import SLACK
 from simulator.traffic import element_bits
 from workloads.ir import BITS
 from workloads.patterns import DENSE, NM, Pattern
@@ -32,12 +33,14 @@ UNITS = (
     "_s",
     "_w",
     "_nm",
+    "_mm2",
     "_bits",
 )
 COUNTS_AND_RATIOS = {
     "lut", "ff", "dsp", "bram36", "uram", "rows", "cols", "macs_per_pe", "accumulators_per_pe", "max_group",
     "sync_group", "lanes", "flops_per_lane", "rates", "energy_scale", "efficiency", "instances", "tile", "block",
     "chunk", "queue", "requests", "banks", "input", "weight", "gated_share", "reach",
+    "area_scale", "share", "macros",
 }  # fmt: skip
 """Numbers without a dimension."""
 
@@ -83,6 +86,32 @@ def test_energy_entries_exist(accelerator: Accelerator) -> None:
 
 def test_fpga_designs_fit_their_part(accelerator: Accelerator) -> None:
     assert over_budget(accelerator) == {}
+
+
+def test_area_is_known_or_the_part_is(accelerator: Accelerator) -> None:
+    """A chip has its area and an FPGA design its resources; the Arria 10's blocks are not modelled."""
+    size = area(accelerator)
+    technology = accelerator.technology
+    assert (size is None) == (technology.fpga is not None or accelerator.name == "mcbbs-arria10")
+    assert (fpga_resources(accelerator) != {}) == (technology.fpga is not None)
+    if size is not None:
+        assert all(part >= 0 for part in size.parts().values())
+        assert 0.1 < size.total_mm2 < 2000
+
+
+def test_more_of_anything_is_no_smaller(accelerator: Accelerator) -> None:
+    """Buffers twice as large, or an array with twice the rows where nothing else counts them."""
+    bigger = {f"memories.{m.name}.capacity_bytes": 2 * (m.capacity_bytes or 0) for m in accelerator.buffers}
+    changes = [bigger]
+    if accelerator.skipping is None and accelerator.gpu is None:
+        changes.append({"compute.rows": 2 * accelerator.compute.rows})
+    for change in changes:
+        other = load(accelerator.name, change)
+        before, after = area(accelerator), area(other)
+        if before is not None and after is not None:
+            assert after.total_mm2 > before.total_mm2 or accelerator.technology.die_mm2 is not None
+        less, more = fpga_resources(accelerator), fpga_resources(other)
+        assert all(more[name] >= less[name] for name in less)
 
 
 def test_vector_work_has_a_unit(accelerator: Accelerator) -> None:

@@ -89,7 +89,7 @@ def test_settings_change_the_machine(saved_dense: Path, tmp_path: Path) -> None:
 
 def test_design_over_its_budget_is_warned_of(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     summary = run(saved, tmp_path, "--set", "compute.rows=64")
-    assert summary["over_budget"] == ["dsp", "lut"]
+    assert summary["over_budget"] == ["dsp", "ff", "lut"]
     assert "warning: does not fit xcvu9p" in capsys.readouterr().out
     assert "does not fit xcvu9p" in (tmp_path / "report.html").read_text()
 
@@ -162,6 +162,17 @@ def test_show_marks_assumptions(capsys: pytest.CaptureFixture[str]) -> None:
     assert "48" in lines["compute.rows"].split()
     assert "ASSUMPTION" in lines["compute.rows"]
     assert " read " in lines["technology.node_nm"]
+
+
+def test_show_says_how_large_a_design_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "sigma"]) == 0
+    text = capsys.readouterr().out
+    assert " mm2" in text and "area table area-45nm (45 nm):" in text and "multipliers" in text
+    assert main(["show", "sat-vcu1525"]) == 0
+    text = capsys.readouterr().out
+    assert "3,840 of 5,847" in text and "66%" in text and "area table" not in text
+    assert main(["show", "mcbbs-arria10"]) == 0
+    assert "not known: no area table" in capsys.readouterr().out
 
 
 def test_validation_fails_on_a_broken_comparison(

@@ -112,6 +112,17 @@ def test_files_hold_the_same_numbers(pair: tuple[Result, Result], tmp_path: Path
         assert (tmp_path / f"{name}.png").read_bytes().startswith(PNG)
 
 
+def test_area_is_reported_where_it_is_known(tmp_path: Path) -> None:
+    small = result(op("a"), area={"multipliers": 1.0, "buffers": 3.0, "die": 0.0})
+    text = report(small, out=tmp_path / "known").read_text(encoding="utf-8")
+    assert "4 mm2: buffers 75%, multipliers 25%" in text
+    facts = json.loads((tmp_path / "known" / "summary.json").read_text())
+    assert facts["area_mm2"] == 4.0 and facts["area_mm2_by_component"]["buffers"] == 3.0
+    assert "814.5 mm2" in report(result(op("a"), area={"die": 814.5}), out=tmp_path / "die").read_text(encoding="utf-8")
+    assert " mm2" not in report(result(op("a")), out=tmp_path / "none").read_text(encoding="utf-8")
+    assert json.loads((tmp_path / "none" / "summary.json").read_text())["area_mm2"] is None
+
+
 def test_report_without_a_baseline(pair: tuple[Result, Result], tmp_path: Path) -> None:
     text = report(pair[0], out=tmp_path).read_text()
     assert "MAC ceiling" not in text

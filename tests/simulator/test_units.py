@@ -1,4 +1,4 @@
-"""Ops beside the array, memory that a workload needs, and FPGA resources: counted by hand."""
+"""Ops beside the array and memory that a workload needs: counted by hand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from small_workloads import forward, step
 from accelerators import load
 from simulator import SimulationError, simulate
 from simulator.footprint import footprint, stored_bytes
-from simulator.resources import fpga_resources, over_budget
 from simulator.unit_cost import moved_bytes, selection_cycles, unit_cost, unit_cycles
 from workloads import Index, Tensor, Transfer, Vector
 from workloads.patterns import NM
@@ -89,32 +88,6 @@ def test_footprint_by_hand() -> None:
     inference = footprint(forward())
     assert inference.peak_bytes == 16384 + 8192 + 2 * 4096
     assert inference.saved_activation_bytes == inference.optimizer_bytes == inference.gradient_bytes == 0
-
-
-def test_resources_by_hand() -> None:
-    """1,024 PEs, 3 units of 32 lanes, the fixed part; three 2 MiB buffers: 64 UltraRAMs each by size, as many by the
-    port of 512 bytes, 64 again for the 256-byte one."""
-    assert SAT.resources is not None
-    used = fpga_resources(SAT)
-    assert used["lut"] == 1024 * 340 + 32 * (700 + 1800 + 1800) + 60000
-    assert used["ff"] == 1024 * 520 + 32 * (900 + 2600 + 2600) + 90000
-    assert used["dsp"] == 1024 * 3 + 32 * (12 + 12)
-    assert used["uram"] == 3 * 64 and used["bram36"] == 0
-    assert over_budget(SAT) == {}
-    assert fpga_resources(load("tpu-like-128")) == {} and over_budget(load("tpu-like-128")) == {}
-
-
-def test_small_buffers_are_block_rams_and_wide_ports_cost() -> None:
-    small = fpga_resources(load("sat-vcu1525", {"memories.output_buffer.capacity_bytes": 16384}))
-    assert small["bram36"] == 256 / 8 and small["uram"] == 128
-    wide = fpga_resources(load("sat-vcu1525", {"memories.output_buffer.port_bytes_per_cycle": 1024}))
-    assert wide["uram"] == 64 + 64 + 128
-
-
-def test_too_large_an_array_is_over_budget() -> None:
-    over = over_budget(load("sat-vcu1525", {"compute.rows": 64, "compute.cols": 64}))
-    assert set(over) == {"lut", "ff", "dsp"}
-    assert over["dsp"] == (64 * 64 * 3 + 32 * 24, 5847.0)
 
 
 def test_ops_without_a_unit_are_named_and_free() -> None:

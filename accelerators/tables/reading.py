@@ -1,0 +1,47 @@
+"""Find a table of a kind by its name, and interpolate between its points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from accelerators.errors import AcceleratorError
+
+
+@cache
+def _contents() -> dict[str, dict[str, Any]]:
+    from accelerators.library import read_yaml
+
+    folder = files("accelerators") / "tables"
+    found = [entry for entry in folder.iterdir() if entry.name.endswith(".yaml")]
+    tables = [read_yaml(entry.read_text(encoding="utf-8"), f"table {entry.name}") for entry in found]
+    return {str(table["name"]): table for table in tables}
+
+
+def table_names(kind: str) -> list[str]:
+    """Names of the tables of a kind: `energy`, `area` or `scaling`."""
+    return sorted(name for name, table in _contents().items() if table["kind"] == kind)
+
+
+def find_table(kind: str, name: str, field: str) -> dict[str, Any]:
+    """The content of the table of that kind and name.
+
+    Raises `AcceleratorError`, which names the field that asked for it and the tables there are.
+    """
+    if name not in (names := table_names(kind)):
+        raise AcceleratorError(f"{field}: no table {name!r}; there are {', '.join(names)}")
+    return _contents()[name]
+
+
+def log_log(points: Sequence[tuple[float, float]], wanted: ArrayLike) -> NDArray[np.float64]:
+    """Piecewise linear in log-log between points (x, y), x rising; outside by the outer slopes. Broadcasts."""
+    x, y = np.log(np.array(points)).T
+    at = np.log(np.asarray(wanted, dtype=float))
+    segment = np.clip(np.searchsorted(x, at) - 1, 0, len(x) - 2)
+    slope = (y[segment + 1] - y[segment]) / (x[segment + 1] - x[segment])
+    return np.asarray(np.exp(y[segment] + slope * (at - x[segment])))

@@ -1,0 +1,159 @@
+"""Area of a design, from the same description that gives its cycles and its energy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from accelerators.errors import AcceleratorError
+from accelerators.schema import Accelerator, Memory
+from accelerators.tables import AreaTable, area_table
+from simulator.area_engine import accumulator_um2, engine_match_um2, engine_network_um2, engine_register_bits
+from simulator.area_match import operand_select_um2, sides, structured_groups
+from simulator.errors import SimulationError
+from simulator.storage import built_as
+from workloads.ir import BITS
+
+SHIPPED_GROUP = 4
+"""M of the 2:4 tensor cores that the published area of a GPU's die contains."""
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """Area in mm2 by component, after scaling to the design's node, with the space between cells.
+
+    multipliers: with the adders behind them. registers: operands and partial sums of the PEs, queues of lanes.
+    match: whatever finds nonzeros and selects their partners. network: crossbars, switches and port registers.
+    pads: scratch pads of PEs and the sums that an engine's lanes keep. units: what stands beside the array.
+    control: a share of all other logic (an assumption of the table). die: published area of a whole die.
+    """
+
+    multipliers_mm2: float = 0.0
+    registers_mm2: float = 0.0
+    match_mm2: float = 0.0
+    network_mm2: float = 0.0
+    pads_mm2: float = 0.0
+    buffers_mm2: float = 0.0
+    units_mm2: float = 0.0
+    control_mm2: float = 0.0
+    die_mm2: float = 0.0
+
+    @property
+    def total_mm2(self) -> float:
+        """Sum of all components."""
+        return sum(self.parts().values())
+
+    @property
+    def logic_mm2(self) -> float:
+        """All that is no memory."""
+        return self.total_mm2 - self.buffers_mm2 - self.pads_mm2 - self.die_mm2
+
+    @property
+    def compute_mm2(self) -> float:
+        """All but the buffers."""
+        return self.total_mm2 - self.buffers_mm2
+
+    def parts(self) -> dict[str, float]:
+        """Area by component name, in mm2."""
+        return {f.name.removesuffix("_mm2"): getattr(self, f.name) for f in fields(self)}
+
+
+def area(accelerator: Accelerator) -> Area | None:
+    """Area of a design; None where it carries neither an area table nor the area of its die.
+
+    A die of published area is that area; of GPUs that have a table too, plus what their operand multiplexers differ
+    from those of 2:4, while other changes (SMs, caches) are not priced. Raises `SimulationError` for an unknown table,
+    a data type that it lacks, or a node that its scaling does not span.
+    """
+    technology = accelerator.technology
+    if technology.area_table is None or (technology.die_mm2 is not None and accelerator.gpu is None):
+        return None if technology.die_mm2 is None else Area(die_mm2=technology.die_mm2)
+    try:
+        return _priced(accelerator, area_table(technology.area_table))
+    except AcceleratorError as error:
+        raise SimulationError(str(error)) from None
+
+
+def _priced(accelerator: Accelerator, table: AreaTable) -> Area:
+    technology = accelerator.technology
+    # cells in um2 at the table's node -> placed mm2 at the design's
+    nodes = (table.node_nm, technology.node_nm)
+    logic = technology.area_scale * table.scaling.logic_factor(*nodes) / table.logic_utilisation * 1e-6
+    if technology.die_mm2 is not None:
+        return Area(die_mm2=technology.die_mm2, match_mm2=operand_select_change_um2(accelerator, table) * logic)
+    memory = technology.area_scale * table.scaling.memory_factor(*nodes) / table.memory_utilisation * 1e-6
+    return _sum_up(accelerator, table, logic, memory)
+
+
+def operand_select_change_um2(accelerator: Accelerator, table: AreaTable, shipped: int = SHIPPED_GROUP) -> float:
+    """Cells that the operand multiplexers of all multipliers take beyond those of N:`shipped`, in um2; may be < 0."""
+    bits = BITS[accelerator.compute.native_type]
+    groups = structured_groups(accelerator)
+    wanted = sum(operand_select_um2(table, group, bits) for group in groups)
+    return accelerator.compute.multipliers * (wanted - operand_select_um2(table, shipped, bits))
+
+
+def _sum_up(accelerator: Accelerator, table: AreaTable, logic: float, memory: float) -> Area:
+    """All components; `logic` and `memory` turn um2 of cells and macros into mm2 on the design's chip."""
+    compute = accelerator.compute
+    dtype, bits = compute.native_type, BITS[compute.native_type]
+    mac = table.multiplier_um2(dtype) + table.adder_um2(dtype, compute.accumulate_bits)
+    select = sum(operand_select_um2(table, group, bits) for group in structured_groups(accelerator))
+    gates = sum(bits * table.gate_um2 for side in sides(accelerator) if side.mode == "gate")
+    match = compute.multipliers * (select + gates) + engine_match_um2(accelerator, table)
+    ports = sum(8 * (each.port_bytes_per_cycle or 0.0) for each in accelerator.buffers)
+    network = ports * table.register_um2_per_bit + engine_network_um2(accelerator, table)
+    parts = {
+        "multipliers_mm2": compute.multipliers * mac * logic,
+        "registers_mm2": _register_bits(accelerator) * table.register_um2_per_bit * logic,
+        "match_mm2": match * logic,
+        "network_mm2": network * logic,
+        "units_mm2": _units_um2(accelerator, table) * logic,
+    }
+    control = table.control_share * sum(parts.values())
+    pads = (_pads_um2(accelerator, table) + accumulator_um2(accelerator, table)) * memory
+    buffers = sum(buffer_um2(accelerator, table, each) for each in accelerator.buffers) * memory
+    return Area(**parts, pads_mm2=pads, buffers_mm2=buffers, control_mm2=control)
+
+
+def _register_bits(accelerator: Accelerator) -> float:
+    """Flip-flops of all PEs: operands, partial sums, and the groups that an N:M multiplexer chooses from.
+
+    A systolic PE keeps both operands and its sums; a stationary operand whose load is hidden lies in a second set
+    of registers. Beside an operand that is N:M along groups of M the other one arrives as M candidates.
+    """
+    compute = accelerator.compute
+    if accelerator.skipping is not None:
+        return engine_register_bits(accelerator)
+    bits = BITS[compute.native_type]
+    second = any(flow != "output_stationary" for flow in compute.fold.hidden_load)
+    group = sum(bits * (group - 1) for group in structured_groups(accelerator))
+    per_mac = float(2 * bits + bits * second + group)
+    sums = compute.rows * compute.cols * compute.accumulators_per_pe * compute.accumulate_bits
+    if (pads := accelerator.row_stationary) is not None:
+        buses = pads.ifmap_bus_bytes_per_cycle + pads.filter_bus_bytes_per_cycle + pads.psum_link_bytes_per_cycle
+        per_mac += 2 * bits * pads.pipeline_cycles + 8 * buses
+    return compute.multipliers * per_mac + sums
+
+
+def _pads_um2(accelerator: Accelerator, table: AreaTable) -> float:
+    """Scratch pads of row-stationary PEs, each a small memory."""
+    pads, compute = accelerator.row_stationary, accelerator.compute
+    if pads is None:
+        return 0.0
+    sizes = [pads.ifmap_spad_bytes, pads.filter_spad_bytes, pads.psum_spad_bytes]
+    return compute.rows * compute.cols * float(table.memory_um2(sizes).sum())
+
+
+def buffer_um2(accelerator: Accelerator, table: AreaTable, memory: Memory) -> float:
+    """A buffer: as many macros as it is cut into, or as its port needs side by side, whichever is more."""
+    capacity, built = built_as(accelerator, memory)
+    macros = max(built, (memory.port_bytes_per_cycle or 0.0) / table.memory_port_bytes)
+    return macros * float(table.memory_um2(capacity / macros))
+
+
+def _units_um2(accelerator: Accelerator, table: AreaTable) -> float:
+    """Units beside the array: an operation is half a multiply-add of the array's type, with three registers."""
+    compute = accelerator.compute
+    dtype, bits = compute.native_type, compute.accumulate_bits
+    flop = (table.multiplier_um2(dtype) + table.adder_um2(dtype, bits)) / 2 + 3 * bits * table.register_um2_per_bit
+    return sum(unit.lanes * unit.flops_per_lane for unit in accelerator.units) * flop
