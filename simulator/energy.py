@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -71,17 +72,22 @@ def register_bits(gemm: Gemm, accelerator: Accelerator) -> int:
 
 
 def gemm_energy(
-    gemm: Gemm, accelerator: Accelerator, macs: ArrayLike, ports: PortBytes, dram_bytes: ArrayLike
+    gemm: Gemm,
+    accelerator: Accelerator,
+    macs: ArrayLike,
+    ports: PortBytes,
+    dram_bytes: ArrayLike,
+    j_per_byte: Mapping[str, ArrayLike],
 ) -> Energy:
     """Energy of a matrix product from its executed MACs, its buffer traffic and its off-chip bytes.
 
-    Every off-chip byte also enters or leaves a buffer once.
+    Every off-chip byte also enters or leaves a buffer once. j_per_byte: of an access, by memory.
     """
     technology = accelerator.technology
     table = energy_table(technology.energy_table)
     scale = technology.energy_scale
     macs = np.asarray(macs, dtype=float)
-    per_byte = {side: access_j_per_byte(accelerator, accelerator.buffer_of(side))  # type: ignore[arg-type]
+    per_byte = {side: np.asarray(j_per_byte[accelerator.buffer_of(side).name])  # type: ignore[arg-type]
                 for side in ("input", "weight", "output")}  # fmt: skip
     buffers = (
         ports.input_read * per_byte["input"]
@@ -92,7 +98,7 @@ def gemm_energy(
     return Energy(
         mac_j=macs * table.mac_j(gemm.dtype) * scale,
         register_j=macs * register_bits(gemm, accelerator) * table.register_j_per_bit * scale,
-        buffer_j=buffers + dram * max(per_byte.values()),
-        dram_j=dram * access_j_per_byte(accelerator, accelerator.dram),
+        buffer_j=buffers + dram * reduce(np.maximum, per_byte.values()),
+        dram_j=dram * np.asarray(j_per_byte[accelerator.dram.name]),
         vector_j=np.zeros_like(macs),
     )

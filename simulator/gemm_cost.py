@@ -1,8 +1,7 @@
-"""Cost of one matrix product under one or a million mappings, and the choice among them."""
+"""Cost of one matrix product under one or a million mappings."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,11 +12,11 @@ from accelerators.schema import Accelerator
 from simulator.compute import array_cycles, reduction_steps, skips
 from simulator.energy import Energy, executed_macs, gemm_energy
 from simulator.engine import engine_cycles
-from simulator.errors import SimulationError
 from simulator.gemm import Gemm
-from simulator.mapping import THIN_ABOVE, Mapping, mapspace, tile_units
+from simulator.mapping import Mapping
 from simulator.pipeline import PipelineTime, pipeline_time
-from simulator.traffic import PortBytes, TileBytes, changes, ends, fits, port_bytes, tile_bytes
+from simulator.rates import Rates, rates_of
+from simulator.traffic import PortBytes, TileBytes, changes, ends, port_bytes, tile_bytes
 
 Array = NDArray[np.float64]
 Objective = Literal["latency", "energy", "edp", "cycles"]
@@ -25,9 +24,9 @@ Objective = Literal["latency", "energy", "edp", "cycles"]
 
 @dataclass(frozen=True, slots=True)
 class GemmCost:
-    """Cost of a product; every field broadcasts over the mapping's arrays.
+    """Cost of a product; every field broadcasts over the mapping's arrays, and over designs.
 
-    cycles: of the array, ports included, without off-chip waits.
+    cycles: of the array, ports included, without off-chip waits. macs: executed ones.
     """
 
     mapping: Mapping
@@ -37,7 +36,7 @@ class GemmCost:
     time: PipelineTime
     ports: PortBytes
     energy: Energy
-    skipped: str
+    macs: Array
 
     def objective(self, objective: Objective) -> Array:
         """The figure to be made small: seconds, joules, their product, or cycles of the array alone."""
@@ -82,21 +81,25 @@ def gemm_cost(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: fl
 
     `spread` moves a random pattern's step count by that many standard deviations (see `reduction_steps`).
     """
-    part = array_cost(gemm, accelerator, mapping, spread)
+    return timed_cost(
+        gemm, accelerator, mapping, array_cost(gemm, accelerator, mapping, spread), rates_of([accelerator]).at(0)
+    )
+
+
+def timed_cost(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, part: ArrayCost, rates: Rates) -> GemmCost:
+    """Seconds and joules of a product from its array cost, at the rates of one design or of one for each mapping."""
     tiles = gemm.batch * mapping.trips_m * mapping.trips_n * mapping.trips_k
     time = pipeline_time(
         changes(gemm, mapping, part.tile),
         ends(gemm, mapping, part.tile),
         part.tile,
-        part.busy_cycles / tiles / accelerator.technology.clock_hz,
-        accelerator.dram_bytes_per_s,
-        all(memory.double_buffered for memory in accelerator.buffers),
+        part.busy_cycles / tiles / rates.clock_hz,
+        rates.dram_bytes_per_s,
+        accelerator.double_buffered,
     )
-    energy = gemm_energy(gemm, accelerator, part.macs, part.ports, time.read_bytes + time.write_bytes)
-    return GemmCost(
-        mapping, part.busy_cycles, part.port_cycles, part.steps_share, time, part.ports, energy,
-        skips(gemm, accelerator, mapping.dataflow),
-    )  # fmt: skip
+    moved = time.read_bytes + time.write_bytes
+    energy = gemm_energy(gemm, accelerator, part.macs, part.ports, moved, rates.j_per_byte)
+    return GemmCost(mapping, part.busy_cycles, part.port_cycles, part.steps_share, time, part.ports, energy, part.macs)
 
 
 def tile_steps(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: float = 0.0) -> tuple[Array, Array]:
@@ -149,87 +152,3 @@ def _port_cycles(accelerator: Accelerator, ports: PortBytes) -> Array:
             if "output" in memory.holds:
                 needed = np.maximum(needed, ports.output_write / memory.port_bytes_per_cycle)
     return needed
-
-
-SLACK = {"latency": 0.01, "energy": 0.0, "edp": 0.0, "cycles": 0.0}
-"""How much more than the least of an objective a mapping may take to be chosen for its energy.
-
-The last promille of latency can cost several times the energy (smaller first tiles, refetched operands), which no
-architect would pay.
-"""
-
-_EQUAL = 1e-12
-"""Figures closer than this are ties."""
-
-
-def best_mapping(
-    gemm: Gemm, accelerator: Accelerator, objective: Objective = "latency", limit: int = THIN_ABOVE
-) -> GemmCost:
-    """The mapping of the mapspace to use, and its cost: among those within `SLACK` of the least objective the one
-    of least energy.
-
-    Ties are broken by the objective, then by the fewest tiles, then by the first in the order dataflow, loop order,
-    tile M, N, K ascending, so that the choice is deterministic. `SimulationError` where no mapping fits.
-    """
-    priced = _Priced(gemm, accelerator, objective, limit)
-    near = np.flatnonzero(priced.goal <= priced.goal.min() * (1 + SLACK[objective] + _EQUAL))
-    for figure in (priced.energy, priced.goal, priced.tiles):
-        near = near[figure[near] <= figure[near].min() * (1 + _EQUAL)]
-    return gemm_cost(gemm, accelerator, priced.mapping(int(near[0])))
-
-
-def contenders(
-    gemm: Gemm, accelerator: Accelerator, objective: Objective, most: int, limit: int = THIN_ABOVE
-) -> list[GemmCost]:
-    """Up to `most` good mappings: half of least objective, half of least energy among those near it."""
-    priced = _Priced(gemm, accelerator, objective, limit)
-    order = np.argsort(priced.goal, kind="stable")
-    near = order[priced.goal[order] <= priced.goal[order[0]] * (1 + 2 * SLACK[objective] + _EQUAL)]
-    frugal = near[np.argsort(priced.energy[near], kind="stable")]
-    picked = dict.fromkeys([*order[: most // 2].tolist(), *frugal[: most // 2].tolist()])
-    return [gemm_cost(gemm, accelerator, priced.mapping(at)) for at in picked]
-
-
-class _Priced:
-    """Objective, energy and number of tiles of every mapping of the mapspace that fits, in one flat list."""
-
-    def __init__(self, gemm: Gemm, accelerator: Accelerator, objective: Objective, limit: int) -> None:
-        self._grids: list[tuple[Mapping, tuple[int, ...]]] = []
-        goals, energies, tiles = [], [], []
-        for grid in mapspace(gemm, accelerator, limit):
-            allowed = fits(gemm, accelerator, grid)
-            if not allowed.any():
-                continue
-            if not allowed.all():
-                grid = grid.where(allowed)
-            cost = gemm_cost(gemm, accelerator, grid)
-            goal, energy, trips = np.broadcast_arrays(
-                cost.objective(objective), cost.energy.total_j, grid.trips_m * grid.trips_n * grid.trips_k
-            )
-            self._grids.append((grid, goal.shape))
-            goals.append(goal.ravel())
-            energies.append(energy.ravel())
-            tiles.append(trips.ravel())
-        if not goals:
-            raise SimulationError(_no_fit(gemm, accelerator))
-        self.goal, self.energy, self.tiles = (np.concatenate(parts) for parts in (goals, energies, tiles))
-
-    def mapping(self, at: int) -> Mapping:
-        """The mapping at a place of the list."""
-        for grid, shape in self._grids:
-            size = math.prod(shape)
-            if at < size:
-                return grid.at(tuple(int(i) for i in np.unravel_index(at, shape)))
-            at -= size
-        raise IndexError(at)
-
-
-def _no_fit(gemm: Gemm, accelerator: Accelerator) -> str:
-    """Names the smallest tile and the buffers that cannot hold it."""
-    units = {dataflow: tile_units(gemm, accelerator, dataflow) for dataflow in accelerator.compute.dataflows}
-    tiles = "; ".join(f"{dataflow} needs tiles of {m} x {n} x {k}" for dataflow, (m, n, k) in units.items())
-    buffers = ", ".join(f"{memory.name} {memory.capacity_bytes:g} B" for memory in accelerator.buffers)
-    return (
-        f"no mapping of a {gemm.m} x {gemm.n} x {gemm.k} product fits {accelerator.name}: {tiles} (M x N x K), "
-        f"the buffers have {buffers}; enlarge memories.*.capacity_bytes or shrink compute.rows/cols"
-    )

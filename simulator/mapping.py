@@ -21,10 +21,10 @@ from simulator.gemm import Gemm
 
 ORDERS: tuple[str, ...] = tuple("".join(order) for order in permutations("mnk"))
 
-ANY_ORDER = "*"
-"""In place of an order: all of `ORDERS`, along a first axis of their own."""
+EVERY_ORDER = np.arange(len(ORDERS))[:, None, None, None]
+"""All of `ORDERS` along a first axis of their own, before those of a grid of tiles."""
 
-_POSITIONS = {rank: np.array([order.index(rank) for order in ORDERS])[:, None, None, None] for rank in "mnk"}
+_PLACES = {rank: np.array([order.index(rank) for order in ORDERS]) for rank in "mnk"}
 
 THIN_ABOVE = 40
 """Tile sizes kept per rank; longer lists are thinned to evenly spread ones on a log scale. Against the whole list
@@ -36,13 +36,11 @@ ALL_UP_TO = 12
 
 @dataclass(frozen=True, slots=True)
 class Mapping:
-    """dataflow and loop order by name; tile extents in elements, trips = number of tiles along each rank.
-
-    With `order` = `ANY_ORDER`, costs have a first axis of `ORDERS` before those of the arrays.
-    """
+    """dataflow by name; loop order by name, or numbers into `ORDERS`; tile extents in elements, trips = number of tiles
+    along each rank."""
 
     dataflow: Dataflow
-    order: str
+    order: str | NDArray[np.intp]
     m: NDArray[np.float64]
     n: NDArray[np.float64]
     k: NDArray[np.float64]
@@ -51,22 +49,16 @@ class Mapping:
     trips_k: NDArray[np.float64]
 
     def at(self, index: tuple[int, ...]) -> Mapping:
-        """The single mapping at one index of the broadcast arrays, the order's first where it is `ANY_ORDER`."""
-        order = self.order
-        if order == ANY_ORDER:
-            order, index = ORDERS[index[0]], index[1:]
+        """The single mapping at one index of the broadcast arrays."""
+        named = isinstance(self.order, str)
         arrays = (self.m, self.n, self.k, self.trips_m, self.trips_n, self.trips_k)
-        full = np.broadcast_arrays(*arrays)
-        return Mapping(self.dataflow, order, *(array[index] for array in full))
-
-    def where(self, allowed: NDArray[np.bool_]) -> Mapping:
-        """Those mappings of a grid [m, n, k] that are allowed, along the last axis of three."""
-        arrays = np.broadcast_arrays(self.m, self.n, self.k, self.trips_m, self.trips_n, self.trips_k, allowed)
-        return Mapping(self.dataflow, self.order, *(array[arrays[-1]][None, None, :] for array in arrays[:-1]))
+        full = np.broadcast_arrays(*arrays, *(() if named else (self.order,)))
+        order = self.order if isinstance(self.order, str) else ORDERS[int(full[-1][index])]
+        return Mapping(self.dataflow, order, *(array[index] for array in full[:6]))
 
     def position(self, rank: str) -> NDArray[np.intp]:
         """Place of a rank's loop: 0 outermost, 2 innermost."""
-        return _POSITIONS[rank] if self.order == ANY_ORDER else np.asarray(self.order.index(rank))
+        return np.asarray(self.order.index(rank)) if isinstance(self.order, str) else _PLACES[rank][self.order]
 
     @property
     def trips(self) -> dict[str, NDArray[np.float64]]:
@@ -74,7 +66,9 @@ class Mapping:
         return {"m": self.trips_m, "n": self.trips_n, "k": self.trips_k}
 
 
-def mapping_of(gemm: Gemm, dataflow: Dataflow, order: str, m: ArrayLike, n: ArrayLike, k: ArrayLike) -> Mapping:
+def mapping_of(
+    gemm: Gemm, dataflow: Dataflow, order: str | NDArray[np.intp], m: ArrayLike, n: ArrayLike, k: ArrayLike
+) -> Mapping:
     """The mapping with tiles of m x n x k elements (cut to the problem's size)."""
     extents = [np.minimum(np.asarray(e, dtype=float), d) for e, d in ((m, gemm.m), (n, gemm.n), (k, gemm.k))]
     trips = [np.ceil(d / e) for e, d in zip(extents, (gemm.m, gemm.n, gemm.k), strict=True)]
@@ -140,7 +134,7 @@ def _smallest_tiles(units: int) -> NDArray[np.int64]:
 
 
 def mapspace(gemm: Gemm, accelerator: Accelerator, limit: int = THIN_ABOVE) -> Iterator[Mapping]:
-    """One `Mapping` of arrays [m tiles, n tiles, k tiles] per dataflow; all loop orders together.
+    """One `Mapping` of arrays [orders, m tiles, n tiles, k tiles] per dataflow.
 
     Without offline scheduling only the first dataflow of the list is tried.
     """
@@ -148,4 +142,4 @@ def mapspace(gemm: Gemm, accelerator: Accelerator, limit: int = THIN_ABOVE) -> I
     for dataflow in dataflows if accelerator.schedule.offline else dataflows[:1]:
         units = tile_units(gemm, accelerator, dataflow)
         m, n, k = (tile_extents(d, u, limit) for d, u in zip((gemm.m, gemm.n, gemm.k), units, strict=True))
-        yield mapping_of(gemm, dataflow, ANY_ORDER, m[:, None, None], n[None, :, None], k[None, None, :])
+        yield mapping_of(gemm, dataflow, EVERY_ORDER, m[:, None, None], n[None, :, None], k[None, None, :])

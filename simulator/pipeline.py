@@ -9,7 +9,6 @@ the rule, but that the first load has no store beside it and the last computatio
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,11 +35,11 @@ class PipelineTime:
 
 
 def pipeline_time(
-    steps: Iterable[Change],
+    steps: Change,
     ends: Ends,
     tile: TileBytes,
     tile_compute_s: ArrayLike,
-    link_bytes_per_s: float,
+    link_bytes_per_s: ArrayLike,
     doubled: bool = True,
 ) -> PipelineTime:
     """Total over the kinds of step: count * max(compute, link), plus first load, last compute, last store.
@@ -49,23 +48,28 @@ def pipeline_time(
     difference between two stores for each pass over K. Without double buffers (`doubled` False) compute and link
     take turns.
     """
-    compute = np.asarray(tile_compute_s, dtype=float)
-    read = tile.input + tile.weight
-    write = tile.output
-    latency = (read + write) / link_bytes_per_s + compute
-    for step in steps:
-        link = (step.loads_bytes + step.stores_bytes) / link_bytes_per_s
-        latency = latency + step.count * (np.maximum(compute, link) if doubled else compute + link)
-        read = read + step.count * step.loads_bytes
-        write = write + step.count * step.stores_bytes
+    compute, rate = np.asarray(tile_compute_s, dtype=float), np.asarray(link_bytes_per_s, dtype=float)
+    link = (steps.loads_bytes + steps.stores_bytes) / rate
+    step_s = steps.count * (np.maximum(compute, link) if doubled else compute + link)
+    latency = _sum((tile.input + tile.weight + tile.output) / rate + compute, step_s)
+    read = _sum(tile.input + tile.weight, steps.count * steps.loads_bytes)
+    write = _sum(tile.output, steps.count * steps.stores_bytes)
     if doubled:
-        first, moved = ends.first_bytes / link_bytes_per_s, ends.last_stores_bytes / link_bytes_per_s
+        first, moved = ends.first_bytes / rate, ends.last_stores_bytes / rate
         latency = latency + np.maximum(compute, first - moved) - np.maximum(compute, first)
         latency = latency + np.maximum(compute, moved) - compute
     return PipelineTime(
         latency_s=latency,
-        link_s=(read + write) / link_bytes_per_s,
-        weight_prologue_s=tile.weight / link_bytes_per_s,
+        link_s=(read + write) / rate,
+        weight_prologue_s=tile.weight / rate,
         read_bytes=read,
         write_bytes=write,
     )
+
+
+def _sum(start: ArrayLike, parts: Array) -> Array:
+    """`start` and all parts along their first axis, added in order: one mapping and a million give the same bits."""
+    total = np.asarray(start, dtype=float)
+    for part in parts:
+        total = total + part
+    return total

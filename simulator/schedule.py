@@ -8,6 +8,7 @@ fairness). Overlap is therefore an outcome of dependencies and of the link's loa
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,7 +46,8 @@ class Span:
 
 def schedule(tasks: Sequence[Task]) -> dict[str, Span]:
     """Start and end of every task. Tasks must be listed after those they wait for."""
-    return _Machine(tasks).run()
+    starts, ends = Graph(tasks).run(*([getattr(t, name) for t in tasks] for name in ("work_s", "link_s", "prologue_s")))
+    return {task.name: Span(start, end) for task, start, end in zip(tasks, starts, ends, strict=True)}
 
 
 def link_shares(demands: Sequence[float]) -> list[float]:
@@ -64,100 +66,127 @@ def link_shares(demands: Sequence[float]) -> list[float]:
     return rates
 
 
-class _Machine:
-    """State of a run: who waits for whom, what runs, how much of it is left."""
+class Graph:
+    """Who waits for whom and for which resource: what the schedules of many designs have in common.
+
+    Tasks go by their place in the list, which is also their rank among the ready ones of a resource.
+    """
 
     def __init__(self, tasks: Sequence[Task]) -> None:
-        self.tasks = {task.name: task for task in tasks}
-        self.rank = {task.name: number for number, task in enumerate(tasks)}
-        self.waits = {t.name: len(set(t.after)) + len(set(t.along) - set(t.after)) for t in tasks}
-        self.wakes_at_end: dict[str, list[str]] = {}
-        self.wakes_at_start: dict[str, list[str]] = {}
-        for task in tasks:
+        place = {task.name: number for number, task in enumerate(tasks)}
+        kinds = {name: number for number, name in enumerate(dict.fromkeys(task.resource for task in tasks))}
+        self.resource = [kinds[task.resource] for task in tasks]
+        self.waits = [len(set(t.after)) + len(set(t.along) - set(t.after)) for t in tasks]
+        self.along = [[place[name] for name in task.along] for task in tasks]
+        self.prologue_after = [[place[name] for name in task.prologue_after if name in place] for task in tasks]
+        self.wakes_at_end: list[list[int]] = [[] for _ in tasks]
+        self.wakes_at_start: list[list[int]] = [[] for _ in tasks]
+        for number, task in enumerate(tasks):
             for name in dict.fromkeys(task.after):
-                self.wakes_at_end.setdefault(name, []).append(task.name)
+                self.wakes_at_end[place[name]].append(number)
             for name in dict.fromkeys(task.along):
                 if name not in task.after:
-                    self.wakes_at_start.setdefault(name, []).append(task.name)
-        self.ready: dict[str, list[tuple[int, str]]] = {task.resource: [] for task in tasks}
-        self.running: dict[str, str] = {}
-        self.left: dict[str, float] = {}
-        self.started: dict[str, float] = {}
-        self.spans: dict[str, Span] = {}
-        self.demand: dict[str, float] = {}
-        self.idle_link: dict[str, float] = {}
-        self.last: dict[str, Task] = {}
+                    self.wakes_at_start[place[name]].append(number)
+
+    def run(
+        self, work_s: Sequence[float], link_s: Sequence[float], prologue_s: Sequence[float]
+    ) -> tuple[list[float], list[float]]:
+        """Start and end of every task for one set of times (see `Task`), in s."""
+        return _Run(self, work_s, link_s, prologue_s).run()
+
+
+class _Run:
+    """State of a run: what waits, what runs, how much of it is left."""
+
+    def __init__(
+        self, graph: Graph, work_s: Sequence[float], link_s: Sequence[float], prologue_s: Sequence[float]
+    ) -> None:
+        size = len(graph.resource)
+        self.graph, self.work_s, self.link_s, self.prologue_s = graph, work_s, link_s, prologue_s
+        self.waits = list(graph.waits)
+        self.ready: list[list[int]] = [[] for _ in range(max(graph.resource, default=-1) + 1)]
+        self.running: dict[int, int] = {}
+        self.left, self.demand, self.idle_link = [0.0] * size, [0.0] * size, [0.0] * size
+        self.start_s, self.end_s = [0.0] * size, [math.inf] * size
+        self.last = [-1] * len(self.ready)
         self.now = 0.0
 
-    def run(self) -> dict[str, Span]:
-        for task in self.tasks.values():
-            if not self.waits[task.name]:
-                self._push(task.name)
+    def run(self) -> tuple[list[float], list[float]]:
+        for task, waits in enumerate(self.waits):
+            if not waits:
+                heapq.heappush(self.ready[self.graph.resource[task]], task)
         self._start_ready()
         while self.running:
             self._advance()
             self._start_ready()
-        return self.spans
+        return self.start_s, self.end_s
 
-    def _push(self, name: str) -> None:
-        heapq.heappush(self.ready[self.tasks[name].resource], (self.rank[name], name))
-
-    def _wake(self, names: Sequence[str]) -> None:
-        for name in names:
-            self.waits[name] -= 1
-            if not self.waits[name]:
-                self._push(name)
+    def _wake(self, tasks: list[int]) -> None:
+        for task in tasks:
+            self.waits[task] -= 1
+            if not self.waits[task]:
+                heapq.heappush(self.ready[self.graph.resource[task]], task)
 
     def _start_ready(self) -> None:
         again = True
         while again:
             again = False
-            for resource, queue in self.ready.items():
+            for resource, queue in enumerate(self.ready):
                 if queue and resource not in self.running:
-                    _, name = heapq.heappop(queue)
-                    task = self.tasks[name]
-                    self.running[resource] = name
-                    self.started[name] = self.now
-                    hidden = self._hidden(task)
-                    self.left[name] = task.work_s - hidden
-                    wanted = max(task.link_s - hidden, 0.0) / max(self.left[name], _EPSILON)
-                    self.demand[name] = min(wanted, 1.0)
-                    self.idle_link[name] = 0.0
-                    self.last[resource] = task
-                    self._wake(self.wakes_at_start.get(name, ()))
+                    self._start(heapq.heappop(queue), resource)
                     again = True
 
-    def _hidden(self, task: Task) -> float:
+    def _start(self, task: int, resource: int) -> None:
+        self.running[resource] = task
+        self.start_s[task] = self.now
+        hidden = self._hidden(task, resource) if self.prologue_s[task] > 0 else 0.0
+        left = self.left[task] = self.work_s[task] - hidden
+        self.demand[task] = min(max(self.link_s[task] - hidden, 0.0) / max(left, _EPSILON), 1.0)
+        self.last[resource] = task
+        self._wake(self.graph.wakes_at_start[task])
+
+    def _hidden(self, task: int, resource: int) -> float:
         """Part of the weight prologue that an idle link loaded while the task before on this resource ran."""
-        before = self.last.get(task.resource)
-        if before is None or task.prologue_s <= 0:
+        before = self.last[resource]
+        if before < 0:
             return 0.0
-        span = self.spans[before.name]
-        if any(self.spans[name].end_s > span.start_s + _EPSILON for name in task.prologue_after if name in self.spans):
+        made = self.start_s[before] + _EPSILON  # the weights must have been there
+        if any(made < self.end_s[maker] < math.inf for maker in self.graph.prologue_after[task]):
             return 0.0
-        return min(task.prologue_s, self.idle_link[before.name], task.work_s)
+        return min(self.prologue_s[task], self.idle_link[before], self.work_s[task])
 
     def _advance(self) -> None:
         """Run until the next task ends."""
-        names = list(self.running.values())
-        active = [name for name in names if self.left[name] > _EPSILON]
-        rates = dict(zip(active, link_shares([self.demand[name] for name in active]), strict=True))
-        done = [name for name in names if name not in rates and self._may_end(name)]
+        tasks = list(self.running.values())
+        done = [task for task in tasks if self.left[task] <= _EPSILON and self._may_end(task)]
         if not done:
-            step = min(self.left[name] / rates[name] for name in active)
-            self.now += step
-            idle = max(1.0 - sum(rates[name] * self.demand[name] for name in active), 0.0)
-            for name in names:
-                self.idle_link[name] += step * idle
-            for name in active:
-                self.left[name] -= step * rates[name]
-                if self.left[name] <= _EPSILON + 1e-12 * self.tasks[name].work_s:
-                    self.left[name] = 0.0
-            done = [name for name in active if self.left[name] == 0.0 and self._may_end(name)]
-        for name in done:
-            self.spans[name] = Span(self.started[name], self.now)
-            del self.running[self.tasks[name].resource]
-            self._wake(self.wakes_at_end.get(name, ()))
+            self._pass_time(tasks)
+            done = [task for task in tasks if self.left[task] == 0.0 and self._may_end(task)]
+        for task in done:
+            self.end_s[task] = self.now
+            del self.running[self.graph.resource[task]]
+            self._wake(self.graph.wakes_at_end[task])
 
-    def _may_end(self, name: str) -> bool:
-        return all(other in self.spans for other in self.tasks[name].along)
+    def _pass_time(self, tasks: list[int]) -> None:
+        """Let the running tasks work, each at its share of the link, until one of them has no work left."""
+        left, demand = self.left, self.demand
+        active = [task for task in tasks if left[task] > _EPSILON]
+        wanted = [demand[task] for task in active]
+        if sum(wanted) <= 1.0:
+            step, used, rates = min([left[task] for task in active]), sum(wanted), None
+        else:
+            rates = link_shares(wanted)
+            step = min(left[task] / rate for task, rate in zip(active, rates, strict=True))
+            used = sum(rate * want for rate, want in zip(rates, wanted, strict=True))
+        self.now += step
+        idle_s = step * max(1.0 - used, 0.0)
+        for task in tasks:
+            self.idle_link[task] += idle_s
+        for place, task in enumerate(active):
+            left[task] -= step if rates is None else step * rates[place]
+            if left[task] <= _EPSILON + 1e-12 * self.work_s[task]:
+                left[task] = 0.0
+
+    def _may_end(self, task: int) -> bool:
+        along = self.graph.along[task]
+        return not along or all(self.end_s[other] < math.inf for other in along)

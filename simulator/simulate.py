@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from accelerators.library import load
 from accelerators.schema import Accelerator
+from simulator.area import area
 from simulator.einsum_cost import Pricer
 from simulator.errors import SimulationError
-from simulator.footprint import footprint
 from simulator.gemm_cost import Objective
 from simulator.gpu.row import LOSES
+from simulator.op_cost import op_figures, op_row
+from simulator.product import Figures
+from simulator.program import program
 from simulator.resources import fpga_resources
 from simulator.result import OpRow, Result
-from simulator.rewrite import Plan, plan
-from simulator.schedule import Task, schedule
-from simulator.unit_cost import moved_bytes, unit_cost
-from workloads.ir import Einsum, Op, Vector, Workload
+from workloads.ir import Workload
 
+Array = NDArray[np.float64]
 Fidelity = Literal["analytic", "tile"]
 
 
@@ -37,40 +41,25 @@ def simulate(
     progress: called with ops done and ops in all. Raises `SimulationError` where an op fits no mapping or needs
     arithmetic that the array lacks, and for an unknown objective or fidelity.
     """
-    if fidelity not in ("analytic", "tile"):
-        raise SimulationError(f"unknown fidelity {fidelity!r}; choose analytic or tile")
-    if objective not in ("latency", "energy", "edp", "cycles"):
-        raise SimulationError(f"unknown objective {objective!r}; choose latency, energy, edp or cycles")
+    check_options(objective, fidelity)
     accelerator = load(accelerator) if isinstance(accelerator, str) else accelerator
     if not isinstance(workload, Workload) or not isinstance(accelerator, Accelerator):
         kinds = f"{type(workload).__name__} and {type(accelerator).__name__}"
         raise SimulationError(f"simulate takes a workload and an accelerator, in this order; got {kinds}")
-    planned = plan(workload, accelerator)
+    planned = program(workload, accelerator)
     pricer = Pricer(accelerator, objective, fidelity)
+    pricer.prepare([product for products in planned.products.values() for product in products])
     rows: list[OpRow] = []
-    tasks: list[Task] = []
-    waits = planned.workload.dependencies()
-    writers: dict[str, str] = {}
-    for number, op in enumerate(planned.workload.ops):
-        row, link_s, prologue_s = _price(op, planned, accelerator, pricer)
-        rows.append(row)
-        along = planned.along.get(op.name, ())
-        weight = op.inputs[1] if isinstance(op, Einsum) else ""
-        tasks.append(Task(
-            # a GPU's kernels come from one stream, one after another
-            name=op.name, resource=row.resource if accelerator.gpu is None else "stream",
-            work_s=row.latency_s, link_s=min(link_s, row.latency_s),
-            after=tuple(wait for wait in waits[op.name] if wait not in along), along=along,
-            prologue_s=prologue_s if accelerator.schedule.prefetch_weights else 0.0,
-            prologue_after=(writers[weight],) if weight in writers else (),
-        ))  # fmt: skip
-        writers |= dict.fromkeys(op.outputs, op.name)
+    figures: list[Figures] = []
+    for number, op in enumerate(planned.ops, 1):
+        figures.append(op_figures(op, planned, pricer))
+        rows.append(op_row(op, planned, pricer, figures[-1]))
         if progress is not None:
-            progress(number + 1, len(planned.workload.ops))
-    spans = schedule(tasks)
-    timed = tuple(replace(r, start_s=spans[r.op].start_s, end_s=spans[r.op].end_s) for r in rows)
-    latency = max((row.end_s for row in timed), default=0.0)
-    memory = footprint(planned.workload, offsets="nm_offsets" in accelerator.dram.formats.get("weight", ()))
+            progress(number, len(planned.ops))
+    starts, ends = planned.graph.run(*(times[0] for times in task_times(figures, accelerator, 1)))
+    timed = tuple(replace(r, start_s=start, end_s=end) for r, start, end in zip(rows, starts, ends, strict=True))
+    latency = max(ends, default=0.0)
+    memory = planned.footprint
     return Result(
         workload=workload.name,
         accelerator=accelerator.name,
@@ -85,35 +74,32 @@ def simulate(
         meta={**workload.meta, "objective": objective},
         layers=dict(workload.layers),
         resources=fpga_resources(accelerator),
+        area={} if (size := area(accelerator)) is None else size.parts(),
         notes=_notes(workload, accelerator, timed, memory.peak_bytes),
     )
 
 
-def _price(op: Op, planned: Plan, accelerator: Accelerator, pricer: Pricer) -> tuple[OpRow, float, float]:
-    """Row of an op, the time its bytes keep the link busy, and its weight prologue, both in s."""
-    on_chip = planned.on_chip.get(op.name, frozenset())
-    if isinstance(op, Einsum):
-        cost = pricer.einsum(planned.workload, op, on_chip, op.name in planned.fused)
-        return cost.row, cost.link_s, cost.weight_prologue_s
-    tensors = planned.workload.tensors
-    read, write = moved_bytes(op, tensors, on_chip, accelerator.dram)
-    function = getattr(op, "function", "")
-    unit = accelerator.unit_for(function)
-    blank = OpRow(op=op.name, layer=op.layer, phase=op.phase, kind=op.kind, function=function, resource="none")
-    if unit is None:
-        return replace(blank, bound="uncosted", note=f"no unit of {accelerator.name} runs {function!r}"), 0.0, 0.0
-    dtype = tensors[op.inputs[0]].dtype if op.inputs else "fp32"
-    priced = unit_cost(op, accelerator, unit, read + write, dtype)
-    row = replace(
-        blank, resource=unit.name, flops=priced.flops, cycles=priced.cycles, ideal_cycles=priced.cycles,
-        latency_s=priced.latency_s + (0.0 if op.name in planned.fused else accelerator.host.launch_overhead_s),
-        utilisation=priced.cycles / accelerator.technology.clock_hz / max(priced.latency_s, 1e-30),
-        bound="dram" if priced.dram_s >= priced.latency_s else "unit",
-        dram_read_bytes=float(read), dram_write_bytes=float(write), dram_j=priced.dram_j, vector_j=priced.vector_j,
-        energy_j=priced.dram_j + priced.vector_j,
-        note="" if not isinstance(op, Vector) or op.known else "unknown operator, priced by its bytes alone",
-    )  # fmt: skip
-    return row, priced.dram_s, 0.0
+def check_options(objective: str, fidelity: str) -> None:
+    """`SimulationError` for an objective or a fidelity that there is not."""
+    if fidelity not in ("analytic", "tile"):
+        raise SimulationError(f"unknown fidelity {fidelity!r}; choose analytic or tile")
+    if objective not in ("latency", "energy", "edp", "cycles"):
+        raise SimulationError(f"unknown objective {objective!r}; choose latency, energy, edp or cycles")
+
+
+def task_times(
+    figures: Sequence[Figures], accelerator: Accelerator, designs: int
+) -> tuple[list[list[float]], list[list[float]], list[list[float]]]:
+    """Work, link and prologue times of all ops for the schedule [designs][ops], in s."""
+
+    def by_design(columns: Iterable[Array]) -> Array:
+        return np.array(list(columns), dtype=float).reshape(len(figures), designs).T
+
+    work = by_design(part.latency_s for part in figures)
+    link = np.minimum(by_design(part.link_s for part in figures), work)
+    prologue = by_design(part.weight_prologue_s for part in figures)
+    hidden = prologue if accelerator.schedule.prefetch_weights else np.zeros_like(prologue)
+    return work.tolist(), link.tolist(), hidden.tolist()
 
 
 def _notes(workload: Workload, accelerator: Accelerator, rows: tuple[OpRow, ...], peak_bytes: int) -> tuple[str, ...]:

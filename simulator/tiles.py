@@ -45,41 +45,73 @@ def tiles_of(mapping: Mapping) -> int:
     return int(mapping.trips_m * mapping.trips_n * mapping.trips_k)
 
 
-def walk_tiles(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, masks: bool = True) -> Walk:
-    """Walk every tile of one batch item in the mapping's order; batch items follow one another.
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """The tiles of one batch item in the order of the walk, apart from rates.
 
-    Step i computes tile i while the link stores what is left behind and loads tile i + 1 (see `pipeline`).
+    cycles: of each tile. loads_bytes, stores_bytes: between each and the next; first_bytes: of the first load,
+    last_bytes: of the last store. doubled: whether the next tile loads while one computes.
+    """
+
+    cycles: Array
+    loads_bytes: Array
+    stores_bytes: Array
+    first_bytes: float
+    last_bytes: float
+    batch: int
+    doubled: bool
+
+    def walk(self, clock_hz: float, link_bytes_per_s: float) -> Walk:
+        """Step i computes tile i while the link stores what is left behind and loads tile i + 1 (see `pipeline`);
+        batch items follow one another."""
+        loads, stores, first, last = self.loads_bytes, self.stores_bytes, self.first_bytes, self.last_bytes
+        compute = self.cycles / clock_hz
+
+        def item_s(before: float, after: float) -> float:
+            """Seconds of one item whose first tile computes beside the store `before`, its last beside a load."""
+            link = np.empty_like(compute)
+            link[0], link[1:] = before, stores
+            link[:-1] += loads
+            link[-1] += after
+            link /= link_bytes_per_s
+            return float((np.maximum(compute, link) if self.doubled else compute + link).sum())
+
+        batch = self.batch
+        latency = (first + last) / link_bytes_per_s
+        if batch == 1:
+            latency += item_s(0.0, 0.0)
+        else:
+            latency += item_s(0.0, first) + (batch - 2) * item_s(last, first) + item_s(last, 0.0)
+        read, write = batch * (float(loads.sum()) + first), batch * (float(stores.sum()) + last)
+        # cycles are whole numbers; sums of shared-out ones are rounded back
+        cycles = round(batch * float(self.cycles.sum()), 3)
+        return Walk(latency, (read + write) / link_bytes_per_s, cycles, read, write)
+
+
+def walk_tiles(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, masks: bool = True) -> Walk:
+    """Walk every tile of one batch item in the mapping's order.
+
     masks: with the nonzeros of each tile, drawn from the law where there is no mask; else with expectations.
     Raises `SimulationError` above `MOST_TILES`.
     """
+    stream = tile_stream(gemm, accelerator, mapping, masks)
+    return stream.walk(accelerator.technology.clock_hz, accelerator.dram_bytes_per_s)
+
+
+def tile_stream(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, masks: bool = True) -> Stream:
+    """The tiles that `walk_tiles` walks, which designs that differ in rates have in common."""
     if tiles_of(mapping) > MOST_TILES:
         raise SimulationError(
             f"the tile fidelity would walk {tiles_of(mapping)} tiles of a {gemm.m} x {gemm.n} x {gemm.k} product; "
             "use --fidelity analytic or larger buffers"
         )
+    assert isinstance(mapping.order, str)  # a single mapping
     trips = {rank: int(count) for rank, count in mapping.trips.items()}
     extents = {r: _extents(getattr(gemm, r), float(getattr(mapping, r)), trips[r]) for r in "mnk"}
     cycles, fill = _tile_cycles(gemm, accelerator, mapping, extents, masks)
-    loads, stores, first, last = _link_bytes(gemm, accelerator, mapping, extents, fill)
     order = _visit_order(mapping.order, trips)
-    compute = cycles[order] / accelerator.technology.clock_hz
-    rate = accelerator.dram_bytes_per_s
-    doubled = all(memory.double_buffered for memory in accelerator.buffers)
-
-    def item_s(before: float, after: float) -> float:
-        """Seconds of one batch item whose first tile computes beside the store `before`, its last beside a load."""
-        link = (np.r_[before, stores] + np.r_[loads, after]) / rate
-        return float((np.maximum(compute, link) if doubled else compute + link).sum())
-
-    batch = gemm.batch
-    latency = (first + last) / rate
-    if batch == 1:
-        latency += item_s(0.0, 0.0)
-    else:
-        latency += item_s(0.0, first) + (batch - 2) * item_s(last, first) + item_s(last, 0.0)
-    read, write = batch * (float(loads.sum()) + first), batch * (float(stores.sum()) + last)
-    # cycles are whole numbers; sums of shared-out ones are rounded back
-    return Walk(latency, (read + write) / rate, round(batch * float(cycles.sum()), 3), read, write)
+    loads, stores, first, last = _link_bytes(gemm, accelerator, mapping, extents, fill, order)
+    return Stream(cycles[order], loads, stores, first, last, gemm.batch, accelerator.double_buffered)
 
 
 def _extents(size: int, tile: float, trips: int) -> Array:
@@ -154,7 +186,12 @@ def _slowest(counts: NDArray[np.int64], starts: NDArray[np.intp], lanes: int) ->
 
 
 def _link_bytes(
-    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, extents: dict[str, Array], fill: dict[str, Array]
+    gemm: Gemm,
+    accelerator: Accelerator,
+    mapping: Mapping,
+    extents: dict[str, Array],
+    fill: dict[str, Array],
+    order: tuple[NDArray[np.intp], ...],
 ) -> tuple[Array, Array, float, float]:
     """Bytes loaded and stored between consecutive tiles of the walk, of the first load and of the last store."""
     average = tile_bytes(gemm, accelerator, mapping)
@@ -163,7 +200,7 @@ def _link_bytes(
     inputs = average.input * share["m"][:, None] * share["k"] * fill.get("input", np.asarray(1.0))
     weights = average.weight * share["n"][:, None] * share["k"] * fill.get("weight", np.asarray(1.0))
     outputs = share["m"][:, None] * share["n"]
-    m, n, k = _visit_order(mapping.order, trips)
+    m, n, k = order
     moved = {rank: index[1:] != index[:-1] for rank, index in (("m", m), ("n", n), ("k", k))}
     loads = np.where(moved["m"] | moved["k"], inputs[m[1:], k[1:]], 0.0)
     loads = loads + np.where(moved["n"] | moved["k"], weights[n[1:], k[1:]], 0.0)

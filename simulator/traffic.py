@@ -6,7 +6,6 @@ changes; the tile of the innermost loop that a tensor does not depend on stays (
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +34,7 @@ class TileBytes:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One kind of step from tile to tile: how often it happens, and what it loads and stores each time."""
+    """Kinds of step from tile to tile [kinds, ...]: how often each happens, and what it loads and stores each time."""
 
     count: Array
     loads_bytes: Array
@@ -89,8 +88,8 @@ def tile_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> TileBy
     )
 
 
-def fits(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> NDArray[np.bool_]:
-    """Whether the tiles fit the buffers that hold them, twice where the buffer is doubled."""
+def buffer_needs(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> dict[str, Array]:
+    """Bytes that the tiles take in each on-chip buffer, twice where the buffer is doubled."""
     rows, cols, depth = mapping.m, mapping.n, mapping.k
     overlap = gemm.input.unique * np.minimum(1 + gemm.input.halo / rows, gemm.m * gemm.k / gemm.input.unique)
     sizes = {
@@ -99,7 +98,7 @@ def fits(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> NDArray[np.b
         "weight": cols * depth * gemm.weight.unique / (gemm.n * gemm.k),
         "output": rows * cols,
     }
-    ok: NDArray[np.bool_] = np.asarray(True)
+    needs: dict[str, Array] = {}
     for memory in accelerator.buffers:
         total: Array = np.asarray(0.0)
         for side in memory.holds:
@@ -107,56 +106,67 @@ def fits(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> NDArray[np.b
             if side != "output":
                 bits = element_bits(memory, side, getattr(gemm, side))  # type: ignore[assignment]
             total = total + sizes[side] * bits / 8
-        assert memory.capacity_bytes is not None  # the schema asks for it
-        ok = ok & (total * (2 if memory.double_buffered else 1) <= memory.capacity_bytes)
-    return ok
+        needs[memory.name] = total * (2 if memory.double_buffered else 1)
+    return needs
 
 
-def changes(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> Iterator[Change]:
-    """The kinds of step from one tile to the next, with what each moves off chip.
+def link_bytes(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> tuple[Array, Array]:
+    """Bytes read and written off chip for the whole product.
+
+    An operand's tile is loaded once for each step of the loops that it depends on, and again for each trip of the
+    third loop where that one lies outside a loop of its own that has several trips. An output tile that K's loop
+    comes back to is stored unfinished and loaded again.
+    """
+    trips = mapping.trips
+
+    def again(rank: str) -> Array:
+        """Times that the tiles not cut along a rank are visited."""
+        first, second = ((mapping.position(other) > mapping.position(rank)) & (trips[other] > 1)
+                         for other in "mnk" if other != rank)  # fmt: skip
+        return np.where(first | second, trips[rank], 1.0)
+
+    inputs = trips["m"] * trips["k"] * again("n") * tile.input
+    weights = trips["n"] * trips["k"] * again("m") * tile.weight
+    outputs, visits = trips["m"] * trips["n"], again("k")
+    sums = outputs * (visits - 1) * tile.partial
+    return gemm.batch * (inputs + weights + sums), gemm.batch * (sums + outputs * tile.output)
+
+
+def changes(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> Change:
+    """The kinds of step from one tile to the next, along a first axis, with what each moves off chip.
 
     The innermost loop steps alone, the middle one steps and the inner restarts, the outer one steps and both
     restart, or the next batch item begins. An output tile that is left is stored; one that
     is come back to is loaded, which happens where K's loop is outside a loop over M or N of more than one trip.
+
+    Split by the state of the sums in the output tiles left and entered: inside K's loop (K outside the stepping loop)
+    the K index stands still: at its first value the tiles entered are new and those left unfinished, at its last value
+    the other way round. When K itself steps, tiles left and entered are both unfinished. When a loop outside K's steps,
+    K has run to its end: left finished, entered new.
     """
-    batch = float(gemm.batch)
-    outside: Array = np.asarray(batch)
-    for place in range(3):
-        trips = _at(mapping, place, mapping.trips)
-        yield from _change(mapping, tile, outside * (trips - 1), place)
-        outside = outside * trips
-    yield Change(np.asarray(batch - 1.0), tile.input + tile.weight, tile.output)
-
-
-def _at(mapping: Mapping, place: int, values: dict[str, Array]) -> Array:
-    """Of three values by rank, that of the rank whose loop is in a place."""
-    m, n = (mapping.position(rank) == place for rank in "mn")
-    return np.where(m, values["m"], np.where(n, values["n"], values["k"]))
-
-
-def _change(mapping: Mapping, tile: TileBytes, count: Array, place: int) -> Iterator[Change]:
-    """What the step of one loop moves, split by the state of the sums in the output tiles left and entered.
-
-    Inside K's loop (K outside the stepping loop) the K index stands still: at its first value the tiles entered
-    are new and those left unfinished, at its last value the other way round. When K itself steps, tiles left and
-    entered are both unfinished. When a loop outside K's steps, K has run to its end: left finished, entered new.
-    """
-    moved = {
-        rank: (mapping.position(rank) == place) | ((mapping.position(rank) > place) & (trips > 1))
-        for rank, trips in mapping.trips.items()
-    }
-    leaves = moved["m"] | moved["n"]
+    arrays = (mapping.m, mapping.n, mapping.k, mapping.position("m"), tile.input, tile.weight, tile.output)
+    shape = np.broadcast_shapes(*(np.shape(array) for array in arrays))
+    place = np.arange(3).reshape(3, *(1 for _ in shape))
+    at = {rank: mapping.position(rank) for rank in "mnk"}
+    trips = np.where(at["m"] == place, mapping.trips_m, np.where(at["n"] == place, mapping.trips_n, mapping.trips_k))
+    outside = gemm.batch * np.stack([np.ones_like(trips[0]), trips[0], trips[0] * trips[1]])
+    count = outside * (trips - 1)
+    moved = {rank: (at[rank] == place) | ((at[rank] > place) & (mapping.trips[rank] > 1)) for rank in "mnk"}
     loads = np.where(moved["m"] | moved["k"], tile.input, 0.0) + np.where(moved["n"] | moved["k"], tile.weight, 0.0)
-    k_steps = mapping.position("k") == place
-    visits = mapping.trips_k
-    cut = (mapping.position("k") < place) & (visits > 1)
+    k_steps, visits = at["k"] == place, mapping.trips_k
+    cut = (at["k"] < place) & (visits > 1)
+    sums = np.where(k_steps & (moved["m"] | moved["n"]), tile.partial, 0.0)
     end = count * cut / visits
-    sums = np.where(k_steps & leaves, tile.partial, 0.0)
-    yield Change(count * ~cut, loads + sums, np.where(k_steps, sums, tile.output))
-    yield Change(end, loads, tile.partial)
-    loads = loads + tile.partial
-    yield Change(count * cut * np.maximum(visits - 2, 0) / visits, loads, tile.partial)
-    yield Change(end, loads, tile.output)
+    kinds = Change(*np.empty((3, 13, *shape)))
+    for rows, often, load, store in (
+        (np.s_[0:3], count * ~cut, loads + sums, np.where(k_steps, sums, tile.output)),
+        (np.s_[3:6], end, loads, tile.partial),
+        (np.s_[6:9], count * cut * np.maximum(visits - 2, 0) / visits, loads + tile.partial, tile.partial),
+        (np.s_[9:12], end, loads + tile.partial, tile.output),
+        (np.s_[12:], gemm.batch - 1.0, tile.input + tile.weight, tile.output),
+    ):
+        kinds.count[rows], kinds.loads_bytes[rows], kinds.stores_bytes[rows] = often, load, store
+    return kinds
 
 
 def ends(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> Ends:
@@ -171,10 +181,12 @@ def ends(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> Ends:
     loads = {"m": tile.input + unfinished, "n": tile.weight + unfinished, "k": both}
     first: Array = np.where(again, both + tile.output, 0.0)
     last: Array = np.where(again, tile.output, 0.0)
-    for place in range(3):
-        several = _at(mapping, place, mapping.trips) > 1
-        first = np.where(several, _at(mapping, place, loads), first)
-        last = np.where(several, np.where(mapping.position("k") == place, 0.0, tile.output), last)
+    inner: Array = np.where(again, -1, -2)  # place of the innermost loop with several trips
+    for rank, trips in mapping.trips.items():
+        place = np.where(trips > 1, mapping.position(rank), -2)
+        first = np.where(place > inner, loads[rank], first)
+        last = np.where(place > inner, 0.0 if rank == "k" else tile.output, last)
+        inner = np.maximum(inner, place)
     return Ends(first, last)
 
 

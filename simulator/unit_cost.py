@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from accelerators.schema import Accelerator, Memory, Operand, Unit
 from accelerators.tables import energy_table
-from simulator.energy import access_j_per_byte
 from simulator.footprint import stored_bytes
+from simulator.rates import Rates, rates_of
 from workloads.formats import storage_bits
 from workloads.ir import Index, Op, Tensor, Transfer, Vector
 from workloads.patterns import NM, Uniform
@@ -24,28 +24,29 @@ _TWO_PASSES = ("batch_norm", "batch_norm_backward")
 
 @dataclass(frozen=True, slots=True)
 class UnitCost:
-    """Cost of one op on a unit: cycles of the unit, time with its off-chip bytes, energy."""
+    """Cost of one op on a unit, arrays [designs] but for what no rate changes: cycles of the unit, time with its
+    off-chip bytes, energy."""
 
-    cycles: float
-    latency_s: float
-    dram_s: float
+    cycles: Array
+    latency_s: Array
+    dram_s: Array
     flops: float
     vector_j: float
-    dram_j: float
+    dram_j: Array
 
 
-def unit_cycles(elements: ArrayLike, work_per_element: ArrayLike, lanes: int, work_per_lane: float) -> Array:
+def unit_cycles(elements: ArrayLike, work_per_element: ArrayLike, lanes: ArrayLike, work_per_lane: ArrayLike) -> Array:
     """Cycles to take `elements` through `lanes` lanes; an element whose work exceeds a lane's depth goes round
     again. Broadcasts."""
     rounds = np.maximum(np.ceil(np.asarray(work_per_element, dtype=float) / work_per_lane), 1.0)
     return np.ceil(np.asarray(elements, dtype=float) / lanes) * rounds
 
 
-def selection_cycles(elements: ArrayLike, group: ArrayLike, lanes: int) -> Array:
+def selection_cycles(elements: ArrayLike, group: ArrayLike, lanes: ArrayLike) -> Array:
     """Cycles of a streaming top-N selector bank: each lane takes a whole group of M at one element a cycle:
     ceil(P / (lanes M)) M."""
     size: Array = np.maximum(np.asarray(group, dtype=float), 1.0)
-    return np.ceil(np.asarray(elements, dtype=float) / (lanes * size)) * size
+    return np.ceil(np.asarray(elements, dtype=float) / (np.asarray(lanes) * size)) * size
 
 
 def moved_bytes(
@@ -82,33 +83,38 @@ def _link_bytes(tensor: Tensor, link: Memory | None, side: Operand) -> int:
     return stored
 
 
-def unit_cost(op: Op, accelerator: Accelerator, unit: Unit, dram_bytes: float, dtype: str) -> UnitCost:
-    """Price an op on a unit that moves `dram_bytes` off chip; compute and movement overlap (streaming).
+def unit_cost(
+    op: Op, accelerator: Accelerator, unit: Unit, dram_bytes: float, dtype: str, rates: Rates | None = None
+) -> UnitCost:
+    """Price an op that moves `dram_bytes` off chip on a unit; compute and movement overlap (streaming).
+
+    rates: of the designs of one structure, `accelerator` any of them; its own where there are none.
 
     A unit that names `nm_select` is a selector bank; a general vector unit compares each element with the
     rest of its group. Transfers and gathers take one lane step an element.
     """
+    rates = rates_of([accelerator]) if rates is None else rates
     elements = float(op.elements) if isinstance(op, (Vector, Index, Transfer)) else 0.0
+    lanes, depth = rates.lanes[unit.name], rates.flops_per_lane[unit.name]
     flops = 0.0
     if isinstance(op, Vector):
         flops = op.flops
-        cycles = unit_cycles(elements, op.flops_per_element, unit.lanes, unit.flops_per_lane)
+        cycles = unit_cycles(elements, op.flops_per_element, lanes, depth)
     elif isinstance(op, Index) and op.group > 1 and op.function in unit.functions:
         flops = elements
-        cycles = selection_cycles(elements, op.group, unit.lanes)
+        cycles = selection_cycles(elements, op.group, lanes)
     else:
         work = float(op.group) if isinstance(op, Index) else 1.0
         flops = elements * work if isinstance(op, Index) else 0.0
-        cycles = unit_cycles(elements, work, unit.lanes, unit.flops_per_lane)
-    seconds = float(cycles) / accelerator.technology.clock_hz
-    dram_s = dram_bytes / accelerator.dram_bytes_per_s
+        cycles = unit_cycles(elements, work, lanes, depth)
+    dram_s = dram_bytes / rates.dram_bytes_per_s
     table = energy_table(accelerator.technology.energy_table)
     known = dtype if dtype in table.flop_pj else "fp32"
     return UnitCost(
-        cycles=float(cycles),
-        latency_s=max(seconds, dram_s),
+        cycles=cycles,
+        latency_s=np.maximum(cycles / rates.clock_hz, dram_s),
         dram_s=dram_s,
         flops=flops,
         vector_j=flops * table.flop_j(known) * accelerator.technology.energy_scale,
-        dram_j=dram_bytes * access_j_per_byte(accelerator, accelerator.dram),
+        dram_j=dram_bytes * rates.j_per_byte[accelerator.dram.name],
     )

@@ -14,8 +14,9 @@ from problems import PATTERNS, small_accelerator
 from accelerators import Accelerator, load, parse
 from simulator import SimulationError, best_mapping, gemm_cost, plain_gemm
 from simulator.gemm import Gemm
-from simulator.gemm_cost import SLACK, Objective
+from simulator.gemm_cost import Objective
 from simulator.mapping import ORDERS, Mapping, mapping_of, tile_extents, tile_units
+from simulator.search import SLACK
 from workloads.patterns import DENSE, NM
 
 OBJECTIVES: tuple[Objective, ...] = ("latency", "energy", "edp", "cycles")

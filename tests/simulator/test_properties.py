@@ -15,7 +15,8 @@ from simulator import SimulationError, best_mapping, gemm_cost, plain_gemm
 from simulator.compute import reduction_steps
 from simulator.einsum_cost import Pricer
 from simulator.gemm import Gemm
-from simulator.gemm_cost import SLACK, GemmCost
+from simulator.gemm_cost import GemmCost
+from simulator.search import SLACK
 from workloads.patterns import DENSE, NM, Pattern
 
 EVERY = 10**9

@@ -1,0 +1,86 @@
+"""`simulate_many`: what a workload costs on many designs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from accelerators.schema import Accelerator
+from simulator.einsum_cost import Pricer
+from simulator.errors import SimulationError
+from simulator.gemm_cost import Objective
+from simulator.op_cost import op_figures
+from simulator.program import Program, program, program_key
+from simulator.rates import same_structure
+from simulator.resources import fpga_resources
+from simulator.simulate import Fidelity, check_options, task_times
+from simulator.totals import SUMMED, Totals
+from workloads.ir import Workload
+
+Outcome = Totals | SimulationError
+
+
+def simulate_many(
+    workload: Workload,
+    accelerators: Sequence[Accelerator],
+    *,
+    objective: Objective = "latency",
+    fidelity: Fidelity = "analytic",
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Outcome]:
+    """Totals of each design, bit for bit those of `simulate`; a design that cannot run the workload gives its error.
+
+    Designs that differ in rates alone (`simulator.rates`) are priced together. progress: called with the designs done
+    and all.
+    """
+    check_options(objective, fidelity)
+    outcomes: list[Outcome | None] = [None] * len(accelerators)
+    programs: dict[str, Program] = {}
+    done = 0
+    for group in same_structure(accelerators):
+        designs = [accelerators[place] for place in group]
+        try:
+            key = program_key(designs[0])
+            if key not in programs:
+                programs[key] = program(workload, designs[0])
+            found = _together(programs[key], designs, objective, fidelity)
+        except SimulationError as error:
+            found = [error] * len(designs)
+        for place, outcome in zip(group, found, strict=True):
+            outcomes[place] = outcome
+        done += len(group)
+        if progress is not None:
+            progress(done, len(accelerators))
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+def _together(
+    planned: Program, designs: Sequence[Accelerator], objective: Objective, fidelity: Fidelity
+) -> list[Outcome]:
+    """Outcomes of designs of one structure."""
+    pricer = Pricer(designs, objective, fidelity)
+    pricer.prepare([product for products in planned.products.values() for product in products])
+    figures = [op_figures(op, planned, pricer) for op in planned.ops]
+    nothing = np.zeros(len(designs))
+    sums = dict.fromkeys((*SUMMED, "energy_j"), nothing)
+    for part in figures:  # one after the other, as `Result.total` adds rows
+        for column in sums:
+            if column in part.columns:
+                sums[column] = sums[column] + part.columns[column]
+    uncosted = tuple(name for name, unit in planned.units.items() if unit is None)
+    works, links, prologues = task_times(figures, designs[0], len(designs))
+    outcomes: list[Outcome] = []
+    for number, accelerator in enumerate(designs):
+        if number in pricer.failed:
+            outcomes.append(pricer.failed[number])
+            continue
+        _, ends = planned.graph.run(works[number], links[number], prologues[number])
+        latency = max(ends, default=0.0)
+        static = accelerator.technology.static_power_w * latency
+        outcomes.append(Totals(
+            latency_s=latency, energy_j=float(sums["energy_j"][number]) + static, static_j=static,
+            **{column: float(sums[column][number]) for column in SUMMED},
+            peak_bytes=planned.footprint.peak_bytes, resources=fpga_resources(accelerator), uncosted=uncosted,
+        ))  # fmt: skip
+    return outcomes

@@ -1,0 +1,57 @@
+"""Cost of one op of a program, on one accelerator as a row, or on many designs as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from simulator.einsum_cost import Pricer
+from simulator.product import Figures
+from simulator.program import Program
+from simulator.result import OpRow
+from simulator.unit_cost import unit_cost
+from workloads.ir import Einsum, Op, Vector
+
+
+def op_figures(op: Op, program: Program, pricer: Pricer) -> Figures:
+    """Cost of an op on each of the pricer's designs; zeros where nothing runs it."""
+    fused = op.name in program.plan.fused
+    if isinstance(op, Einsum):
+        return pricer.figures(program.products[op.name], fused)
+    rates, unit = pricer.rates, program.units[op.name]
+    nothing = np.zeros_like(rates.clock_hz)
+    if unit is None:
+        return Figures(nothing, nothing, {"latency_s": nothing})
+    tensors = program.plan.workload.tensors
+    read, write = program.moved_bytes[op.name]
+    dtype = tensors[op.inputs[0]].dtype if op.inputs else "fp32"
+    priced = unit_cost(op, pricer.accelerator, unit, read + write, dtype, rates)
+    columns: dict[str, Any] = {
+        "flops": priced.flops, "cycles": priced.cycles, "ideal_cycles": priced.cycles,
+        "latency_s": priced.latency_s if fused else priced.latency_s + rates.launch_overhead_s,
+        "dram_read_bytes": float(read), "dram_write_bytes": float(write), "dram_j": priced.dram_j,
+        "vector_j": priced.vector_j, "energy_j": priced.dram_j + priced.vector_j,
+    }  # fmt: skip
+    return Figures(priced.dram_s, nothing, {name: value + nothing for name, value in columns.items()})
+
+
+def op_row(op: Op, program: Program, pricer: Pricer, figures: Figures) -> OpRow:
+    """Row of an op on a single accelerator, from its `op_figures`, without its place in the schedule."""
+    if isinstance(op, Einsum):
+        return pricer.row(op, program.products[op.name], figures)
+    unit = program.units[op.name]
+    function = getattr(op, "function", "")
+    row = OpRow(op=op.name, layer=op.layer, phase=op.phase, kind=op.kind, function=function, resource="none")
+    if unit is None:
+        return replace(row, bound="uncosted", note=f"no unit of {pricer.accelerator.name} runs {function!r}")
+    sums = {name: float(value[0]) for name, value in figures.columns.items()}
+    busy_s = sums["cycles"] / pricer.accelerator.technology.clock_hz
+    alone_s = max(busy_s, float(figures.link_s[0]))
+    return replace(
+        row, resource=unit.name, utilisation=busy_s / max(alone_s, 1e-30),
+        bound="dram" if float(figures.link_s[0]) >= alone_s else "unit",
+        note="" if not isinstance(op, Vector) or op.known else "unknown operator, priced by its bytes alone",
+        **sums,  # type: ignore[arg-type]
+    )  # fmt: skip

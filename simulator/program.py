@@ -1,0 +1,91 @@
+"""A workload as a controller runs it: what pricing it on many designs has in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from accelerators.schema import Accelerator, Unit
+from simulator.footprint import footprint
+from simulator.gemm import Gemm, gemms
+from simulator.result import Footprint
+from simulator.rewrite import Plan, plan
+from simulator.schedule import Graph, Task
+from simulator.unit_cost import moved_bytes
+from workloads.ir import Einsum, Op, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Ops after the controller's rewrites. By name of op: `products` of einsums; the unit that runs any other op, and
+    the bytes that it reads and writes off chip. graph: who waits for whom."""
+
+    plan: Plan
+    products: dict[str, tuple[Gemm, ...]]
+    units: dict[str, Unit | None]
+    moved_bytes: dict[str, tuple[int, int]]
+    graph: Graph
+    footprint: Footprint
+
+    @property
+    def ops(self) -> tuple[Op, ...]:
+        """Ops in the order of the program."""
+        return self.plan.workload.ops
+
+
+def program(workload: Workload, accelerator: Accelerator) -> Program:
+    """The program of a workload on an accelerator."""
+    planned = plan(workload, accelerator)
+    ops, tensors = planned.workload.ops, planned.workload.tensors
+    others = [op for op in ops if not isinstance(op, Einsum)]
+    units = {op.name: accelerator.unit_for(getattr(op, "function", "")) for op in others}
+    return Program(
+        plan=planned,
+        products={op.name: _products(planned, op) for op in ops if isinstance(op, Einsum)},
+        units=units,
+        moved_bytes={op.name: moved_bytes(op, tensors, _kept(planned, op), accelerator.dram) for op in others},
+        graph=_graph(planned, accelerator, units),
+        footprint=footprint(planned.workload, offsets="nm_offsets" in accelerator.dram.formats.get("weight", ())),
+    )
+
+
+def program_key(accelerator: Accelerator) -> str:
+    """Equal for accelerators whose programs are."""
+    units = [(unit.name, unit.functions, unit.streams) for unit in accelerator.units]
+    return repr((accelerator.schedule, units, accelerator.dram.formats, accelerator.gpu is None))
+
+
+def _kept(planned: Plan, op: Op) -> frozenset[str]:
+    return planned.on_chip.get(op.name, frozenset())
+
+
+def _products(planned: Plan, op: Einsum) -> tuple[Gemm, ...]:
+    """The products of an einsum. An output that stays on chip is not stored, an input not fetched."""
+    on_chip = _kept(planned, op)
+    parts = []
+    for gemm in gemms(planned.workload, op):
+        if op.outputs[0] in on_chip:
+            gemm = replace(gemm, output=replace(gemm.output, bits=0))
+        if op.inputs[0] in on_chip:
+            gemm = replace(gemm, input=replace(gemm.input, unique=0))
+        parts.append(gemm)
+    return tuple(parts)
+
+
+def _graph(planned: Plan, accelerator: Accelerator, units: dict[str, Unit | None]) -> Graph:
+    """Who waits for whom, and for the array, a unit, or nothing that runs it. A GPU's kernels come from one stream,
+    one after another."""
+    waits = planned.workload.dependencies()
+    writers: dict[str, str] = {}
+    tasks = []
+    for op in planned.workload.ops:
+        along = planned.along.get(op.name, ())
+        weight = op.inputs[1] if isinstance(op, Einsum) else ""
+        unit = units.get(op.name)
+        resource = "array" if isinstance(op, Einsum) else unit.name if unit is not None else "none"
+        tasks.append(Task(
+            name=op.name, resource="stream" if accelerator.gpu is not None else resource, work_s=0.0, link_s=0.0,
+            after=tuple(wait for wait in waits[op.name] if wait not in along), along=along,
+            prologue_after=(writers[weight],) if weight in writers else (),
+        ))  # fmt: skip
+        writers |= dict.fromkeys(op.outputs, op.name)
+    return Graph(tasks)

@@ -1,0 +1,298 @@
+"""The mapping of a product: search of the mapspace for one design, or for many that differ in rates alone.
+
+A mapping's latency is at least what array and link need apart: the first load, the last store, and between them the
+longer of all cycles and all bytes. This bound takes one line for a million mappings; only those whose bound comes near
+the best are priced step by step (`pipeline_time`), so that the answer is that of pricing all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from accelerators.schema import Accelerator, Dataflow
+from simulator.energy import gemm_energy
+from simulator.errors import SimulationError
+from simulator.gemm import Gemm
+from simulator.gemm_cost import ArrayCost, GemmCost, Objective, array_cost, gemm_cost, timed_cost
+from simulator.mapping import ORDERS, THIN_ABOVE, Mapping, mapspace, tile_units
+from simulator.rates import Rates, rates_of
+from simulator.traffic import PortBytes, TileBytes, buffer_needs, link_bytes
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+SLACK = {"latency": 0.01, "energy": 0.0, "edp": 0.0, "cycles": 0.0}
+"""How much more than the least of an objective a mapping may take to be chosen for its energy.
+
+The last promille of latency can cost several times the energy (smaller first tiles, refetched operands), which no
+architect would pay.
+"""
+
+_EQUAL = 1e-12
+"""Figures closer than this are ties."""
+
+_ROUNDING = 1e-9
+"""Room that a bound gets against the rounding of what it bounds."""
+
+_AT_ONCE = 4_000_000
+"""Figures of designs x tiles held at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picks:
+    """A mapping for each of some designs: number of its tile in the mapspace, number of its order in `ORDERS`.
+
+    The tile is -1 for a design that no mapping fits.
+    """
+
+    tile: Index
+    order: Index
+
+
+class Search:
+    """The mapspace of a product on designs of one structure, and the mappings to use.
+
+    accelerator: any of the designs; rates: arrays [designs]. Tiles of all dataflows stand in one list [tiles], loop
+    orders along an axis before it.
+    """
+
+    def __init__(
+        self, gemm: Gemm, accelerator: Accelerator, rates: Rates, objective: Objective = "latency",
+        limit: int = THIN_ABOVE,
+    ) -> None:  # fmt: skip
+        self.gemm, self.accelerator, self.rates, self.objective = gemm, accelerator, rates, objective
+        self._tiles = _Tiles(gemm, accelerator, list(mapspace(gemm, accelerator, limit)))
+
+    def best(self) -> Picks:
+        """For each design, among the mappings within `SLACK` of the least objective the one of least energy.
+
+        Ties are broken by the objective, then by the fewest tiles, then by the first in the order dataflow, loop order,
+        tile M, N, K ascending, so that the choice is deterministic.
+        """
+        designs = len(self.rates.clock_hz)
+        tile, order = np.full(designs, -1), np.zeros(designs, dtype=np.intp)
+        chunk = max(_AT_ONCE // len(self._tiles.ends), 1)
+        for start in range(0, designs, chunk):
+            part = np.arange(start, min(start + chunk, designs))
+            tile[part], order[part] = self._best(part)
+        return Picks(tile, order)
+
+    def contenders(self, designs: Index, most: int, window: float) -> Iterator[tuple[Picks, Array]]:
+        """For each of some designs up to `most` good mappings, and their energy: half of least objective, half of least
+        energy among those whose objective is within `window` of the least."""
+        chunk = max(_AT_ONCE // len(self._tiles.ends), 1)
+        for start in range(0, len(designs), chunk):
+            part = designs[start : start + chunk]
+            bound = self._bound(part)
+            ceiling = self._least(part, bound) * (1 + window)
+            design, tile, order = self._near(part, bound, ceiling)
+            goal, energy = self._priced(part[design], tile, order)
+            for number in range(len(part)):
+                near = np.flatnonzero((design == number) & (goal <= ceiling[number]))
+                by_goal = near[np.argsort(goal[near], kind="stable")[: most // 2]]
+                by_energy = near[np.argsort(energy[near], kind="stable")[: most // 2]]
+                picked = np.array(list(dict.fromkeys([*by_goal.tolist(), *by_energy.tolist()])))
+                yield Picks(tile[picked], order[picked]), energy[picked]
+
+    def mapping(self, tile: int, order: int) -> Mapping:
+        """One mapping of the mapspace."""
+        return self._tiles.mapping(tile, ORDERS[order])
+
+    def dataflow(self, tile: int) -> Dataflow:
+        """Dataflow of a tile of the mapspace."""
+        return self._tiles.mapping(tile, ORDERS[0]).dataflow
+
+    def cost(self, picks: Picks, designs: Index) -> GemmCost:
+        """Cost of a mapping for each of some designs, as arrays; of the mappings' dataflows only the first is named."""
+        mapping, part = self._tiles.mapping(picks.tile, picks.order), self._tiles.part(picks.tile)
+        return timed_cost(self.gemm, self.accelerator, mapping, part, self.rates.at(designs))
+
+    def _best(self, part: Index) -> tuple[Index, Index]:
+        """Tile and order for the designs of `part`."""
+        bound = self._bound(part)
+        fit = np.isfinite(bound).any(axis=1)
+        tile, order = np.full(len(part), -1), np.zeros(len(part), dtype=np.intp)
+        if not fit.any():
+            return tile, order
+        part, bound = part[fit], bound[fit]
+        least = self._least(part, bound)
+        ceiling = least * (1 + SLACK[self.objective] + _EQUAL)
+        entry = _Entries(*self._near(part, bound, ceiling))
+        rates = self.rates.at(part[entry.design])
+        moved = self._tiles.ends[entry.tile] + self._tiles.mid[entry.order, entry.tile]
+        energy = self._energy(rates, entry.tile, moved)
+        chosen = np.full(len(part), -1)
+        open_ = np.ones(len(part), dtype=bool)
+        while open_.any():
+            lowest = np.minimum.reduceat(energy, entry.starts)
+            tied = np.flatnonzero((energy <= lowest[entry.design] * (1 + _EQUAL)) & open_[entry.design])
+            goal, _ = self._priced(part[entry.design[tied]], entry.tile[tied], entry.order[tied])
+            energy[tied] = np.where(goal <= ceiling[entry.design[tied]], energy[tied], np.inf)
+            passed = goal <= ceiling[entry.design[tied]]
+            at, goal = tied[passed], goal[passed]
+            first = self._first(entry, at, goal)
+            chosen[entry.design[first]] = first
+            open_[entry.design[first]] = False
+        tile[fit], order[fit] = entry.tile[chosen], entry.order[chosen]
+        return tile, order
+
+    def _first(self, entry: _Entries, at: Index, goal: Array) -> Index:
+        """Of the entries `at`, all of equal energy in their design, the one to take for each design."""
+        at = at[_lowest(entry.design[at], goal)]
+        at = at[_lowest(entry.design[at], self._tiles.count[entry.tile[at]])]
+        sequence = np.lexsort((entry.tile[at], entry.order[at], self._tiles.grid[entry.tile[at]], entry.design[at]))
+        _, first = np.unique(entry.design[at][sequence], return_index=True)
+        return at[sequence[first]]
+
+    def _bound(self, part: Index) -> Array:
+        """Objective that no order of a tile can be below [designs, tiles]; inf where the tile does not fit."""
+        tiles, rates = self._tiles, self.rates.at(part[:, None])
+        bound = self._goal_bound(rates, np.s_[:], tiles.least_mid)
+        for name, needs in tiles.needs.items():
+            bound = np.where(needs <= rates.capacity_bytes[name], bound, np.inf)
+        return bound
+
+    def _goal_bound(self, rates: Rates, at: Any, mid: Array) -> Array:
+        """Bound on the objective of the tiles `at` when `mid` bytes cross the link between first load, last store."""
+        ends = self._tiles.ends[at]
+        cycles = self._tiles.part(at).busy_cycles
+        if self.objective == "cycles":
+            return cycles + 0.0 * rates.clock_hz
+        if self.objective == "energy":
+            return self._energy(rates, at, ends + mid) * (1 - _ROUNDING)
+        compute, link = cycles / rates.clock_hz, mid / rates.dram_bytes_per_s
+        both = np.maximum(compute, link) if self.accelerator.double_buffered else compute + link
+        latency = (ends / rates.dram_bytes_per_s + both) * (1 - _ROUNDING)
+        return latency * self._energy(rates, at, ends + mid) if self.objective == "edp" else latency
+
+    def _least(self, part: Index, bound: Array) -> Array:
+        """The least objective of each design: price the tile of the least bound, then all that might be below it."""
+        first = bound.argmin(axis=1)
+        least, _ = self._priced(part, first, self._tiles.least_order[first])
+        design, tile, order = self._near(part, bound, least)
+        priced, _ = self._priced(part[design], tile, order)
+        np.minimum.at(least, design, priced)
+        return least
+
+    def _near(self, part: Index, bound: Array, ceiling: Array) -> tuple[Index, Index, Index]:
+        """Design (number in `part`), tile and order of all mappings whose bound is up to the ceiling, by design."""
+        design, tile = np.nonzero(bound <= ceiling[:, None])
+        design, tile = np.repeat(design, len(ORDERS)), np.repeat(tile, len(ORDERS))
+        order = np.tile(np.arange(len(ORDERS)), len(tile) // len(ORDERS))
+        near = self._goal_bound(self.rates.at(part[design]), tile, self._tiles.mid[order, tile]) <= ceiling[design]
+        return design[near], tile[near], order[near]
+
+    def _priced(self, design: Index, tile: Index, order: Index) -> tuple[Array, Array]:
+        """Objective and energy of mappings, each on a design of its own."""
+        cost = self.cost(Picks(tile, order), design)
+        return np.broadcast_to(cost.objective(self.objective), tile.shape).copy(), cost.energy.total_j
+
+    def _energy(self, rates: Rates, at: Any, moved: Array) -> Array:
+        """Energy of the tiles `at` when `moved` bytes cross the link."""
+        part = self._tiles.part(at)
+        return gemm_energy(self.gemm, self.accelerator, part.macs, part.ports, moved, rates.j_per_byte).total_j
+
+
+def _lowest(group: Index, figure: Array) -> NDArray[np.bool_]:
+    """Which figures are the least of their group."""
+    lowest = np.full(int(group.max(initial=-1)) + 1, np.inf)
+    np.minimum.at(lowest, group, figure)
+    return figure <= lowest[group] * (1 + _EQUAL)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entries:
+    """Mappings under review, sorted by design; every design has some."""
+
+    design: Index
+    tile: Index
+    order: Index
+
+    @property
+    def starts(self) -> Index:
+        """Where each design's entries begin."""
+        return np.flatnonzero(np.r_[True, self.design[1:] != self.design[:-1]])
+
+
+_EXTENTS = ("m", "n", "k", "trips_m", "trips_n", "trips_k")
+_COSTS = ("busy_cycles", "port_cycles", "steps_share", "macs")
+
+
+class _Tiles:
+    """The tiles of a mapspace in one list, over all dataflows, and what they cost apart from rates.
+
+    ends: bytes of the first load and the last store [tiles]; mid: all others [orders, tiles], least_order the order of
+    the fewest, least_mid these. needs: bytes taken of each buffer. grid: number of the dataflow. count: tiles in all.
+    """
+
+    def __init__(self, gemm: Gemm, accelerator: Accelerator, grids: list[Mapping]) -> None:
+        lists = [_flat(gemm, accelerator, grid) for grid in grids]
+        joined = {name: np.concatenate([columns[name] for columns in lists], axis=-1) for name in lists[0]}
+        self.ends, self.mid = joined.pop("ends"), joined.pop("mid")
+        self.least_order = self.mid.argmin(axis=0)
+        self.least_mid = self.mid[self.least_order, np.arange(len(self.ends))]
+        self.needs = {memory.name: joined.pop(f"needs.{memory.name}") for memory in accelerator.buffers}
+        self.grid = np.repeat(np.arange(len(grids)), [len(columns["ends"]) for columns in lists])
+        self.count = joined["trips_m"] * joined["trips_n"] * joined["trips_k"]
+        self._dataflows = [grid.dataflow for grid in grids]
+        self._columns = joined
+
+    def mapping(self, at: Any, order: str | Index) -> Mapping:
+        """Some of the tiles as mappings; the dataflow is that of the first."""
+        dataflow = self._dataflows[int(np.atleast_1d(self.grid[at])[0])]
+        return Mapping(dataflow, order, *(self._columns[name][at] for name in _EXTENTS))
+
+    def part(self, at: Any) -> ArrayCost:
+        """Array costs of some of the tiles."""
+
+        def pick(names: Iterable[str]) -> Iterator[Array]:
+            return (self._columns[name][at] for name in names)
+
+        ports, tile = PortBytes(*pick(_names(PortBytes))), TileBytes(*pick(_names(TileBytes)))
+        return ArrayCost(**dict(zip(_COSTS, pick(_COSTS), strict=True)), ports=ports, tile=tile)
+
+
+def _flat(gemm: Gemm, accelerator: Accelerator, grid: Mapping) -> dict[str, Array]:
+    """Figures of the tiles of one dataflow, each as a list; `mid` is a list for each order."""
+    plain = replace(grid, order=ORDERS[0])
+    part = array_cost(gemm, accelerator, plain)
+    read, write = link_bytes(gemm, grid, part.tile)
+    ends = part.tile.input + part.tile.weight + part.tile.output
+    figures = {name: getattr(plain, name) for name in _EXTENTS} | {name: getattr(part, name) for name in _COSTS}
+    figures |= {name: getattr(part.ports, name) for name in _names(PortBytes)}
+    figures |= {name: getattr(part.tile, name) for name in _names(TileBytes)} | {"ends": ends}
+    figures |= {f"needs.{name}": size for name, size in buffer_needs(gemm, accelerator, plain).items()}
+    shape = np.broadcast_shapes(plain.m.shape, plain.n.shape, plain.k.shape)
+    mid = np.broadcast_to(read + write - ends, (len(ORDERS), *shape)).reshape(len(ORDERS), -1)
+    return {name: np.broadcast_to(figure, shape).ravel() for name, figure in figures.items()} | {"mid": mid}
+
+
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
+def best_mapping(
+    gemm: Gemm, accelerator: Accelerator, objective: Objective = "latency", limit: int = THIN_ABOVE
+) -> GemmCost:
+    """The mapping of the mapspace to use on one design, and its cost. `SimulationError` where no mapping fits."""
+    search = Search(gemm, accelerator, rates_of([accelerator]), objective, limit)
+    picks = search.best()
+    if picks.tile[0] < 0:
+        raise no_fit(gemm, accelerator)
+    return gemm_cost(gemm, accelerator, search.mapping(int(picks.tile[0]), int(picks.order[0])))
+
+
+def no_fit(gemm: Gemm, accelerator: Accelerator) -> SimulationError:
+    """Names the smallest tile and the buffers that cannot hold it."""
+    units = {dataflow: tile_units(gemm, accelerator, dataflow) for dataflow in accelerator.compute.dataflows}
+    tiles = "; ".join(f"{dataflow} needs tiles of {m} x {n} x {k}" for dataflow, (m, n, k) in units.items())
+    buffers = ", ".join(f"{memory.name} {memory.capacity_bytes:g} B" for memory in accelerator.buffers)
+    return SimulationError(
+        f"no mapping of a {gemm.m} x {gemm.n} x {gemm.k} product fits {accelerator.name}: {tiles} (M x N x K), "
+        f"the buffers have {buffers}; enlarge memories.*.capacity_bytes or shrink compute.rows/cols"
+    )

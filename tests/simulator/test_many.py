@@ -1,0 +1,151 @@
+"""Designs priced together: bit for bit what each costs alone, and the search equal to pricing every mapping."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+from small_workloads import forward, step
+
+from accelerators import Accelerator, load
+from simulator import SimulationError, Totals, plain_gemm, simulate, simulate_many
+from simulator.gemm_cost import Objective, gemm_cost
+from simulator.mapping import ORDERS, mapping_of, mapspace
+from simulator.rates import rates_of, same_structure
+from simulator.search import Search
+from simulator.totals import totals
+from simulator.traffic import TileBytes, changes, link_bytes, tile_bytes
+from workloads.patterns import DENSE, NM, Uniform
+
+RATES: dict[str, list[Any]] = {
+    "technology.clock_hz": [1e8, 4e8],
+    "technology.static_power_w": [0.0, 2.5],
+    "memories.dram.bandwidth_bytes_per_s": [9e9, 76e9],
+    "memories.input_buffer.capacity_bytes": [60_000, 2_097_152],
+    "memories.weight_buffer.capacity_bytes": [60_000, 2_097_152],
+    "units.vector_unit.lanes": [8, 32],
+    "host.launch_overhead_s": [0.0, 1e-6],
+}
+
+
+def designs(base: str, settings: dict[str, list[Any]], most: int) -> list[Accelerator]:
+    """Some designs of the grid over settings, drawn with a fixed seed."""
+    grid = list(product(*settings.values()))
+    drawn = random.Random(3).sample(grid, min(most, len(grid)))
+    return [load(base, dict(zip(settings, values, strict=True))) for values in drawn]
+
+
+def same(got: Totals | SimulationError, workload: Any, accelerator: Accelerator, **options: Any) -> None:
+    """Equal to `simulate` in every bit."""
+    try:
+        wanted = totals(simulate(workload, accelerator, **options))
+    except SimulationError as error:
+        assert isinstance(got, SimulationError) and str(got) == str(error)
+        return
+    assert isinstance(got, Totals)
+    for field in fields(Totals):
+        assert getattr(got, field.name) == getattr(wanted, field.name), field.name
+
+
+@pytest.mark.parametrize("objective", ["latency", "energy", "edp", "cycles"])
+def test_designs_that_differ_in_rates_are_one_group_and_cost_what_each_costs_alone(objective: Objective) -> None:
+    accelerators = designs("sat-vcu1525", RATES, 40)
+    assert len(same_structure(accelerators)) == 1
+    workload = step()
+    for accelerator, got in zip(accelerators, simulate_many(workload, accelerators, objective=objective), strict=True):
+        same(got, workload, accelerator, objective=objective)
+
+
+def test_structures_are_told_apart_and_come_back_in_order() -> None:
+    settings = {"compute.rows": [8, 32], "technology.clock_hz": [1e8, 2e8], "schedule.pregenerate": [True, False],
+                "memories.input_buffer.capacity_bytes": [512, 2_097_152], "compute.accumulators_per_pe": [1, 8],
+                "units.vector_unit.streams": [True, False]}  # fmt: skip
+    accelerators = designs("sat-vcu1525", settings, 64)
+    assert len(same_structure(accelerators)) == 16
+    workload = step()
+    found = simulate_many(workload, accelerators)
+    for accelerator, got in zip(accelerators, found, strict=True):
+        same(got, workload, accelerator)
+    assert any(isinstance(got, Totals) for got in found)
+
+
+@pytest.mark.parametrize("name", ["systolic-16x16", "eyeriss-v1", "nvidia-h100-sxm", "scnn", "tpu-like-128"])
+@pytest.mark.parametrize("fidelity", ["analytic", "tile"])
+def test_every_family_can_be_priced_in_bulk(name: str, fidelity: Any) -> None:
+    known = load(name)
+    wide = {} if "fp16" in known.compute.rates else {"compute.rates": {"fp16": 1.0}}
+    link = f"memories.{known.dram.name}.bandwidth_bytes_per_s"
+    accelerators = [load(name, {**wide, link: rate}) for rate in (2e9, 4e11)]
+    found = simulate_many(forward(), accelerators, fidelity=fidelity)
+    assert all(isinstance(got, Totals) for got in found)
+    for accelerator, got in zip(accelerators, found, strict=True):
+        same(got, forward(), accelerator, fidelity=fidelity)
+
+
+def test_a_design_that_no_mapping_fits_is_an_error_of_its_own() -> None:
+    small, large = (load("sat-vcu1525", {"memories.output_buffer.capacity_bytes": size}) for size in (64, 2_097_152))
+    workload = forward()
+    lost, found, again = simulate_many(workload, [small, large, small])
+    assert isinstance(lost, SimulationError) and "no mapping" in str(lost) and str(again) == str(lost)
+    same(found, workload, large)
+
+
+def test_mistakes_are_named() -> None:
+    with pytest.raises(SimulationError, match="unknown objective 'speed'"):
+        simulate_many(forward(), [load("sat-vcu1525")], objective="speed")  # type: ignore[arg-type]
+    assert simulate_many(forward(), []) == []
+
+
+def test_progress_ends_at_all_designs() -> None:
+    seen: list[tuple[int, int]] = []
+    accelerators = [load("systolic-8x8", {"compute.rows": rows}) for rows in (4, 8, 16)]
+    simulate_many(forward(), accelerators, progress=lambda done, of: seen.append((done, of)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def every_mapping(gemm: Any, accelerator: Accelerator) -> Iterator[tuple[int, int, Any]]:
+    """Number of tile and order, and cost, of the whole mapspace, one mapping after another."""
+    start = 0
+    for grid in mapspace(gemm, accelerator):
+        arrays = np.broadcast_arrays(grid.m, grid.n, grid.k)
+        tiles = list(zip(*(array.ravel() for array in arrays), strict=True))
+        for number, order in product(range(len(tiles)), range(len(ORDERS))):
+            mapping = mapping_of(gemm, grid.dataflow, ORDERS[order], *tiles[number])
+            yield start + number, order, gemm_cost(gemm, accelerator, mapping)
+        start += len(tiles)
+
+
+@pytest.mark.parametrize("objective", ["latency", "energy", "edp", "cycles"])
+@pytest.mark.parametrize("pattern", [DENSE, NM(2, 8, "k"), Uniform(0.3)], ids=["dense", "nm", "random"])
+def test_contenders_are_the_best_of_all_mappings(objective: Objective, pattern: Any) -> None:
+    """The bound never hides a mapping that pricing every one of them would find."""
+    settings = {"compute.rows": 4, "compute.cols": 4, "memories.dram.bandwidth_bytes_per_s": 1e9}
+    accelerator = load("sat-vcu1525", settings)
+    for m, n, k, batch in ((40, 24, 64, 1), (9, 50, 32, 3)):
+        gemm = replace(plain_gemm(m, n, k, "fp16", 16, DENSE, pattern), batch=batch)
+        goals = sorted(float(cost.objective(objective)) for *_, cost in every_mapping(gemm, accelerator))
+        search = Search(gemm, accelerator, rates_of([accelerator]), objective)
+        ((picks, _),) = search.contenders(np.array([0]), 8, 0.02)
+        got = np.sort(search.cost(picks, np.zeros(len(picks.tile), dtype=int)).objective(objective).ravel())
+        assert got[0] == pytest.approx(goals[0], rel=1e-12)
+        near = [goal for goal in goals if goal <= goals[0] * 1.02][:4]
+        assert np.allclose(got[: len(near)], near, rtol=1e-12) or set(near) <= set(got.tolist())
+
+
+def test_link_bytes_are_the_sum_over_the_kinds_of_step() -> None:
+    rng = random.Random(5)
+    accelerator = load("sat-vcu1525")
+    for _ in range(300):
+        m, n, k = (rng.randint(1, 90) for _ in "mnk")
+        gemm = replace(plain_gemm(m, n, k, "fp16", 16), batch=rng.choice([1, 1, 2, 5]))
+        mapping = mapping_of(gemm, "output_stationary", rng.choice(ORDERS), *(rng.randint(1, d) for d in (m, n, k)))
+        tile: TileBytes = tile_bytes(gemm, accelerator, mapping)
+        steps = changes(gemm, mapping, tile)
+        read, write = link_bytes(gemm, mapping, tile)
+        assert float(read) == pytest.approx(tile.input + tile.weight + (steps.count * steps.loads_bytes).sum())
+        assert float(write) == pytest.approx(tile.output + (steps.count * steps.stores_bytes).sum())
