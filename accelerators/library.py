@@ -16,6 +16,7 @@ from accelerators.errors import AcceleratorError
 from accelerators.schema import Accelerator
 
 _SYSTOLIC = re.compile(r"systolic-(\d+)x(\d+)$")
+_SUFFIXES = {".yaml", ".yml"}
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -30,12 +31,64 @@ def load(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -
 
     `overrides` maps dotted paths to values (`compute.rows`, `memories.dram.bandwidth_bytes_per_s`: an item of a
     list is named by its `name`). Raises `AcceleratorError`: unknown template, malformed YAML, a key, value or
-    path that the schema refuses.
+    path that the schema refuses. A calibration file that a YAML file names is looked for beside that file, then
+    among the shipped ones; one in `overrides` from the working directory.
     """
+    return parse(describe(name_or_path, overrides), str(name_or_path))
+
+
+def describe(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The description that `load` checks, as nested mappings and lists. Raises `AcceleratorError` as `load` does."""
     description = _read(str(name_or_path))
+    _place_calibration(description, Path(name_or_path))
     for path, value in (overrides or {}).items():
         _assign(description, path, value)
-    return parse(description, str(name_or_path))
+    return description
+
+
+def variants(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> Variants:
+    """Designs that differ from an accelerator in a few values; the arguments and errors are those of `load`."""
+    return Variants(describe(name_or_path, overrides), str(name_or_path))
+
+
+class Variants:
+    """Designs that differ from one description in a few values, without reading it again for each."""
+
+    def __init__(self, description: Mapping[str, Any], origin: str) -> None:
+        """description: as YAML gives it, never changed; it need not be complete before values are set. origin: its
+        name in errors."""
+        self.description = description
+        self.origin = origin
+        try:
+            self.base: Accelerator | None = parse(description, origin)
+        except AcceleratorError:
+            self.base = None
+
+    def describe(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """The description with the values at dotted paths set; it shares the rest with the first one. Raises
+        `AcceleratorError` for a path that leads nowhere."""
+        description = dict(self.description)
+        for path, value in overrides.items():
+            _copy_along(description, path)
+            _assign(description, path, value)
+        return description
+
+    def build(self, overrides: Mapping[str, Any]) -> Accelerator:
+        """The design with these values, equal to what `load` gives; same errors."""
+        description = self.describe(overrides)
+        if self.base is None:
+            return parse(description, self.origin)
+        checked = {
+            key: getattr(self.base, key) if self.description.get(key, _ABSENT) is part else part
+            for key, part in description.items()
+        }
+        try:
+            return Accelerator.model_validate(checked)
+        except ValidationError as error:
+            raise AcceleratorError(f"accelerator {self.origin}: {_explain(error, description)}") from None
+
+
+_ABSENT = object()
 
 
 def parse(description: Mapping[str, Any], origin: str) -> Accelerator:
@@ -96,7 +149,7 @@ def _twice(root: yaml.Node | None) -> yaml.Node | None:
 def _read(name: str) -> dict[str, Any]:
     folder = files("accelerators") / "templates"
     path = Path(name)
-    if path.suffix in {".yaml", ".yml"}:
+    if path.suffix in _SUFFIXES:
         if not path.is_file():
             raise AcceleratorError(f"no accelerator file {name!r}; `zerocast list accelerators` names the templates")
         try:
@@ -118,6 +171,11 @@ def _read(name: str) -> dict[str, Any]:
     return description
 
 
+def _names(items: list[Any]) -> list[str]:
+    """How a path calls the parts of a list: by their names; by number, from 0, where they have none."""
+    return [str(item.get("name", place)) if isinstance(item, dict) else "" for place, item in enumerate(items)]
+
+
 def _assign(description: dict[str, Any], path: str, value: Any) -> None:
     """Set the value at a dotted path of a raw description; the path must lead to a field of the schema."""
     here: Any = description
@@ -125,9 +183,9 @@ def _assign(description: dict[str, Any], path: str, value: Any) -> None:
     for depth, key in enumerate(keys):
         done = ".".join(keys[:depth]) or "the description"
         if isinstance(here, list):
-            names = [item.get("name") for item in here if isinstance(item, dict)]
+            names = _names(here)
             if key not in names:
-                raise AcceleratorError(f"no parameter {path!r}: {done} has {', '.join(map(str, names)) or 'no items'}")
+                raise AcceleratorError(f"no parameter {path!r}: {done} has {', '.join(names) or 'no items'}")
             here = here[names.index(key)]
             if depth == len(keys) - 1:
                 raise AcceleratorError(f"{path!r} names a whole part; set one of {', '.join(here)}")
@@ -137,6 +195,35 @@ def _assign(description: dict[str, Any], path: str, value: Any) -> None:
             here[key] = value
         else:
             here = here.setdefault(key, {})
+
+
+def _copy_along(description: dict[str, Any], path: str) -> None:
+    """Replace the mappings and lists on the way to a path by copies, so that setting it changes no other design."""
+    here: Any = description
+    for key in path.split(".")[:-1]:
+        slot: Any = key
+        if isinstance(here, list):
+            slot = _names(here).index(key) if key in _names(here) else None
+        if slot is None or (isinstance(here, dict) and slot not in here):
+            return
+        if not isinstance(here[slot], (dict, list)):
+            return
+        here[slot] = here[slot].copy()
+        here = here[slot]
+
+
+def _place_calibration(description: dict[str, Any], origin: Path) -> None:
+    """Make the calibration file of a card's YAML file absolute, so that the card means the same from everywhere."""
+    part = description.get("gpu")
+    if origin.suffix not in _SUFFIXES or not isinstance(part, dict):
+        return
+    name = part.get("calibration")
+    if not isinstance(name, str) or Path(name).suffix not in _SUFFIXES:
+        return
+    beside = origin.resolve().parent / name
+    shipped = files("accelerators") / "calibrations" / f"{Path(name).stem}.yaml"
+    is_shipped = not beside.is_file() and Path(name).name == name and shipped.is_file()
+    description["gpu"] = {**part, "calibration": Path(name).stem if is_shipped else str(beside)}
 
 
 _PLAIN = {

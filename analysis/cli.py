@@ -108,20 +108,22 @@ def gemm(
     settings: Settings = None,
     objective: Objective = "latency",
 ) -> None:
-    """Price a table of matrix products."""
-    from analysis.errors import AnalysisError
-    from analysis.gemm_table import price_shapes, read_shapes, write_table
+    """Price a table of matrix products.
+
+    2:4 weights that a GPU cannot skip are priced dense; a shape that fits no mapping has NaN. The column note says why.
+    """
+    from analysis.gemm_table import price_shapes, read_shapes, remarks, write_table
     from analysis.run import one_of
 
     one_of("--objective", objective, ("latency", "energy", "edp", "cycles"))
     _writable(out)
-    if out.exists() and shapes.exists() and out.samefile(shapes):
-        raise AnalysisError(f"--out {str(out)!r} is the table to read; name another file")
+    _spare(out, shapes)
     machine = _load(accelerator, settings)
     header, rows = read_shapes(shapes, machine)
     with _shapes_step() as step:
-        write_table(out, header, rows, price_shapes(rows, machine, objective, step))
-    typer.echo(f"{len(rows)} shapes on {machine.name}, written: {out}")
+        figures = list(price_shapes(rows, machine, objective, step))
+        write_table(out, header, rows, figures)
+    typer.echo(f"{len(rows)} shapes on {machine.name}{remarks(figures)}, written: {out}")
 
 
 @app.command("list")
@@ -183,8 +185,16 @@ def lower(
 def validate(
     suite: Annotated[str | None, typer.Argument(help="One suite; all without it.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="CSV to write the comparisons to.")] = None,
-    measured: Annotated[Path | None, _OPTION("--measured", help="gpu: file of `zerocast measure`.")] = None,
+    measured: Annotated[
+        Path | None, _OPTION("--measured", help="gpu: file of `zerocast measure`, or CSV with columns M, N, K, us.")
+    ] = None,
     accelerator: Annotated[str | None, _OPTION("--accelerator", help="With --measured: the card.")] = None,
+    settings: Annotated[
+        list[str] | None, _OPTION("--set", metavar="KEY=VALUE", help="With --accelerator: gpu.calibration=mine.yaml.")
+    ] = None,
+    tolerance: Annotated[
+        float | None, _OPTION("--tolerance", help="With --measured: mean error allowed, such as 0.1.")
+    ] = None,
 ) -> None:
     """Hold the predictions against references.
 
@@ -196,16 +206,17 @@ def validate(
 
     if suite is not None and suite not in SUITES:
         raise AnalysisError(f"no validation suite {suite!r}; there are {', '.join(SUITES)}")
-    if measured is not None and suite != "gpu":
-        raise AnalysisError("--measured belongs to the suite gpu: `zerocast validate gpu --measured FILE`")
+    _check_measured_options(suite, measured, accelerator, settings, tolerance)
     if out is not None:
         _writable(out)
+        _spare(out, measured)
     from analysis.validation_text import print_comparisons, write_comparisons
 
     if measured is not None:
         from analysis.validate.gpu_measured import compare_measured
 
-        comparisons = compare_measured(measured, _load(accelerator, None) if accelerator else None)
+        card = _load(accelerator, settings) if accelerator else None
+        comparisons = compare_measured(measured, card, tolerance, say=_note)
     else:
         comparisons = run_suite(suite, say=lambda step: typer.echo(f"{step} ...", err=True))
     print_comparisons(comparisons)
@@ -213,6 +224,35 @@ def validate(
         write_comparisons(out, comparisons)
     if any(comparison.ok is False for comparison in comparisons):
         raise typer.Exit(1)
+
+
+def _check_measured_options(
+    suite: str | None,
+    measured: Path | None,
+    accelerator: str | None,
+    settings: list[str] | None,
+    tolerance: float | None,
+) -> None:
+    """Refuse options of `validate` that would be ignored."""
+    from analysis.errors import AnalysisError
+
+    if measured is not None and suite != "gpu":
+        raise AnalysisError("--measured belongs to the suite gpu: `zerocast validate gpu --measured FILE`")
+    given = {"--accelerator": accelerator, "--set": settings or None, "--tolerance": tolerance}
+    if measured is None and (alone := [name for name, value in given.items() if value is not None]):
+        raise AnalysisError(
+            f"{' and '.join(alone)}: only for your own measurements, `zerocast validate gpu --measured FILE "
+            "--accelerator NAME`; the suites have cards of their own"
+        )
+    if settings and accelerator is None:
+        raise AnalysisError("--set: name the card that it changes with --accelerator")
+    if tolerance is not None and not 0 < tolerance < math.inf:
+        raise AnalysisError(f"--tolerance {tolerance:g}: give a share above 0, such as 0.1 for 10 %")
+
+
+def _note(text: str) -> None:
+    """A remark beside the results, on stderr."""
+    typer.echo(text, err=True)
 
 
 @app.command(
@@ -224,7 +264,7 @@ def measure_command(context: typer.Context) -> int:
 
     Its options are those of `python -m analysis.measure`, which needs torch, numpy and pandas alone.
     """
-    from analysis.measure.command import measure
+    from analysis.measure.__main__ import main as measure
 
     try:
         return measure(context.args)
@@ -238,6 +278,9 @@ def calibrate(
     accelerator: AcceleratorName,
     out: Annotated[Path, _OPTION("--out", help="Calibration to write, .yaml.")],
     settings: Settings = None,
+    other_card: Annotated[
+        bool, _OPTION("--other-card", help="Insist on measurements of a device that is not the accelerator.")
+    ] = False,
 ) -> None:
     """Fit a GPU's constants to your own measurements.
 
@@ -249,10 +292,79 @@ def calibrate(
     if out.suffix not in (".yaml", ".yml"):
         raise AnalysisError(f"--out {str(out)!r}: a calibration must end in .yaml")
     _writable(out)
-    for kind, own in fit(measured, _load(accelerator, settings), out).items():
+    _spare(out, Path(accelerator))
+    fitted = fit(measured, _load(accelerator, settings), out, other_card=other_card, say=_note)
+    for kind, own in fitted.items():
         bar = f"{math.expm1(own.calibrated.low):+.1%} to {math.expm1(own.calibrated.high):+.1%}"
         typer.echo(f"{kind}: {own.rows} products, 9 of 10 left-out ones measured within {bar} of the prediction")
     typer.echo(f"written: {out}; use it with --set gpu.calibration={out}")
+
+
+@app.command()
+def explore(
+    space: Annotated[Path, _ARGUMENT(help="YAML file: workloads, accelerator, free parameters, objectives.")],
+    out: Annotated[Path, _OPTION("--out", help="Folder of the store; runs of other spaces may share it.")],
+    trials: Annotated[
+        int | None, _OPTION("--trials", help="Designs to price; 200 without it. A grid has its own.")
+    ] = None,
+    method: Annotated[str, _OPTION("--method", help="grid, random, nsga2 or tpe.")] = "grid",
+    seed: Annotated[int, _OPTION("--seed", help="Of random, nsga2 and tpe.")] = 0,
+    workers: Annotated[int | None, _OPTION("--workers", help="Processes; one per core without it.")] = None,
+    dask: Annotated[str | None, _OPTION("--dask", metavar="ADDRESS", help="Scheduler, e.g. tcp://host:8786.")] = None,
+    resume: Annotated[bool, _OPTION("--resume", help="Go on with a run that was stopped.")] = False,
+) -> int:
+    """Price the designs of a space.
+
+    Results are kept in a store that survives a kill; `zerocast export` and `zerocast plot` read it.
+    """
+    from analysis.explore.command import explore as run_explore
+
+    return run_explore(space, out, method=method, trials=trials, seed=seed, workers=workers, dask=dask, resume=resume)
+
+
+@app.command("export")
+def export_table(
+    folder: Annotated[Path, _ARGUMENT(help="Folder of `zerocast explore`.")],
+    to: Annotated[str, _OPTION("--to", help="parquet or csv.")],
+    out: Annotated[Path | None, _OPTION("--out", help="File to write; in the folder without it.")] = None,
+    run: Annotated[str | None, _OPTION("--run", help="Id of a run, or its beginning; the last one without it.")] = None,
+) -> None:
+    """Write the designs of an exploration as a table."""
+    from analysis.explore.export import export
+
+    file, rows = export(folder, to, out, run)
+    typer.echo(f"{rows:,} designs, written: {file}")
+
+
+@app.command("plot")
+def plot_table_command(
+    folder: Annotated[Path, _ARGUMENT(help="Folder with a store, as `zerocast explore --out` makes it.")],
+    out: Annotated[Path | None, _OPTION("--out", help="Folder for the pictures; pictures/ in DIR without it.")] = None,
+    run: Annotated[str | None, _OPTION("--run", help="Run to draw, by its id; the last one without it.")] = None,
+    x: Annotated[str | None, _OPTION("--x", help="With --y: two columns of a picture of their own.")] = None,
+    y: Annotated[str | None, _OPTION("--y", help="See --x; two parameters make a heat map.")] = None,
+    designs: Annotated[
+        str | None,
+        _OPTION("--designs", metavar="KEY,KEY", help="Designs to compare; the front's ends and knee without it."),
+    ] = None,
+) -> None:
+    """Draw an exploration: fronts, sensitivity and more as PNG and SVG, and one interactive page.
+
+    explore.html works from disk, offline.
+    """
+    from analysis.errors import AnalysisError
+    from analysis.explore.table import read_table
+    from analysis.pictures.command import plot_table
+
+    keys = [key.strip() for key in designs.split(",")] if designs is not None else []
+    if designs is not None and not all(keys):
+        raise AnalysisError(f"--designs {designs!r}: name designs by their keys, with a comma between them")
+    table = read_table(folder, run)
+    done = plot_table(table, out or folder / "pictures", x=x, y=y, keys=keys, say=lambda what: _note(f"{what} ..."))
+    for text in done.left_out:
+        typer.echo(f"left out: {text}")
+    typer.echo(f"{len(done.figures)} figures as PNG and SVG, all of them in {done.folder / 'index.html'}")
+    typer.echo(f"interactive page: {done.folder / 'explore.html'}")
 
 
 def _writable(file: Path) -> None:
@@ -263,6 +375,14 @@ def _writable(file: Path) -> None:
         raise AnalysisError(f"--out {str(file)!r} is a folder; name a file")
     if not file.parent.is_dir():
         raise AnalysisError(f"--out {str(file)!r}: there is no folder {str(file.parent)!r}")
+
+
+def _spare(out: Path, read: Path | None) -> None:
+    """Refuse to write over what is read."""
+    from analysis.errors import AnalysisError
+
+    if read is not None and out.exists() and read.exists() and out.samefile(read):
+        raise AnalysisError(f"--out {str(out)!r} is the file to read; name another file")
 
 
 def _load(name: str, settings: list[str] | None) -> Accelerator:

@@ -87,6 +87,12 @@ def rates_of(accelerators: Sequence[Accelerator]) -> Rates:
     )
 
 
+def is_rate(path: str) -> bool:
+    """Whether a parameter, by its dotted path, leaves the structure of a design as it is."""
+    free = _FREE.get(path.partition(".")[0], frozenset())
+    return free is None or path.rpartition(".")[2] in free
+
+
 def same_structure(accelerators: Sequence[Accelerator]) -> list[list[int]]:
     """Places of the designs that can be priced together, each group in the order given."""
     groups: dict[Any, list[int]] = {}

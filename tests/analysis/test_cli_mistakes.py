@@ -69,6 +69,9 @@ def test_wrong_arguments_of_run(
         (["gemm", "shapes.csv", *SAT, "--out", ""], "name a file"),
         (["validate", "--out", "no/such/x.csv"], "no/such"),
         (["validate", "--out", ""], "name a file"),
+        (["validate", "gpu", "--accelerator", "nvidia-h200-sxm"], "--measured FILE"),
+        (["validate", "--set", "gpu.tdp_w=1"], "--measured FILE"),
+        (["validate", "sat", "--measured", "mine.jsonl"], "belongs to the suite gpu"),
     ],
 )
 def test_wrong_arguments(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -111,7 +114,7 @@ def test_table_written_over_itself(tmp_path: Path, capsys: pytest.CaptureFixture
     shapes.write_text("M,N,K\n1,2,3\n")
     other = tmp_path / "." / "folder" / ".." / "shapes.csv"
     (tmp_path / "folder").mkdir()
-    assert "the table to read" in mistake(["gemm", str(shapes), *SAT, "--out", str(other)], capsys)
+    assert "the file to read" in mistake(["gemm", str(shapes), *SAT, "--out", str(other)], capsys)
     assert shapes.read_text() == "M,N,K\n1,2,3\n"
 
 
@@ -201,6 +204,26 @@ def test_without_pytorch(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", hidden, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: PyTorch is needed to lower a model: install torch")
+
+
+@pytest.mark.parametrize("start", ["from analysis.cli import main; sys.exit(main(['measure']))",
+                                   "from analysis.measure.__main__ import main; sys.exit(main([]))"])  # fmt: skip
+def test_measuring_without_pytorch(start: str) -> None:
+    hidden = f"import sys; sys.modules['torch'] = None; {start}"
+    done = subprocess.run([sys.executable, "-c", hidden], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "error: measuring needs torch: install torch, numpy, pandas\n")
+
+
+def test_what_is_read_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, card = tmp_path / "mine.csv", tmp_path / "card.yaml"
+    table.write_text("M,N,K,us\n64,64,64,5\n")
+    card.write_text((ROOT / "accelerators" / "templates" / "nvidia-h100-sxm.yaml").read_text())
+    before = table.read_text(), card.read_text()
+    validate = ["validate", "gpu", "--measured", str(table), "--accelerator", str(card), "--out", str(table)]
+    calibrate = ["calibrate", str(table), "--accelerator", str(card), "--out", str(card)]
+    for command in (validate, calibrate):
+        assert "is the file to read" in mistake(command, capsys)
+    assert (table.read_text(), card.read_text()) == before
 
 
 def test_a_factory_that_leaves(model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

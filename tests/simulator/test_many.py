@@ -16,7 +16,7 @@ from accelerators import Accelerator, load
 from simulator import SimulationError, Totals, plain_gemm, simulate, simulate_many
 from simulator.gemm_cost import Objective, gemm_cost
 from simulator.mapping import ORDERS, mapping_of, mapspace
-from simulator.rates import rates_of, same_structure
+from simulator.rates import is_rate, rates_of, same_structure
 from simulator.search import Search
 from simulator.totals import totals
 from simulator.traffic import TileBytes, changes, link_bytes, tile_bytes
@@ -149,3 +149,11 @@ def test_link_bytes_are_the_sum_over_the_kinds_of_step() -> None:
         read, write = link_bytes(gemm, mapping, tile)
         assert float(read) == pytest.approx(tile.input + tile.weight + (steps.count * steps.loads_bytes).sum())
         assert float(write) == pytest.approx(tile.output + (steps.count * steps.stores_bytes).sum())
+
+
+@pytest.mark.parametrize("path", [*RATES, "compute.rows", "sparsity.weight.max_group"])
+def test_paths_of_rates_are_told_from_those_of_structure(path: str) -> None:
+    value = {"compute.rows": 8, "sparsity.weight.max_group": 4}.get(path)
+    changed = load("sat-vcu1525", {path: RATES[path][0] if value is None else value})
+    together = len(same_structure([load("sat-vcu1525"), changed])) == 1
+    assert is_rate(path) == together

@@ -1,0 +1,179 @@
+"""`zerocast explore`: from a space file to a store full of designs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+from rich.console import Console
+
+from analysis.console import output, progress
+from analysis.errors import AnalysisError
+from analysis.explore.checks import entries
+from analysis.explore.crews import Crew, Here, Pool
+from analysis.explore.designs import count, grid
+from analysis.explore.networks import Networks
+from analysis.explore.progress import Report
+from analysis.explore.random_search import random_search
+from analysis.explore.reading import read_space
+from analysis.explore.session import Method, Session, facts_of, open_run, run_id
+from analysis.explore.space import Space, of_workload
+from analysis.explore.store import Store
+from analysis.explore.summary import print_summary
+from analysis.explore.table import read_table
+from analysis.run import Step, one_of
+
+METHODS = ("grid", "random", "nsga2", "tpe")
+TRIALS = 200
+"""Designs that a search prices where nobody says how many."""
+MOST_GRID = 5_000_000
+INTERRUPTED = 130
+
+
+def explore(
+    file: Path,
+    out: Path,
+    *,
+    method: str = "grid",
+    trials: int | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    dask: str | None = None,
+    resume: bool = False,
+) -> int:
+    """Explore the space of a file into a folder; the exit status. Raises the errors of `read_space`, and
+    `AnalysisError` for options that do not fit."""
+    one_of("--method", method, METHODS)
+    _check_options(trials, workers, dask)
+    if out.exists() and not out.is_dir():
+        raise AnalysisError(f"--out {str(out)!r} is a file; name a folder")
+    space = read_space(file)
+    chosen = _method(space, method, trials, seed)
+    store = Store(out, writing=True)
+    try:
+        return _run(space, chosen, store, out, workers or _cores(), dask, resume)
+    finally:
+        store.close()
+
+
+def _check_options(trials: int | None, workers: int | None, dask: str | None) -> None:
+    if trials is not None and trials < 1:
+        raise AnalysisError(f"--trials {trials}: must be 1 or more")
+    if workers is not None and workers < 1:
+        raise AnalysisError(f"--workers {workers}: must be 1 or more")
+    if workers is not None and dask is not None:
+        raise AnalysisError("--workers counts processes of this machine, --dask has its own; give one of them")
+
+
+def _method(space: Space, method: str, trials: int | None, seed: int) -> Method:
+    if method != "grid":
+        return Method(method, trials or TRIALS, seed)
+    number = count(space)
+    if number is None:
+        from analysis.explore.domains import Range
+
+        name = next(p.name for p in space.parameters if isinstance(p.domain, Range))
+        raise AnalysisError(
+            f"--method grid: parameters.{name} is a range without step or steps; give it one, or take --method nsga2, "
+            "tpe or random"
+        )
+    if trials is not None:
+        raise AnalysisError(
+            f"--trials {trials}: a grid prices all of its {number:,} designs; drop it, or take --method random, nsga2 "
+            "or tpe"
+        )
+    if number > MOST_GRID:
+        raise AnalysisError(
+            f"--method grid: the space has {number:,} designs, a grid takes at most {MOST_GRID:,}; take --method nsga2 "
+            "--trials N, or fewer values"
+        )
+    return Method("grid", None, None)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _run(space: Space, method: Method, store: Store, out: Path, workers: int, dask: str | None, resume: bool) -> int:
+    run = run_id(space, method)
+    open_run(store, run, facts_of(space, method), resume=resume, folder=out)
+    console = _stderr()
+    networks = Networks(out, store, _silent)
+    report = Report(space.objectives, console)
+    try:
+        _lower(space, method, networks, out, store)
+        session = Session(space, store, networks, report, run)
+        with _crew(session, networks, workers, dask) as crew, report:
+            session.employ(crew)
+            _explore(session, method, report)
+    except KeyboardInterrupt:
+        done = len(store.trials(run))
+        console.print(f"interrupted: {done:,} trials are kept in {out}; the same command with --resume goes on")
+        return INTERRUPTED
+    store.finish(run)
+    rate = report.new / max(report.seconds, 1e-9)
+    said = f"{report.new:,} priced in {report.seconds:.1f} s ({rate:,.0f} a second), run {run}"
+    print_summary(output(), read_table(out, run), out, said)
+    return 0
+
+
+def _explore(session: Session, method: Method, report: Report) -> None:
+    if method.trials is None:
+        report.expect((count(session.space) or 0) - session.done_before)
+        session.grid(grid(session.space))
+        return
+    assert method.seed is not None
+    report.expect(method.trials)
+    if method.name == "random":
+        random_search(session, method.trials, method.seed)
+    else:
+        from analysis.explore.search import search
+
+        search(session, method.name, method.trials, method.seed)
+
+
+def _lower(space: Space, method: Method, networks: Networks, out: Path, store: Store) -> None:
+    """Make the workloads that are sure to be needed. Raises `AnalysisError` where one of those that the file lists
+    cannot be made, or lacks what an objective asks for; one that came about by combining becomes rows."""
+    free = any(of_workload(path) and path != "workload" for p in space.parameters for path in p.paths)
+    if free and method.trials is not None:
+        return
+    with progress() as steps:
+        eager = Networks(out, store, steps)
+        for entry in entries(space):
+            lowered = eager.lowered(entry.network)
+            if lowered.reason and not free:
+                raise AnalysisError(f"workload {entry.label!r}: {lowered.reason}")
+            asked = [o.name for o in space.objectives if o.name.startswith("throughput")]
+            if asked and not lowered.reason and lowered.batch != lowered.batch:
+                raise AnalysisError(
+                    f"objective {asked[0]}: workload {entry.label!r} does not know its batch, so it has no samples a "
+                    "second; take latency_s, or save it again with `zerocast lower --batch N`"
+                )
+
+
+@contextmanager
+def _crew(session: Session, networks: Networks, workers: int, dask: str | None) -> Iterator[Crew]:
+    crew: Crew
+    if dask is not None:
+        from analysis.explore.cluster import Cluster
+
+        crew = Cluster(session.terms(), networks.path, dask)
+    elif workers == 1:
+        crew = Here(session.terms(), networks.path)
+    else:
+        crew = Pool(session.terms(), networks.path, workers)
+    try:
+        yield crew
+    finally:
+        crew.close()
+
+
+def _silent(what: str, /) -> AbstractContextManager[Step]:
+    return nullcontext(lambda done, of: None)
+
+
+def _stderr() -> Console:
+    return Console(stderr=True, highlight=False, markup=False)
