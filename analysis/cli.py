@@ -159,6 +159,8 @@ def lower(
     optimizer: Optimizer = None,
     dtype: Dtype = None,
     allow_unknown: AllowUnknown = False,
+    trace: Annotated[str | None, _OPTION("--trace", help="Activation zeros, from `zerocast trace`.")] = None,
+    masks: Annotated[bool, _OPTION("--masks", help="With --trace: keep the masks of its first samples.")] = False,
 ) -> None:
     """Save a network as a workload file.
 
@@ -171,8 +173,10 @@ def lower(
 
     if out.suffix != ".npz":
         raise AnalysisError(f"--out {str(out)!r}: a workload file must end in .npz")
+    if masks and (trace is None or training):
+        raise AnalysisError("--masks belongs to --trace, and to inference: those of training are not recorded")
     _writable(out)
-    network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown)
+    network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, masks)
     with progress() as steps:
         workload = lower_network(network, steps)
     from workloads.store import save

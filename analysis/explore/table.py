@@ -6,6 +6,7 @@ import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +134,16 @@ def _network_and_settings(facts: Mapping[str, Any], choice: Mapping[str, Any]) -
 
 def yaml_value(value: Any) -> str:
     """A value as `--set` reads it back, the same to the last bit."""
+    return _plain_value(value) if isinstance(value, (bool, int, float, str)) else _written(value)
+
+
+@lru_cache(maxsize=10_000, typed=True)
+def _plain_value(value: bool | int | float | str) -> str:
+    """Kept, since few values make many designs; by type, since 1 is neither 1.0 nor true."""
+    return _written(value)
+
+
+def _written(value: Any) -> str:
     plain = str(value) if isinstance(value, str) else json.dumps(value)
     try:
         same = overrides([f"key={plain}"])["key"]

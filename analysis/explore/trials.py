@@ -148,10 +148,11 @@ def judge(space: Space, trial: Trial, priced: Priced | None) -> Verdict:
     if not priced.metrics:
         return _verdict(trial, "error", priced.reason, {}, _spread(space, trial.violations, {}, broken=True))
     metrics = dict(zip(STORED, priced.metrics, strict=True)) | {"accuracy": trial.accuracy}
-    inner = space.lookup(trial.choice, space.variants.describe(trial.overrides))
 
     def names(name: str) -> Any:
-        return metrics[name] if is_metric(name) else inner(name)
+        if is_metric(name):
+            return metrics[name]
+        return space.lookup(trial.choice, space.variants.describe(trial.overrides))(name)
 
     after = {c.expression.text: _violation(c, names) for c in space.constraints if not c.before}
     reasons = [priced.reason] * bool(priced.reason)

@@ -99,7 +99,7 @@ def _missing(value: Any) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """The values that a column takes, in order: numbers by size, then words, then nothing.
+    """The values that a column takes, in order: numbers by size, then words as the table brings them, then nothing.
 
     codes: for each row the index of its level, shape (rows,). labels: the levels for people, all different.
     numeric: all levels are numbers.
@@ -137,10 +137,10 @@ def _plain(value: Any) -> Any:
     return str(value)
 
 
-def _rank(value: Any) -> tuple[int, float, str]:
+def _rank(value: Any) -> tuple[int, float]:
     if value is None:
-        return 2, 0.0, ""
-    return (0, value, "") if isinstance(value, float) else (1, 0.0, value)
+        return 2, 0.0
+    return (0, value) if isinstance(value, float) else (1, 0.0)
 
 
 def spans_decades(values: NDArray[np.float64]) -> bool:
