@@ -120,8 +120,8 @@ def test_a_missing_column_is_named(big: Table, gone: str) -> None:
 def test_levels_are_in_order_whatever_their_type() -> None:
     column = pandas.Series([4, "off", None, 1.0, float("nan"), True, 16], dtype=object)
     levels = levels_of("queue", column)
-    assert levels.values == (1.0, 4.0, 16.0, "True", "off", None)
-    assert levels.codes.tolist() == [1, 4, 5, 0, 5, 3, 2]
+    assert levels.values == (1.0, 4.0, 16.0, "off", "True", None)
+    assert levels.codes.tolist() == [1, 3, 5, 0, 5, 4, 2]
     assert not levels.numeric
     assert len(set(levels_of("technology.clock_hz", pandas.Series([1e8, 1e8 + 1e-3])).labels)) == 2
 

@@ -281,7 +281,7 @@ def test_other_axes_themes_and_brushes(opened: Callable[..., Opened], some: Tabl
         "document.getElementById('scatter')._fullLayout.xaxis.title.text === 'compute.rows'", timeout=WAIT_MS
     )
     page.wait_for_function(
-        "document.getElementById('legend').innerText.split(/\\s+/).join() === 'nm:2:4,nm:2:8,none'", timeout=WAIT_MS
+        "document.getElementById('legend').innerText.split(/\\s+/).join() === 'none,nm:2:4,nm:2:8'", timeout=WAIT_MS
     )
     page.wait_for_function(
         "document.getElementById('scatter')._fullLayout.yaxis.title.text === 'area [mm²]'", timeout=WAIT_MS
