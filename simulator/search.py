@@ -40,7 +40,10 @@ _ROUNDING = 1e-9
 """Room that a bound gets against the rounding of what it bounds."""
 
 _AT_ONCE = 4_000_000
-"""Figures of designs x tiles held at once."""
+"""Designs x tiles whose bounds are looked at together."""
+
+_NEAR_AT_ONCE = 200_000
+"""Designs x tiles, each in every order, that are looked at closely together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +88,17 @@ class Search:
     def contenders(self, designs: Index, most: int, window: float) -> Iterator[tuple[Picks, Array]]:
         """For each of some designs up to `most` good mappings, and their energy: half of least objective, half of least
         energy among those whose objective is within `window` of the least."""
-        chunk = max(_AT_ONCE // len(self._tiles.ends), 1)
+        chunk = max(_NEAR_AT_ONCE // len(self._tiles.ends), 1)
         for start in range(0, len(designs), chunk):
             part = designs[start : start + chunk]
             bound = self._bound(part)
-            ceiling = self._least(part, bound) * (1 + window)
+            ceiling = self._least(part, bound, self._reached(part, bound)) * (1 + window)
             design, tile, order = self._near(part, bound, ceiling)
             goal, energy = self._priced(part[design], tile, order)
+            first = np.searchsorted(design, np.arange(len(part) + 1))
             for number in range(len(part)):
-                near = np.flatnonzero((design == number) & (goal <= ceiling[number]))
+                here = np.arange(first[number], first[number + 1])
+                near = here[goal[here] <= ceiling[number]]
                 by_goal = near[np.argsort(goal[near], kind="stable")[: most // 2]]
                 by_energy = near[np.argsort(energy[near], kind="stable")[: most // 2]]
                 picked = np.array(list(dict.fromkeys([*by_goal.tolist(), *by_energy.tolist()])))
@@ -120,8 +125,12 @@ class Search:
         if not fit.any():
             return tile, order
         part, bound = part[fit], bound[fit]
-        least = self._least(part, bound)
-        ceiling = least * (1 + SLACK[self.objective] + _EQUAL)
+        reached, slack = self._reached(part, bound), 1 + SLACK[self.objective] + _EQUAL
+        if len(part) > 1 and np.count_nonzero(bound <= reached[:, None] * slack) > _NEAR_AT_ONCE:
+            halves = [self._best(half) for half in np.array_split(part, 2)]
+            tile[fit], order[fit] = (np.concatenate(found) for found in zip(*halves, strict=True))
+            return tile, order
+        ceiling = self._least(part, bound, reached) * slack
         entry = _Entries(*self._near(part, bound, ceiling))
         rates = self.rates.at(part[entry.design])
         moved = self._tiles.ends[entry.tile] + self._tiles.mid[entry.order, entry.tile]
@@ -170,12 +179,16 @@ class Search:
         latency = (ends / rates.dram_bytes_per_s + both) * (1 - _ROUNDING)
         return latency * self._energy(rates, at, ends + mid) if self.objective == "edp" else latency
 
-    def _least(self, part: Index, bound: Array) -> Array:
-        """The least objective of each design: price the tile of the least bound, then all that might be below it."""
+    def _reached(self, part: Index, bound: Array) -> Array:
+        """An objective that each design reaches: that of the tile of the least bound."""
         first = bound.argmin(axis=1)
-        least, _ = self._priced(part, first, self._tiles.least_order[first])
-        design, tile, order = self._near(part, bound, least)
+        return self._priced(part, first, self._tiles.least_order[first])[0]
+
+    def _least(self, part: Index, bound: Array, reached: Array) -> Array:
+        """The least objective of each design: all mappings that might be below what is reached are priced."""
+        design, tile, order = self._near(part, bound, reached)
         priced, _ = self._priced(part[design], tile, order)
+        least = reached.copy()
         np.minimum.at(least, design, priced)
         return least
 

@@ -111,3 +111,22 @@ def test_command_starts_fast(command: list[str], tmp_path: Path) -> None:
         times.append(time.perf_counter() - start)
     print(f"\nzerocast {command[0]}: {sorted(times)[2]:.2f} s")
     assert sorted(times)[2] < 0.5
+
+
+def test_ten_thousand_designs(tmp_path: Path) -> None:
+    """Target 60 s, goal 10 s: `zerocast explore` of the space nm-inference on two cores, capture and store included."""
+    space = Path(__file__).parents[2] / "analysis" / "spaces" / "nm-inference.yaml"
+    command = [
+        str(Path(sys.executable).parent / "zerocast"),
+        "explore",
+        str(space),
+        "--out",
+        str(tmp_path),
+        "--workers",
+    ]
+    start = time.perf_counter()
+    done = subprocess.run([*command, "2"], capture_output=True, text=True, check=True)
+    seconds = time.perf_counter() - start
+    print(f"\n{seconds:.1f} s; {done.stdout.splitlines()[0]}")
+    assert "10,000 ok" in done.stdout
+    assert seconds < 60
