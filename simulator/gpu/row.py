@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from accelerators.schema import Accelerator
+from accelerators.schema import Accelerator, Unit
 from accelerators.tables import energy_table
 from simulator.energy import access_j_per_byte
 from simulator.gemm import Gemm
 from simulator.gpu.calibration import Calibrated, calibration_of
 from simulator.gpu.card import Card, card_of, gpu_part, type_class
+from simulator.gpu.direct import direct_seconds, direct_unit
 from simulator.gpu.predict import Prediction, predict
 from simulator.gpu.problem import Problem, kept_share, problem, weight_share
 from simulator.gpu.rules import group_of, refusal
@@ -46,6 +47,9 @@ def _rows(gemms: list[Gemm], accelerator: Accelerator, dtype: str) -> list[OpRow
     dense_class = calibration.of(f"dense_{kind}")
     dense = predict(_problem(gemms, card, [0] * len(gemms)), dense_class)
     rows = [_row(gemm, accelerator, card, dense, i, dense_class, 0) for i, gemm in enumerate(gemms)]
+    for place, gemm in enumerate(gemms):
+        if (unit := direct_unit(gemm, accelerator)) is not None:
+            rows[place] = _direct_row(rows[place], gemm, accelerator, card, unit, dense_class)
     reasons = [refusal(gemm, accelerator) for gemm in gemms]
     for place, reason in enumerate(reasons):
         if reason:
@@ -111,6 +115,22 @@ def _row(
         input_density=gemm.input.pattern.density, weight_density=gemm.weight.pattern.density,
         dram_read_bytes=read + weight, dram_write_bytes=write, dram_input_bytes=read, dram_weight_bytes=weight,
         dram_output_bytes=write, note=_trust(times, i, calibrated),
+    )  # fmt: skip
+    return _with_energy(row, gemm, accelerator)
+
+
+def _direct_row(
+    row: OpRow, gemm: Gemm, accelerator: Accelerator, card: Card, unit: Unit, calibrated: Calibrated
+) -> OpRow:
+    """The row of a product that runs as a direct convolution beside the tensor cores, from its row on them."""
+    compute_s, dram_s = direct_seconds(gemm, accelerator, unit, row.dram_read_bytes + row.dram_write_bytes)
+    busy_s = max(compute_s, dram_s)
+    latency = busy_s + max(calibrated.constants.floor_s - card.gap_s, 0.0)
+    bound = "launch" if busy_s < 0.5 * latency else "dram" if dram_s >= compute_s else "compute"
+    row = replace(
+        row, latency_s=latency, cycles=latency * card.clock_hz, ideal_cycles=compute_s * card.clock_hz,
+        utilisation=compute_s / latency, bound=bound, order="direct", tile_m=gemm.m, tile_n=1, tile_k=gemm.k,
+        note=f"direct convolution on {unit.name}, a roofline",
     )  # fmt: skip
     return _with_energy(row, gemm, accelerator)
 
