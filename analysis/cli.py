@@ -35,7 +35,9 @@ Prune = Annotated[str | None, _OPTION("--prune", help="Recipe; see `zerocast lis
 Training = Annotated[bool, _OPTION("--training", help="A training step, not inference.")]
 Batch = Annotated[int | None, _OPTION("--batch", help="Samples in one step.")]
 Optimizer = Annotated[str | None, _OPTION("--optimizer", help="sgd_momentum or adamw.")]
-Dtype = Annotated[str | None, _OPTION("--dtype", help="Type of all floating tensors; fp16 by default.")]
+Dtype = Annotated[
+    str | None, _OPTION("--dtype", help="Type of all floating tensors; fp16 by default, int8 etc. in inference.")
+]
 AllowUnknown = Annotated[bool, _OPTION("--allow-unknown", help="Price unknown operators by their bytes.")]
 Model = Annotated[str, _ARGUMENT(help="Zoo name, path/to/file.py:factory, or a saved workload .npz.")]
 Baseline = Annotated[str | None, _OPTION("--baseline", help="dense, none, another recipe, or FILE.npz.")]
@@ -142,8 +144,14 @@ def list_names(what: Annotated[str, typer.Argument(help="models, recipes or acce
 def show(
     accelerator: Annotated[str, _ARGUMENT(help="Template name or YAML file.")],
     settings: Settings = None,
+    yaml: Annotated[bool, _OPTION("--yaml", help="As a YAML file, to be copied and changed.")] = False,
 ) -> None:
     """Print an accelerator's parameters and sources."""
+    if yaml:
+        from accelerators import dump
+
+        typer.echo(dump(_load(accelerator, settings)), nl=False)
+        return
     from analysis.parameters_text import print_parameters
 
     print_parameters(_load(accelerator, settings))
@@ -335,9 +343,12 @@ def export_table(
 ) -> None:
     """Write the designs of an exploration as a table."""
     from analysis.explore.export import export
+    from analysis.explore.words import design_count
 
-    file, rows = export(folder, to, out, run)
-    typer.echo(f"{rows:,} designs, written: {file}")
+    written = export(folder, to, out, run)
+    typer.echo(f"{design_count(written.rows)}, written: {written.file}")
+    if written.note:
+        _note(f"not complete: {written.note}")
 
 
 @app.command("plot")

@@ -12,8 +12,8 @@ from analysis.plots_losses import losses_line
 from analysis.speedup import dram_bytes, gain
 from analysis.tables import LayerRow, dense_reasons, layer_rows, pruned_layers, samples_per_s, slowest
 from analysis.units import si, times
-from simulator.resources import over_budget
 from simulator.result import Result
+from simulator.size import over_budget
 
 SHOWN = 40
 """Rows of the table on the screen; the file has them all."""

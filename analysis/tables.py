@@ -11,8 +11,8 @@ from typing import Any
 
 from accelerators.schema import Accelerator
 from analysis.speedup import gain
-from simulator.resources import over_budget
 from simulator.result import OpRow, Result
+from simulator.size import over_budget
 
 PHASES = ("FF", "BP", "WU", "UPDATE")
 OUTSIDE = "(model)"

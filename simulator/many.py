@@ -13,8 +13,8 @@ from simulator.gemm_cost import Objective
 from simulator.op_cost import op_figures
 from simulator.program import Program, program, program_key
 from simulator.rates import same_structure
-from simulator.resources import fpga_resources
 from simulator.simulate import Fidelity, check_options, task_times
+from simulator.size import size_of
 from simulator.totals import SUMMED, Totals
 from workloads.ir import Workload
 
@@ -45,7 +45,7 @@ def simulate_many(
             if key not in programs:
                 programs[key] = program(workload, designs[0])
             found = _together(programs[key], designs, objective, fidelity)
-        except SimulationError as error:
+        except SimulationError as error:  # of the structure, which all of them have
             found = [error] * len(designs)
         for place, outcome in zip(group, found, strict=True):
             outcomes[place] = outcome
@@ -69,7 +69,7 @@ def _together(
             if column in part.columns:
                 sums[column] = sums[column] + part.columns[column]
     uncosted = tuple(name for name, unit in planned.units.items() if unit is None)
-    works, links, prologues = task_times(figures, designs[0], len(designs))
+    works, links, prologues = task_times(planned, figures, designs[0], len(designs))
     outcomes: list[Outcome] = []
     for number, accelerator in enumerate(designs):
         if number in pricer.failed:
@@ -78,9 +78,11 @@ def _together(
         _, ends = planned.graph.run(works[number], links[number], prologues[number])
         latency = max(ends, default=0.0)
         static = accelerator.technology.static_power_w * latency
+        size = size_of(accelerator)
         outcomes.append(Totals(
             latency_s=latency, energy_j=float(sums["energy_j"][number]) + static, static_j=static,
             **{column: float(sums[column][number]) for column in SUMMED},
-            peak_bytes=planned.footprint.peak_bytes, resources=fpga_resources(accelerator), uncosted=uncosted,
+            peak_bytes=planned.footprint.peak_bytes, resources=size.resources, uncosted=uncosted,
+            area_mm2=size.total_mm2,
         ))  # fmt: skip
     return outcomes

@@ -79,7 +79,9 @@ class Product:
         walks = [self._walk(design, self._tile[design], self._order[design]) for design in every]
         if self._objective in ("latency", "edp"):
             promised = self._search.cost(Picks(self._tile, self._order), np.arange(len(every))).time.latency_s
-            late = np.flatnonzero(np.array([walk.latency_s for walk in walks]) > (1 + SURPRISE) * promised)
+            surprised = np.array([walk.latency_s for walk in walks]) > (1 + SURPRISE) * promised
+            surprised[self.failed] = False
+            late = np.flatnonzero(surprised)
             for design, rivals in zip(late.tolist(), self._search.contenders(late, RIVALS, _WINDOW), strict=True):
                 walks[design] = self._rival(design, *rivals)
         if self._masks:

@@ -17,13 +17,15 @@ from workloads.ir import Einsum, Op, Workload
 @dataclass(frozen=True, slots=True)
 class Program:
     """Ops after the controller's rewrites. By name of op: `products` of einsums; the unit that runs any other op, and
-    the bytes that it reads and writes off chip. graph: who waits for whom."""
+    the bytes that it reads and writes off chip. graph: who waits for whom. hosts: by place of an op, the place of the
+    one whose task does its work too."""
 
     plan: Plan
     products: dict[str, tuple[Gemm, ...]]
     units: dict[str, Unit | None]
     moved_bytes: dict[str, tuple[int, int]]
     graph: Graph
+    hosts: dict[int, int]
     footprint: Footprint
 
     @property
@@ -38,12 +40,15 @@ def program(workload: Workload, accelerator: Accelerator) -> Program:
     ops, tensors = planned.workload.ops, planned.workload.tensors
     others = [op for op in ops if not isinstance(op, Einsum)]
     units = {op.name: accelerator.unit_for(getattr(op, "function", "")) for op in others}
+    hosts = _hosts(planned, units)
+    place = {op.name: number for number, op in enumerate(ops)}
     return Program(
         plan=planned,
         products={op.name: _products(planned, op) for op in ops if isinstance(op, Einsum)},
         units=units,
         moved_bytes={op.name: moved_bytes(op, tensors, _kept(planned, op), accelerator.dram) for op in others},
-        graph=_graph(planned, accelerator, units),
+        graph=_graph(planned, accelerator, units, hosts),
+        hosts={place[name]: place[host] for name, host in hosts.items()},
         footprint=footprint(planned.workload, offsets="nm_offsets" in accelerator.dram.formats.get("weight", ())),
     )
 
@@ -71,14 +76,35 @@ def _products(planned: Plan, op: Einsum) -> tuple[Gemm, ...]:
     return tuple(parts)
 
 
-def _graph(planned: Plan, accelerator: Accelerator, units: dict[str, Unit | None]) -> Graph:
-    """Who waits for whom, and for the array, a unit, or nothing that runs it. A GPU's kernels come from one stream,
-    one after another."""
+def _hosts(planned: Plan, units: dict[str, Unit | None]) -> dict[str, str]:
+    """Ops that take the output of another op of their unit on the fly -> the first of such a chain: the unit applies
+    them all to each element before it takes the next. What else they need must be there before the first begins."""
     waits = planned.workload.dependencies()
+    place = {op.name: number for number, op in enumerate(planned.workload.ops)}
+    hosts: dict[str, str] = {}
+    for name, (source, *more) in planned.along.items():
+        if more or units.get(name) is None or units[name] != units.get(source):
+            continue
+        host = hosts.get(source, source)
+        if all(place[wait] < place[host] for wait in waits[name] if wait != source):
+            hosts[name] = host
+    return hosts
+
+
+def _graph(planned: Plan, accelerator: Accelerator, units: dict[str, Unit | None], hosts: dict[str, str]) -> Graph:
+    """Who waits for whom, and for the array, a unit, or nothing that runs it. A GPU's kernels come from one stream,
+    one after another. An op with a host ends with it; what it waits for, its host does."""
+    waits = {name: list(others) for name, others in planned.workload.dependencies().items()}
+    for name, host in hosts.items():
+        waits[host] += [wait for wait in waits[name] if wait not in planned.along[name] and wait not in waits[host]]
     writers: dict[str, str] = {}
     tasks = []
     for op in planned.workload.ops:
-        along = planned.along.get(op.name, ())
+        if op.name in hosts:
+            tasks.append(Task(op.name, "streamed", 0.0, 0.0, after=(hosts[op.name],)))
+            writers |= dict.fromkeys(op.outputs, op.name)
+            continue
+        along = tuple(hosts.get(name, name) for name in planned.along.get(op.name, ()))
         weight = op.inputs[1] if isinstance(op, Einsum) else ""
         unit = units.get(op.name)
         resource = "array" if isinstance(op, Einsum) else unit.name if unit is not None else "none"

@@ -44,15 +44,6 @@ def fpga_resources(accelerator: Accelerator) -> dict[str, float]:
     return used
 
 
-def over_budget(accelerator: Accelerator) -> dict[str, tuple[float, float]]:
-    """Resources of which the design takes more than the part has: name -> (used, available)."""
-    part = accelerator.technology.fpga
-    used = fpga_resources(accelerator)
-    if part is None:
-        return {}
-    return {name: (count, float(getattr(part, name))) for name, count in used.items() if count > getattr(part, name)}
-
-
 def _multiply_add(accelerator: Accelerator) -> Cost:
     """A multiply-add of the type that the array is built for; nothing where `resources.pe` contains it."""
     costs, dtype = accelerator.resources.multiply_add, accelerator.compute.native_type  # type: ignore[union-attr]

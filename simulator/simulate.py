@@ -11,16 +11,15 @@ from numpy.typing import NDArray
 
 from accelerators.library import load
 from accelerators.schema import Accelerator
-from simulator.area import area
 from simulator.einsum_cost import Pricer
 from simulator.errors import SimulationError
 from simulator.gemm_cost import Objective
 from simulator.gpu.row import LOSES
 from simulator.op_cost import op_figures, op_row
 from simulator.product import Figures
-from simulator.program import program
-from simulator.resources import fpga_resources
+from simulator.program import Program, program
 from simulator.result import OpRow, Result
+from simulator.size import size_of
 from workloads.ir import Workload
 
 Array = NDArray[np.float64]
@@ -56,10 +55,12 @@ def simulate(
         rows.append(op_row(op, planned, pricer, figures[-1]))
         if progress is not None:
             progress(number, len(planned.ops))
-    starts, ends = planned.graph.run(*(times[0] for times in task_times(figures, accelerator, 1)))
+    starts, ends = planned.graph.run(*(times[0] for times in task_times(planned, figures, accelerator, 1)))
+    for place, host in planned.hosts.items():
+        starts[place] = starts[host]
     timed = tuple(replace(r, start_s=start, end_s=end) for r, start, end in zip(rows, starts, ends, strict=True))
     latency = max(ends, default=0.0)
-    memory = planned.footprint
+    memory, size = planned.footprint, size_of(accelerator)
     return Result(
         workload=workload.name,
         accelerator=accelerator.name,
@@ -73,9 +74,9 @@ def simulate(
         footprint=memory,
         meta={**workload.meta, "objective": objective},
         layers=dict(workload.layers),
-        resources=fpga_resources(accelerator),
-        area={} if (size := area(accelerator)) is None else size.parts(),
-        notes=_notes(workload, accelerator, timed, memory.peak_bytes),
+        resources=size.resources,
+        area=size.area_mm2,
+        notes=(*_notes(workload, accelerator, planned, timed), *size.notes),
     )
 
 
@@ -88,9 +89,9 @@ def check_options(objective: str, fidelity: str) -> None:
 
 
 def task_times(
-    figures: Sequence[Figures], accelerator: Accelerator, designs: int
+    planned: Program, figures: Sequence[Figures], accelerator: Accelerator, designs: int
 ) -> tuple[list[list[float]], list[list[float]], list[list[float]]]:
-    """Work, link and prologue times of all ops for the schedule [designs][ops], in s."""
+    """Work, link and prologue times of all tasks for the schedule [designs][ops], in s."""
 
     def by_design(columns: Iterable[Array]) -> Array:
         return np.array(list(columns), dtype=float).reshape(len(figures), designs).T
@@ -98,11 +99,15 @@ def task_times(
     work = by_design(part.latency_s for part in figures)
     link = np.minimum(by_design(part.link_s for part in figures), work)
     prologue = by_design(part.weight_prologue_s for part in figures)
+    for place, host in planned.hosts.items():
+        for times in (work, link):
+            times[:, host] += times[:, place]
+            times[:, place] = 0.0
     hidden = prologue if accelerator.schedule.prefetch_weights else np.zeros_like(prologue)
     return work.tolist(), link.tolist(), hidden.tolist()
 
 
-def _notes(workload: Workload, accelerator: Accelerator, rows: tuple[OpRow, ...], peak_bytes: int) -> tuple[str, ...]:
+def _notes(workload: Workload, accelerator: Accelerator, planned: Program, rows: tuple[OpRow, ...]) -> tuple[str, ...]:
     """What a reader must know to believe the numbers."""
     notes = []
     if uncosted := [row.op for row in rows if row.bound == "uncosted"]:
@@ -110,10 +115,14 @@ def _notes(workload: Workload, accelerator: Accelerator, rows: tuple[OpRow, ...]
     if workload.unknown:
         names = sorted({op.function for op in workload.unknown})
         notes.append(f"unknown operators priced by their bytes alone: {', '.join(names)}")
-    capacity = accelerator.dram.capacity_bytes
+    capacity, peak_bytes = accelerator.dram.capacity_bytes, planned.footprint.peak_bytes
     if capacity is not None and peak_bytes > capacity:
         has = f"{accelerator.dram.name} has {capacity / 1e9:.1f} GB"
         notes.append(f"needs {peak_bytes / 1e9:.1f} GB at its peak, {has}")
+    types = sorted({gemm.dtype for products in planned.products.values() for gemm in products})
+    built = accelerator.compute.native_type
+    if accelerator.gpu is None and types and built not in types:
+        notes.append(f"run in {', '.join(types)}, while area and FPGA resources are those of {built} multipliers")
     idle = {row.layer for row in rows if row.kind == "einsum" and row.weight_density < 1 and not row.skipped}
     if losing := list(dict.fromkeys(row.layer for row in rows if row.note.startswith(LOSES))):
         notes.append(f"{len(losing)} layers lose by being sparse and run dense: {', '.join(losing[:8])}")

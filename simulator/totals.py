@@ -18,7 +18,7 @@ class Totals:
     """What a workload costs on one design: `Result` without its rows.
 
     energy_j: dynamic and static. cycles, ideal_cycles: of all resources together. resources: of an FPGA design.
-    uncosted: ops that nothing runs, which are in no total.
+    uncosted: ops that nothing runs, which are in no total. area_mm2: None where it is not known.
     """
 
     latency_s: float
@@ -40,9 +40,10 @@ class Totals:
     peak_bytes: int
     resources: dict[str, float] = field(default_factory=dict)
     uncosted: tuple[str, ...] = ()
+    area_mm2: float | None = None
 
 
-COLUMNS = tuple(f.name for f in fields(Totals) if f.name not in ("resources", "uncosted"))
+COLUMNS = tuple(f.name for f in fields(Totals) if f.name not in ("resources", "uncosted", "area_mm2"))
 """The plain numbers among the totals."""
 
 
@@ -56,4 +57,5 @@ def totals(result: Result) -> Totals:
         peak_bytes=result.footprint.peak_bytes,
         resources=dict(result.resources),
         uncosted=result.uncosted,
+        area_mm2=result.area_mm2,
     )

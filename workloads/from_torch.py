@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from workloads.errors import WorkloadError
-from workloads.ir import BITS, Op, Tensor, Workload
+from workloads.ir import Op, Tensor, Workload
 from workloads.lowering.builder import Builder, NoRule
 from workloads.lowering.export import export, quiet, taken_apart
 from workloads.lowering.masks import real_masks, weight_names
@@ -19,6 +19,10 @@ from workloads.lowering.values import Value
 from workloads.lowering.walk import walk
 from workloads.pruning import NOTHING_PRUNED, Pruning, apply_pruning
 from workloads.training import expand_training
+
+FLOATING = ("fp32", "tf32", "fp16", "bf16", "fp8", "fp4")
+QUANTISED = ("int16", "int8", "int4")
+"""Data types that `capture` gives to a network's tensors."""
 
 
 def capture(
@@ -38,7 +42,8 @@ def capture(
     example_inputs: positional arguments of its forward; their shapes are the workload's.
     training: add loss, backward passes and optimizer update (`optimizer`: sgd_momentum or adamw).
     pruning: what a recipe decided (`workloads.prune`); without one, zeros that the weights hold are found.
-    dtype: of every floating tensor but the optimizer's state and master weights, which are fp32.
+    dtype: of every floating tensor but the optimizer's state and master weights, which are fp32; int16, int8 or int4
+    stand for a network quantised throughout, in inference.
     allow_unknown: price operators without a rule by their bytes instead of refusing them.
 
     Raises `WorkloadError` for a model that cannot be exported, an operator without rule, NaN or infinite
@@ -47,8 +52,10 @@ def capture(
     _check_arguments(model, example_inputs, pruning)
     inputs = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
     title = name or type(model).__name__.lower()
-    if dtype not in BITS or not dtype.startswith(("fp", "bf", "tf")):
-        raise WorkloadError(f"dtype {dtype!r} is not a floating type; use fp32, tf32, fp16, bf16, fp8 or fp4")
+    if dtype not in (*FLOATING, *QUANTISED):
+        raise WorkloadError(f"dtype {dtype!r}: use {', '.join(FLOATING)}, or {', '.join(QUANTISED)} in inference")
+    if training and dtype in QUANTISED:
+        raise WorkloadError(f"dtype {dtype!r} is for inference; a training step takes {', '.join(FLOATING)}")
     applied = pruning or NOTHING_PRUNED
     build, program, outputs = lower_graph(model, inputs, title, dtype, training, allow_unknown)
     forward = apply_pruning(_workload(build, inputs, program, outputs, training), applied)

@@ -69,6 +69,10 @@ class Accelerator(Part):
             homes = [memory.name for memory in buffers if operand in memory.holds]
             if len(homes) != 1:
                 raise ValueError(f"memories: exactly one on-chip buffer must hold {operand!r}; found {homes or 'none'}")
+        if not offchip.energy.startswith("dram."):
+            raise ValueError(
+                f"memories.{offchip.name}.energy: the off-chip level takes dram.NAME; found {offchip.energy!r}"
+            )
         for memory in buffers:
             if memory.capacity_bytes is None:
                 raise ValueError(f"memories ({memory.name}): an on-chip buffer needs capacity_bytes")

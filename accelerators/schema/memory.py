@@ -46,6 +46,10 @@ class Memory(Part):
     @classmethod
     def _formats_are_known(cls, formats: dict[Operand, tuple[str, ...]]) -> dict[Operand, tuple[str, ...]]:
         for operand, names in formats.items():
+            if not names:
+                raise ValueError(
+                    f"{operand}: no format is named; list uncompressed or another, or leave the operand out"
+                )
             for name in names:
                 if not _FORMAT.fullmatch(name):
                     known = ", ".join(FORMATS).replace("run_length", "run_length[:BITS, 1 to 32]")

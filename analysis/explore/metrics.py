@@ -47,7 +47,7 @@ def metrics(workload: Workload, accelerator: Accelerator, found: Totals) -> tupl
         "peak_macs_per_s": accelerator.peak_macs_per_s,
         "dram_bytes_per_s": accelerator.dram_bytes_per_s,
         "uncosted_ops": len(found.uncosted),
-        "area_mm2": area_mm2(accelerator),
+        "area_mm2": math.nan if found.area_mm2 is None else found.area_mm2,
         **{name: found.resources.get(name, math.nan) for name in FPGA},
     }
     totals = [getattr(found, column) for column in COLUMNS]

@@ -19,7 +19,7 @@ from analysis.explore.store import Priced
 from analysis.explore.version import code_version
 from simulator.errors import SimulationError
 from simulator.many import simulate_many
-from simulator.resources import over_budget
+from simulator.size import over_budget
 from simulator.totals import Totals
 from workloads.ir import Workload
 from workloads.store import load_workload

@@ -99,6 +99,8 @@ def problem(
 
     mm, nn, kk, times = map(column, (m, n, k, batch))
     share = weight_share(column(group), element_bytes)
+    # constants of the power limit were fitted to the dense products of 2:4 operands; fewer are left of wider groups
+    power = np.where(column(group) > 0, kept_share(4) / kept_share(column(group)), 1.0)
     x = mm * kk if x_elements is None else column(x_elements)
     weight = nn * kk if weight_elements is None else column(weight_elements)
     return Problem(
@@ -109,7 +111,7 @@ def problem(
         repeats=column(float(repeats)), quantise=column(float(quantise)), sms=column(card.sms),
         macs_per_s=column(card.macs_per_s) / kept_share(column(group)),
         sm16_macs_per_s=column(card.macs16_per_s / card.sms), dram_bytes_per_s=column(card.dram_bytes_per_s),
-        l2_bytes=column(card.l2_bytes), power_macs_per_s=column(card.power_macs_per_s),
+        l2_bytes=column(card.l2_bytes), power_macs_per_s=column(card.power_macs_per_s) * power,
         gap_s=column(card.gap_s),
     )  # fmt: skip
 

@@ -13,7 +13,8 @@ from accelerators import Accelerator, dump, energy_table, load, parse, templates
 from simulator import OpRow, plain_gemm
 from simulator.area import area
 from simulator.einsum_cost import Pricer
-from simulator.resources import fpga_resources, over_budget
+from simulator.resources import fpga_resources
+from simulator.size import over_budget
 from simulator.search import SLACK
 from simulator.traffic import element_bits
 from workloads.ir import BITS

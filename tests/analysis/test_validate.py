@@ -45,7 +45,7 @@ def test_sat_average_is_near_the_published_one_and_below_the_mac_ceiling() -> No
 
 def test_sat_fits_its_part_and_a_doubled_array_does_not() -> None:
     assert all(row.ok for row in sat.budget())
-    from simulator.resources import over_budget
+    from simulator.size import over_budget
 
     assert over_budget(load("sat-vcu1525")) == {}
     assert "dsp" in over_budget(load("sat-vcu1525", {"compute.rows": 64, "compute.cols": 64}))

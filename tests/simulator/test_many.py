@@ -95,6 +95,32 @@ def test_a_design_that_no_mapping_fits_is_an_error_of_its_own() -> None:
     same(found, workload, large)
 
 
+def test_designs_that_nothing_fits_leave_the_others_alone() -> None:
+    """Buffers and a link on which the misfit's stand-in mapping would disappoint, priced beside one that fits."""
+    sizes = {"memories.weight_buffer.capacity_bytes": 3000, "memories.output_buffer.capacity_bytes": 3900,
+             "memories.input_buffer.capacity_bytes": 72000}  # fmt: skip
+    for rate in (1e8, 2.8e8, 1e9, 1e10):
+        link = {"memories.dram.bandwidth_bytes_per_s": rate}
+        pair = [load("sat-vcu1525", link), load("sat-vcu1525", {**sizes, **link})]
+        fits, lost = simulate_many(step(), pair)
+        same(fits, step(), pair[0])
+        assert isinstance(lost, SimulationError) and "no mapping" in str(lost)
+
+
+def test_what_cannot_be_sized_is_priced_all_the_same() -> None:
+    """Time and energy depend on neither; the design beside it keeps its resources and its area."""
+    base = load("sat-vcu1525")
+    other = load("sat-vcu1525", {"resources.multiply_add": {"fp32": {"dsp": 5}}})
+    sized, bare, again = simulate_many(forward(), [base, other, base])
+    assert isinstance(sized, Totals) and isinstance(bare, Totals) and again == sized
+    assert sized.resources["dsp"] > 0 and bare.resources == {} and bare.latency_s == sized.latency_s
+    same(bare, forward(), other)
+    assert any("no cost of 'fp16'" in note for note in simulate(forward(), other).notes)
+    tiny = load("systolic-8x8", {"technology.node_nm": 2})
+    assert any("area is not known" in note for note in simulate(forward(), tiny).notes)
+    same(simulate_many(forward(), [tiny])[0], forward(), tiny)
+
+
 def test_mistakes_are_named() -> None:
     with pytest.raises(SimulationError, match="unknown objective 'speed'"):
         simulate_many(forward(), [load("sat-vcu1525")], objective="speed")  # type: ignore[arg-type]

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from accelerators import Accelerator, load
 from simulator.errors import SimulationError
-from simulator.resources import fpga_resources, operand_select, over_budget
+from simulator.resources import fpga_resources, operand_select
+from simulator.size import over_budget
 
 SAT = load("sat-vcu1525")
 

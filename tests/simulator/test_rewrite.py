@@ -96,3 +96,32 @@ def test_probabilities_that_are_read_again_are_stored() -> None:
 def test_arrays_do_not_fuse_attention() -> None:
     rows = {row.op: row for row in simulate(attention(), "tpu-like-128").rows}
     assert rows["qk"].dram_write_bytes == 4 * 64 * 64 * 2
+
+
+def test_a_chain_of_streamed_ops_is_one_pass_of_its_unit() -> None:
+    """fc -> relu -> tanh: the unit applies both to each element, so that the second costs lanes, not a wait."""
+    machine = load("systolic-8x8")
+    base = forward()
+    tensors = {**base.tensors, "t": replace(base.tensors["z"], name="t")}
+    tanh = Vector("tanh", "act", "FF", ("z",), ("t",), "tanh", 64 * 32, 1.0, elementwise=True)
+    one = base.with_ops(base.ops[:2])
+    two = replace(base, tensors=tensors, ops=(*base.ops[:2], tanh))
+    assert plan(two, machine).along == {"relu": ("fc",), "tanh": ("relu",)}
+    short, long = simulate(one, machine), simulate(two, machine)
+    assert long.latency_s == pytest.approx(short.latency_s, rel=1e-9)  # the array is the longer of the two
+    rows = {row.op: row for row in long.rows}
+    assert (rows["tanh"].start_s, rows["tanh"].end_s) == (rows["relu"].start_s, rows["relu"].end_s)
+    slow = load("systolic-8x8", {"units.vector_unit.lanes": 1, "technology.clock_hz": 1e7})
+    long = simulate(two, slow)
+    assert long.latency_s >= sum(row.latency_s for row in long.rows[1:]) == pytest.approx(2 * 64 * 32 / 1e7)
+
+
+def test_an_op_that_waits_for_something_later_has_no_host() -> None:
+    """s = relu(fc) + softmax(other): the sum needs what is made behind its source, and starts when that is there."""
+    base = forward()
+    late = replace(base.ops[2], name="late", inputs=("w",), outputs=("s",))
+    tensors = {**base.tensors, "t": replace(base.tensors["z"], name="t")}
+    add = Vector("add", "", "FF", ("z", "s"), ("t",), "add", 64 * 32, 1.0, elementwise=True)
+    workload = replace(base, tensors=tensors, ops=(*base.ops[:2], late, add))
+    rows = {row.op: row for row in simulate(workload, load("systolic-8x8")).rows}
+    assert rows["add"].start_s >= rows["late"].end_s > rows["relu"].start_s

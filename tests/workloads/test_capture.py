@@ -170,6 +170,12 @@ def test_export_errors_name_the_model() -> None:
         capture(Branches(), torch.zeros(2))
 
 
-def test_integer_dtype_is_refused() -> None:
-    with pytest.raises(WorkloadError, match="dtype 'int8' is not a floating type"):
-        capture(small_net(), IMAGE, dtype="int8")
+def test_a_quantised_network_moves_bytes_and_does_not_train() -> None:
+    half, quarter = (capture(small_net(), IMAGE, dtype=dtype) for dtype in ("fp16", "int8"))
+    assert half.macs == quarter.macs
+    for name, tensor in quarter.tensors.items():
+        assert 2 * tensor.bits == half.tensors[name].bits or tensor.dtype == half.tensors[name].dtype != "fp16"
+    with pytest.raises(WorkloadError, match="dtype 'int8' is for inference"):
+        capture(small_net(), IMAGE, dtype="int8", training=True)
+    with pytest.raises(WorkloadError, match="dtype 'int64': use fp32, .* or int16, int8, int4 in inference"):
+        capture(small_net(), IMAGE, dtype="int64")
