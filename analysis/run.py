@@ -14,6 +14,7 @@ from accelerators import Accelerator
 from analysis.baseline import has_zeros, same_work, without_zeros
 from analysis.errors import AnalysisError
 from simulator import Result, simulate
+from workloads.dtypes import check_dtype
 from workloads.ir import Workload
 
 Step = Callable[[int, int], None]
@@ -64,6 +65,7 @@ def check(network: Network) -> None:
     if network.batch is not None and network.batch < 1:
         raise AnalysisError(f"--batch {network.batch}: must be 1 or more")
     one_of("--optimizer", network.optimizer or "sgd_momentum", ("sgd_momentum", "adamw"))
+    check_dtype(network.dtype or "fp16", network.training)
     if network.prune is not None:
         from workloads.recipes import parse
 

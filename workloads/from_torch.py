@@ -10,6 +10,7 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
+from workloads.dtypes import check_dtype
 from workloads.errors import WorkloadError
 from workloads.ir import Op, Tensor, Workload
 from workloads.lowering.builder import Builder, NoRule
@@ -19,10 +20,6 @@ from workloads.lowering.values import Value
 from workloads.lowering.walk import walk
 from workloads.pruning import NOTHING_PRUNED, Pruning, apply_pruning
 from workloads.training import expand_training
-
-FLOATING = ("fp32", "tf32", "fp16", "bf16", "fp8", "fp4")
-QUANTISED = ("int16", "int8", "int4")
-"""Data types that `capture` gives to a network's tensors."""
 
 
 def capture(
@@ -52,10 +49,7 @@ def capture(
     _check_arguments(model, example_inputs, pruning)
     inputs = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
     title = name or type(model).__name__.lower()
-    if dtype not in (*FLOATING, *QUANTISED):
-        raise WorkloadError(f"dtype {dtype!r}: use {', '.join(FLOATING)}, or {', '.join(QUANTISED)} in inference")
-    if training and dtype in QUANTISED:
-        raise WorkloadError(f"dtype {dtype!r} is for inference; a training step takes {', '.join(FLOATING)}")
+    check_dtype(dtype, training)
     applied = pruning or NOTHING_PRUNED
     build, program, outputs = lower_graph(model, inputs, title, dtype, training, allow_unknown)
     forward = apply_pruning(_workload(build, inputs, program, outputs, training), applied)

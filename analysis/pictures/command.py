@@ -15,7 +15,7 @@ from analysis.pictures.designs import Chosen, Designs, chosen_by_key, drawable, 
 from analysis.pictures.fronts import front_figure, pair_figure, parameter_figure, three_figure
 from analysis.pictures.heat import heat_figure
 from analysis.pictures.parallel import parallel_figure
-from analysis.pictures.sensitivity import by_importance, sensitivity_figure
+from analysis.pictures.sensitivity import by_importance, sensitivity_figure, whole_grid
 from analysis.pictures.style import paper_style, write_figure
 
 if TYPE_CHECKING:
@@ -58,7 +58,8 @@ def plot_table(
     chosen = chosen_by_key(designs, keys) if keys else extremes_and_knee(designs)
     _check_columns(designs, x, y)
     folder.mkdir(parents=True, exist_ok=True)
-    pictures = Pictures(folder, left_out=list(designs.notes))
+    rest = [f"the rest of the run, which is not complete: {table.note}"] if table.note else []
+    pictures = Pictures(folder, left_out=[*rest, *designs.notes])
     with paper_style():
         _fronts(designs, chosen, pictures, say)
         _parameters(designs, x, y, pictures, say)
@@ -134,7 +135,7 @@ def _parameters(designs: Designs, x: str | None, y: str | None, pictures: Pictur
     say("sensitivity")
     figure = sensitivity_figure(designs)
     if figure is not None:
-        _keep(pictures, "sensitivity", figure, captions.SENSITIVITY)
+        _keep(pictures, "sensitivity", figure, captions.sensitivity(exact=whole_grid(designs)))
 
 
 def _costs(designs: Designs, chosen: list[Chosen], pictures: Pictures, say: Callable[[str], None]) -> None:

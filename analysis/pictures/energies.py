@@ -22,6 +22,8 @@ PARTS = {
 }  # fmt: skip
 """Components of the energy, in the order of the stack."""
 DRAWN = 12
+THIN = 1e-3
+"""Share of a bar below which a component is too thin to be seen: the legend says so. One that is 0 is not in it."""
 
 
 def energy_figure(designs: Designs, chosen: list[Chosen]) -> Figure:
@@ -37,7 +39,9 @@ def energy_figure(designs: Designs, chosen: list[Chosen]) -> Figure:
     for name, values in parts.items():
         widths = np.nan_to_num(values[rows]) / divisor
         if widths.any():
-            axes.barh(range(len(rows)), widths, 0.42, left=left, color=PARTS[name][1], label=PARTS[name][0])
+            words, colour = PARTS[name]
+            label = words if (widths * divisor > THIN * wholes).any() else f"{words} (< {THIN:.1%})"
+            axes.barh(range(len(rows)), widths, 0.42, left=left, color=colour, label=label)
             left = left + widths
     for at, width in enumerate(left):
         axes.annotate(
@@ -64,7 +68,7 @@ def energy_figure(designs: Designs, chosen: list[Chosen]) -> Figure:
 def _parameters(designs: Designs, row: int) -> str:
     """What tells the design from others, broken into lines between parameters alone."""
     values = {name: designs.frame[name].iloc[row] for name in designs.varied}
-    words = (f"{shorten(words_of(name), 32)} {value_text(name, value)}" for name, value in values.items())
+    words = (f"{shorten(words_of(name), 40)} {value_text(name, value)}" for name, value in values.items())
     return fill(",  ".join(word.replace(" ", "\N{NO-BREAK SPACE}") for word in words), 120, break_on_hyphens=False)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.pictures import letters
 from analysis.pictures.columns import Levels, axis_title, spans_decades
 from analysis.pictures.designs import Chosen, Designs, front, knee
 from analysis.pictures.style import (
@@ -21,6 +22,7 @@ from analysis.pictures.style import (
     log_ticks,
     number_axis,
     scale,
+    short_number,
     tidy,
 )
 from analysis.plots import new_figure, shorten
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from analysis.explore.table import Objective
 
 PANELS_ACROSS = 3
+PAD_PER_LETTER = 2.3
+"""Padding in space, where a unit is some 1.75 points on paper, for a letter of a tick label, which is 4 points wide."""
 LEVELS_DRAWN = 60
 """Levels above which a numeric parameter's axis is a number line and not a row of levels."""
 
@@ -58,8 +62,9 @@ def front_figure(designs: Designs, first: int, second: int) -> Figure:
                  label=f"front ({len(set(zip(x[order], y[order], strict=True)))})")  # fmt: skip
     if len(order) > 2:
         at = order[knee(costs[order])]
+        label = "knee of these two" if len(designs.objectives) > 2 else "knee"
         axes.scatter(
-            x[at], y[at], s=60, marker="*", color=KNEE, edgecolors="white", linewidths=0.5, zorder=4, label="knee"
+            x[at], y[at], s=60, marker="*", color=KNEE, edgecolors="white", linewidths=0.5, zorder=4, label=label
         )
     _legend_above(axes, 2 if len(designs.objectives) > 2 else 3)
     tidy(axes)
@@ -95,12 +100,13 @@ def _legend_above(axes: Axes, columns: int) -> None:
     legend = axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, borderpad=0.1)
     for handle in legend.legend_handles:
         if handle is not None and hasattr(handle, "set_sizes"):
-            handle.set_sizes([30.0 if handle.get_label() == "knee" else 14.0])
+            handle.set_sizes([30.0 if str(handle.get_label()).startswith("knee") else 14.0])
 
 
 def three_figure(designs: Designs, which: tuple[int, int, int], chosen: list[Chosen]) -> Figure:
     """Three objectives: in space, and the first two with the third as colour; the front of all of them stands out."""
     figure = new_figure(PAGE, 3.1)
+    figure.get_layout_engine().set(wspace=0.1)  # type: ignore[union-attr, call-arg]  # for the title of the upright axis
     space = figure.add_subplot(1, 2, 1, projection="3d")
     flat = figure.add_subplot(1, 2, 2)
     _space(space, designs, which)
@@ -114,10 +120,13 @@ def three_figure(designs: Designs, which: tuple[int, int, int], chosen: list[Cho
                  linewidths=0, rasterized=True)  # fmt: skip
     dots = flat.scatter(x[members], y[members], c=colour[members] / divisor, norm=norm, cmap=SEQUENCE, s=16,
                         edgecolors="black", linewidths=0.4, rasterized=True)  # fmt: skip
-    _name_chosen(flat, x, y, [each for each in chosen if members[each.row]])
     colour_bar(figure, dots, flat, axis_title(names[2].name, prefix))
-    flat.set_title(f"ringed: front of all three ({np.count_nonzero(members)} designs)", loc="left", color=INK)
+    named = [each for each in chosen if members[each.row]]
+    flat.set_title(_rings(designs, int(members.sum()), named), loc="left", color=INK)
     tidy(flat)
+    for each in named:
+        flat.scatter(x[each.row], y[each.row], s=34, facecolors="none", edgecolors=KNEE, linewidths=1.0, zorder=4)
+    letters.put(flat, x, y, {each.row: each.letter for each in named}, weights=np.where(members, 3.0, 1.0))
     return figure
 
 
@@ -138,7 +147,7 @@ def _space(axes: Any, designs: Designs, which: tuple[int, int, int]) -> None:
             axis.set_ticks([float(np.log10(t)) for t in ticks], [f"{t:g}" for t in ticks])
             values = np.log10(values)
         else:
-            axis.set_major_locator(MaxNLocator(4))
+            axis.set_major_locator(MaxNLocator(3 if axis is axes.zaxis else 4))
         axis.set_label_text(axis_title(name, prefix))
         axis.labelpad = -5
         axis.set_tick_params(pad=1 if axis is axes.zaxis else -3)
@@ -160,8 +169,27 @@ def _space(axes: Any, designs: Designs, which: tuple[int, int, int]) -> None:
     )
     best = {"s": 9, "color": FRONT, "linewidths": 0.3, "edgecolors": "white"}
     axes.scatter(x[members], y[members], z[members], depthshade=False, rasterized=True, **best)
+    _clear_of_ticks(axes)
     axes.view_init(elev=24, azim=-50 if designs.objectives[which[0]].direction == "min" else -130)
     axes.set_box_aspect(None, zoom=0.95)
+
+
+def _clear_of_ticks(axes: Any) -> None:
+    """Push the upright axis's title out by the length of its numbers, which it would overprint."""
+    texts = axes.zaxis.get_major_formatter().format_ticks(axes.zaxis.get_majorticklocs())
+    axes.zaxis.labelpad = PAD_PER_LETTER * max(map(len, texts), default=0) - 11.0
+
+
+def _rings(designs: Designs, count: int, named: list[Chosen]) -> str:
+    """What black and orange rings are."""
+    text = f"black ring: front of all three ({count:,} designs)"
+    if not named:
+        return text
+    asked = all(each.role == str(designs.frame["design"].iloc[each.row]) for each in named)
+    names = [each.letter for each in named]
+    in_turn = len(named) > 2 and ord(names[-1][-1]) - ord(names[0][-1]) == len(names) - 1
+    span = f"{names[0]}–{names[-1]}" if in_turn else ", ".join(names)
+    return f"{text}\norange ring: {span}, " + ("as asked for" if asked else "the front's ends and knee")
 
 
 def _plain_ticks(low: float, high: float) -> list[float]:
@@ -172,33 +200,28 @@ def _plain_ticks(low: float, high: float) -> list[float]:
 
 
 def norm_of(values: NDArray[np.float64]) -> Any:
-    """Colours by size, by its logarithm over more than a decade."""
+    """Colours by size, by its logarithm over more than a decade; one colour where all values are the same."""
     from matplotlib.colors import LogNorm, Normalize
 
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    return (LogNorm if spans_decades(values) else Normalize)(low, high if high > low else low + (abs(low) or 1.0))
+    same = high - low <= 1e-9 * max(abs(low), abs(high))  # but for rounding
+    return (LogNorm if spans_decades(values) else Normalize)(low, low if same else high)
 
 
 def colour_bar(figure: Figure, drawn: Any, axes: Any, title: str) -> None:
-    """A thin bar beside the axes, plain numbers on it."""
+    """A thin bar beside the axes, plain numbers on it; where all values are the same a line that says so."""
     from matplotlib.colors import LogNorm
 
+    if drawn.norm.vmin == drawn.norm.vmax:
+        text = f"{title}: all {short_number(drawn.norm.vmin)}"
+        axes.text(1.03, 0.5, text, transform=axes.transAxes, rotation=90, va="center", ha="left")
+        return
     bar = figure.colorbar(drawn, ax=axes, pad=0.02, aspect=30)
     bar.outline.set_linewidth(0.4)  # type: ignore[operator]
     if isinstance(drawn.norm, LogNorm):
         log_ticks(bar.ax.yaxis, np.array([drawn.norm.vmin, drawn.norm.vmax]))
     bar.ax.yaxis.set_tick_params(which="minor", size=0)
     bar.set_label(title)
-
-
-def _name_chosen(axes: Axes, x: NDArray[np.float64], y: NDArray[np.float64], chosen: list[Chosen]) -> None:
-    """Letters beside the chosen designs."""
-    from matplotlib.patheffects import withStroke
-
-    for each in chosen:
-        axes.scatter(x[each.row], y[each.row], s=34, facecolors="none", edgecolors=KNEE, linewidths=1.0, zorder=4)
-        axes.annotate(each.letter, (x[each.row], y[each.row]), xytext=(4, 4), textcoords="offset points", fontsize=7,
-                      fontweight="bold", path_effects=[withStroke(linewidth=1.5, foreground="white")])  # fmt: skip
 
 
 def parameter_figure(designs: Designs) -> Figure | None:
@@ -221,7 +244,7 @@ def parameter_figure(designs: Designs) -> Figure | None:
         _against(axes, designs.levels(parameters[number]), values / divisor, objective.direction)
         if number % across:
             axes.set_ylabel("")
-        axes.set_xlabel(shorten(axes.get_xlabel(), 34))
+        axes.set_xlabel(shorten(axes.get_xlabel(), 38))
         tidy(axes)
     return figure
 

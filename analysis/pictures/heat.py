@@ -43,9 +43,11 @@ def heat_figure(designs: Designs, x_name: str, y_name: str) -> Figure:
             axes.set_ylabel("")
             axes.tick_params(labelleft=False)
     others = [words_of(name) for name in designs.varied if name not in (x_name, y_name)]
-    title = f"best over {', '.join(shorten(name, 30) for name in others)}" if others else "no other parameter varies"
+    title = f"best over {', '.join(shorten(name, 40) for name in others)}" if others else "no other parameter varies"
+    if others and len(objectives) > 1:
+        title += "; each panel takes its own best design"
     figure.get_layout_engine().set(w_pad=0.08)  # type: ignore[union-attr, call-arg]
-    figure.suptitle(fill(title, int(wide * 19)), fontsize=7.5)
+    figure.suptitle(fill(title, int(wide * 16)), fontsize=7.5)
     return figure
 
 

@@ -49,6 +49,7 @@ def write_page(designs: Designs, chosen: list[Chosen], path: Path) -> Path:
     style = (parts / "explore.css").read_text(encoding="utf-8")
     text = environment.from_string((parts / "explore.html").read_text(encoding="utf-8")).render(
         title=_title(designs),
+        note=designs.table.note,
         library=_library(),
         library_version=f"of plotly.py {version('plotly')}",
         data=packed(json.dumps(payload(designs, chosen), allow_nan=False, separators=(",", ":")).encode()),
@@ -83,6 +84,7 @@ def payload(designs: Designs, chosen: list[Chosen]) -> dict[str, Any]:
     return {
         "title": _title(designs),
         "method": designs.table.method,
+        "first": designs.objectives[0].name,
         "of": len(designs.table.frame),
         "columns": varied,
         "fixed": fixed,
@@ -180,6 +182,7 @@ def write_index(designs: Designs, pictures: Pictures, path: Path) -> Path:
     path.write_text(
         Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source).render(
             title=_title(designs),
+            note=designs.table.note,
             counts=", ".join(f"{count:,} {status}" for status, count in counts.items()),
             figures=[(name, text, _width(path.parent / f"{name}.png")) for name, text in pictures.figures.items()],
             left_out=pictures.left_out,

@@ -41,7 +41,7 @@ def _coordinate(designs: Designs, name: str) -> Coordinate:
     if name in designs.table.parameters and (not levels.numeric or len(levels) <= LEVELS_DRAWN):
         top = len(levels) - 1
         shown = [(code / top, levels.labels[code]) for code in shown_levels(levels)]
-        return Coordinate(shorten(words_of(name), 30), levels.codes / top, shown)
+        return Coordinate(shorten(words_of(name), 40), levels.codes / top, shown)
     values = designs.numbers(name)
     divisor, prefix = scale(name, values)
     low, high = float(values.min()) / divisor, float(values.max()) / divisor

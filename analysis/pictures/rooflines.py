@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from analysis.pictures import letters
 from analysis.pictures.designs import Chosen, Designs
 from analysis.pictures.style import COLUMN, GREY, MARKERS, PALETTE, log_ticks, tidy
 from analysis.plots import new_figure
@@ -45,27 +46,33 @@ def roofline_figure(designs: Designs, chosen: list[Chosen]) -> Figure | None:
     left, right = _span(intensity[good], [float(peak[each.row] / link[each.row]) for each in shown])
     for number, each in enumerate(shown):
         colour, row = PALETTE[number % len(PALETTE)], each.row
-        ridge = peak[row] / link[row]
-        axes.plot([left, ridge, right], np.array([left * link[row], peak[row], peak[row]]) / divisor, color=colour,
+        ridge = float(np.clip(peak[row] / link[row], left, right))
+        roof = np.minimum(np.array([left, ridge, right]) * link[row], peak[row])
+        axes.plot([left, ridge, right], roof / divisor, color=colour,
                   linewidth=0.9, linestyle=("-", "--", ":", "-.")[number % 4], zorder=2)  # fmt: skip
         axes.scatter(intensity[row], rate[row] / divisor, s=28, color=colour, marker=MARKERS[number % len(MARKERS)],
                      edgecolors="white", linewidths=0.5, zorder=3, label=f"{each.letter}: {each.role}")  # fmt: skip
     low = float(rate[good].min()) / divisor
+    high = (
+        max([float(rate[good].max()), *(min(float(peak[e.row]), right * float(link[e.row])) for e in shown)]) / divisor
+    )
     log_ticks(axes.xaxis, np.array([left, right]))
-    log_ticks(axes.yaxis, np.array([low / 2, max([*tops, float(rate[good].max())]) / divisor * 2]))
+    log_ticks(axes.yaxis, np.array([low / 2, high * 2]))
     axes.set_xlim(left, right)
-    axes.set_ylim(low / 1.6, max([*tops, float(rate[good].max())]) / divisor * 1.6)
+    axes.set_ylim(low / 1.6, high * 1.6)
     axes.set_xlabel("effectual MACs per DRAM byte [MAC/B]")
     axes.set_ylabel(f"effectual MACs per second [{prefix}MAC/s]")
     axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, borderpad=0.1)
     tidy(axes)
+    letters.put(axes, np.where(good, intensity, np.nan), rate / divisor, {each.row: each.letter for each in shown},
+                colours={each.row: PALETTE[number % len(PALETTE)] for number, each in enumerate(shown)})  # fmt: skip
     return figure
 
 
 def _span(intensity: NDArray[np.float64], ridges: list[float]) -> tuple[float, float]:
-    """Ends of the axis: all designs, and each ridge with some of the flat roof."""
-    ends = np.array([*intensity, *ridges])
-    return float(ends.min()) / 2, float(ends.max()) * 2
+    """Ends of the axis: all designs, and each ridge with some of the flat roof, but a decade beyond them at most."""
+    low, high = float(intensity.min()), float(intensity.max())
+    return max(min([low, *ridges]) / 2, low / 10), min(max([high, *ridges]) * 2, high * 10)
 
 
 def missing_columns(designs: Designs) -> list[str]:

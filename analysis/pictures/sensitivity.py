@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -64,27 +65,57 @@ def _absent(levels: Levels) -> NDArray[np.bool_]:
 def main_effect(codes: NDArray[np.intp], values: NDArray[np.float64]) -> float:
     """Share of the variance of `values` that their group means explain, groups given by `codes`, shape (rows,) each.
 
-    The first-order index Var(E[Y|X]) / Var(Y) (Saltelli et al., "Global Sensitivity Analysis", 2008, eq. 1.20), by the
-    estimator epsilon squared (Kelley, PNAS 21, 1935), which is 0 on average where a parameter has no effect:
-    (between - (k - 1) within / (n - k)) / total, with k groups of n values. Never below 0; NaN where nothing varies.
+    The first-order index Var(E[Y|X]) / Var(Y) (Saltelli et al., "Global Sensitivity Analysis", 2008, eq. 1.20), exact
+    where the rows are a whole grid: there the spread within a group is the other parameters' work and no chance. NaN
+    where nothing varies.
     """
-    groups, index, counts = np.unique(codes, return_inverse=True, return_counts=True)
-    total = float(((values - values.mean()) ** 2).sum())
-    if total <= 1e-24 * len(values) * max(float(np.abs(values).max()) ** 2, 1e-300):
+    between, total, _ = _sums_of_squares(codes, values)
+    return between / total if total else float("nan")
+
+
+def estimated_effect(codes: NDArray[np.intp], values: NDArray[np.float64]) -> float:
+    """`main_effect` of the space that the rows are a sample of, by epsilon squared (Kelley, PNAS 21, 1935).
+
+    (between - (k - 1) within / (n - k)) / total, with k groups of n values: 0 on average where a parameter has no
+    effect, so that an effect below the sample's noise may read 0. Never below 0; NaN where nothing varies and where
+    each row is a group.
+    """
+    between, total, groups = _sums_of_squares(codes, values)
+    free = len(values) - groups
+    if not total or free <= 0:
         return float("nan")
+    return max((between - (groups - 1) * (total - between) / free) / total, 0.0)
+
+
+def _sums_of_squares(codes: NDArray[np.intp], values: NDArray[np.float64]) -> tuple[float, float, int]:
+    """Sum of squares between groups, that of all rows (0 where only rounding varies), and the number of groups."""
+    groups, index, counts = np.unique(codes, return_inverse=True, return_counts=True)
     means = np.bincount(index, values) / counts
     between = float((counts * (means - values.mean()) ** 2).sum())
-    free = len(values) - len(groups)
-    if free <= 0:
-        return float("nan")
-    return max((between - (len(groups) - 1) * (total - between) / free) / total, 0.0)
+    total = float(((values - values.mean()) ** 2).sum())
+    rounding = 1e-24 * len(values) * max(float(np.abs(values).max()) ** 2, 1e-300)
+    return between, total if total > rounding else 0.0, len(groups)
+
+
+def whole_grid(designs: Designs) -> bool:
+    """Whether the drawn designs are every combination of their parameters' levels, each once."""
+    levels = [designs.levels(name) for name in designs.varied]
+    if prod(len(each) for each in levels) != len(designs.frame):
+        return False
+    codes = np.column_stack([each.codes for each in levels]) if levels else np.zeros((len(designs.frame), 0), dtype=int)
+    return len(np.unique(codes, axis=0)) == len(codes)
 
 
 def main_effects(designs: Designs, objective: int) -> dict[str, float]:
-    """`main_effect` of each parameter that varies on an objective, on its logarithm where it is positive."""
+    """The effect of each parameter that varies on an objective, on its logarithm where it is positive.
+
+    `main_effect` by level on a whole grid, else `estimated_effect` by `classes`.
+    """
     values = designs.numbers(designs.objectives[objective].name)
     values = np.log(values) if _positive(designs, objective) else values
-    return {name: main_effect(classes(designs.levels(name)), values) for name in designs.varied}
+    if whole_grid(designs):
+        return {name: main_effect(designs.levels(name).codes, values) for name in designs.varied}
+    return {name: estimated_effect(classes(designs.levels(name)), values) for name in designs.varied}
 
 
 def _positive(designs: Designs, objective: int) -> bool:
@@ -117,10 +148,11 @@ def sensitivity_figure(designs: Designs) -> Figure | None:
         words = words_of(designs.objectives[number].name)
         _ratios(left, {each.name: each for each in one_at_a_time(designs, number)}, names, words)
         _effects(right, main_effects(designs, number), names, f"log {words}" if _positive(designs, number) else words)
-        left.set_yticks(range(len(names)), [shorten(words_of(name), 34) for name in names])
+        left.set_yticks(range(len(names)), [shorten(words_of(name), 40) for name in names])
         left.set_ylim(len(names) - 0.4, -0.6)
     panels[0, 0].set_title("one parameter at a time around the best design", loc="left")
-    panels[0, 1].set_title("variance-based main effects, all designs", loc="left")
+    how = "exact: the designs are a whole grid" if whole_grid(designs) else "estimated: the designs are no whole grid"
+    panels[0, 1].set_title(f"main effects, {how}", loc="left")
     _level_key(figure, panels[0, 0])
     return figure
 
@@ -170,15 +202,28 @@ def _effects(axes: Axes, effects: dict[str, float], names: list[str], words: str
     for at, name in enumerate(names):
         share = effects[name]
         axes.barh(at, np.nan_to_num(share), 0.62, color=FRONT)
-        text = "–" if np.isnan(share) else f"{share:.0%}" if share >= 0.1 else f"{share:.1%}"
         axes.annotate(
-            text, (np.nan_to_num(share), at), xytext=(3, 0), textcoords="offset points", va="center", fontsize=6
+            share_text(share),
+            (np.nan_to_num(share), at),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=6,
         )
     axes.set_xlim(0, max(0.05, 1.18 * float(np.nanmax([*effects.values(), 0.0]))))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.set_xlabel(f"share of the variance of {words}")
     axes.tick_params(labelleft=False)
     tidy(axes, "x")
+
+
+def share_text(share: float) -> str:
+    """A share in percent; what would round to none is not written as none."""
+    if np.isnan(share):
+        return "–"
+    if share < 1e-12:  # rounding of the sums of squares
+        return "0%"
+    return f"{share:.0%}" if share >= 0.1 else f"{share:.1%}" if share >= 0.0005 else "<0.1%"
 
 
 def _level_key(figure: Figure, axes: Axes) -> None:

@@ -28,9 +28,11 @@ const columns = D.columns;
 const byName = new Map(columns.map((c) => [c.name, c]));
 const inFront = new Uint8Array(N);
 D.front.forEach((row) => { inFront[row] = 1; });
-columns.push({ name: "\u0000front", words: "Pareto front", unit: "", kind: "metric", levels: ["off the front", "front"],
+columns.push({ name: "\u0000front", words: "front", unit: "", kind: "metric", levels: ["off the front", "front"],
   codes: Array.from(inFront), choices: true });
 byName.set("\u0000front", columns[columns.length - 1]);
+// orders the table until a column is asked for
+const leading = byName.get(D.first);
 const status = { name: "\u0000status", words: "status", unit: "", kind: "status", levels: D.status.levels, codes: D.status.codes, choices: true };
 const webgl = !!document.createElement("canvas").getContext("webgl");
 const ok = D.status.levels.indexOf("ok");
@@ -106,16 +108,15 @@ function compute() {
     for (const [column, filter] of filters) if (!passes(column, filter, row)) { good = false; break; }
     if (good && (!state.box || inBox(row))) shown.push(row);
   }
-  const by = state.sort;
-  if (by) {
-    const of = by.values || (by.codes && by.codes) || by.texts;
-    const sign = state.down ? -1 : 1;
-    shown.sort((a, b) => {
-      const p = of[a], q = of[b];
-      if (p === q) return a - b;
-      if (p === null) return 1;
-      if (q === null) return -1;
-      return p < q ? -sign : sign;
-    });
-  }
+  const by = state.sort || leading;
+  const of = by.values || by.codes || by.texts;
+  const sign = (state.sort ? state.down : by.direction === "max") ? -1 : 1;
+  shown.sort((a, b) => {
+    if (!state.sort && inFront[a] !== inFront[b]) return inFront[b] - inFront[a];
+    const p = of[a], q = of[b];
+    if (p === q) return a - b;
+    if (p === null) return 1;
+    if (q === null) return -1;
+    return p < q ? -sign : sign;
+  });
 }

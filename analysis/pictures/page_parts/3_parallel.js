@@ -8,6 +8,10 @@ const along = dims.map(coordinate);
 const BLANK = "\u200b";
 const apart = (texts) => texts.map((words, i) => words + BLANK.repeat(i));
 
+// a dotted name on two lines, so that neither is cut
+const NAME = 24;
+const lines = (words) => words.replace(".", ".\n").split("\n").map((line) => shortened(line, NAME));
+
 function constraint(c) {
   const filter = state.filters.get(c);
   if (!filter) return undefined;
@@ -58,7 +62,7 @@ async function parallel() {
   const made = dims.map((c, i) => {
     const range = c.levels ? [-0.3, c.levels.length - 0.7] : extent(along[i]);
     const [low, high] = extent(along[i]);
-    const dim = { label: plain(shortened(c.words, 24)), values: rows.map((r) => along[i][r]), range, constraintrange: constraint(c) };
+    const dim = { label: lines(c.words).map(plain).join("<br>"), values: rows.map((r) => along[i][r]), range, constraintrange: constraint(c) };
     if (c.levels) {
       const step = Math.ceil(c.levels.length / 14);
       const kept = c.levels.map((_, code) => code).filter((code) => code % step === 0);
@@ -69,11 +73,11 @@ async function parallel() {
     const words = (v) => plain(si(Number((logged(c) ? 10 ** v : v).toPrecision(3)), c));
     return { ...dim, multiselect: false, tickvals: marks, ticktext: apart(marks.map((v, k) => (k % 25 ? "" : words(v)))) };
   });
-  const askew = made.length * Math.max(...made.map((dim) => dim.label.length)) > 110;
-  const trace = { type: "parcoords", dimensions: made, labelangle: askew ? -12 : 0, labelfont: { size: 11 }, tickfont: { size: 10 },
+  const askew = made.length * Math.max(...dims.flatMap((c) => lines(c.words).map((line) => line.length))) > 140;
+  const trace = { type: "parcoords", dimensions: made, labelangle: askew ? -12 : 0, labelfont: { size: 12 }, tickfont: { size: 11 },
     rangefont: { size: 1, color: "rgba(0,0,0,0)" }, unselected: { line: { color: css("--faint"), opacity: 0.12 } },
     line: { color: rows.map((r) => codes[r]), colorscale: scale, cmin: paint.words ? -0.5 : paint.low, cmax: paint.words ? count - 0.5 : paint.high } };
-  const layout = { margin: { l: Math.max(60, 14 + 6 * Math.max(...made[0].ticktext.map((words) => words.replaceAll(BLANK, "").length))), r: 60, t: askew ? 62 : 40, b: 14 }, paper_bgcolor: css("--back"), plot_bgcolor: css("--back"),
+  const layout = { margin: { l: Math.max(60, 14 + 6 * Math.max(...made[0].ticktext.map((words) => words.replaceAll(BLANK, "").length))), r: 60, t: askew ? 66 : 44, b: 14 }, paper_bgcolor: css("--back"), plot_bgcolor: css("--back"),
     font: { color: css("--ink"), family: "system-ui, sans-serif" } };
   drawing = true;
   const began = performance.now();

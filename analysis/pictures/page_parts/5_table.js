@@ -4,8 +4,9 @@ const PAGE = 50;
 const listed = [
   { name: "\u0000number", words: "number", texts: D.number.map(Number), kind: "key" },
   { name: "\u0000design", words: "design", texts: D.design, kind: "key" },
+  byName.get("\u0000front"),
   ...(D.status.levels.length > 1 ? [status] : []),
-  ...columns.filter((c) => c.name !== "\u0000front"), byName.get("\u0000front"),
+  ...columns.filter((c) => c.name !== "\u0000front"),
   ...(D.reason && D.reason.levels.length > 1 ? [{ name: "\u0000reason", words: "reason", kind: "status", ...D.reason }] : []),
 ];
 const cell = (c, row) => (c.texts ? String(c.texts[row]) : text(c, row));
@@ -34,6 +35,7 @@ function tableHead() {
 }
 
 function tableBody() {
+  $("order").textContent = state.sort ? `sorted by ${state.sort.words}` : `the front first, then by ${leading.words}`;
   const pages = Math.max(1, Math.ceil(shown.length / PAGE));
   state.page = Math.min(state.page, pages - 1);
   const rows = shown.slice(state.page * PAGE, (state.page + 1) * PAGE);

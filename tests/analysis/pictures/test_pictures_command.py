@@ -76,8 +76,31 @@ def test_everything_is_written_and_linked(drawn: tuple[Pictures, list[str]]) -> 
 def test_methods_stand_in_the_captions(drawn: tuple[Pictures, list[str]]) -> None:
     captions = drawn[0].figures
     assert "one at a time" in captions["sensitivity"] and "Var(E[Y|X]) / Var(Y)" in captions["sensitivity"]
+    assert "epsilon squared (Kelley, 1935)" in captions["sensitivity"] and "exact" not in captions["sensitivity"]
     assert "Das, 1999" in captions["front_latency_s_energy_j"]
     assert "its own roofs" in captions["roofline"]
+
+
+def test_the_caption_of_a_whole_grid_says_that_shares_are_exact(
+    big: Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(style, "DPI", COARSE)
+    one = big.frame[(big.frame["skipping.wait"] == "off") & (big.frame["compute.rows"] <= 16)]
+    one = one[(one["memories.input_buffer.capacity_bytes"] < 2**20) & (one["compute.cols"] <= 32)]
+    caption = plot_table(replace(big, frame=one.reset_index(drop=True)), tmp_path).figures["sensitivity"]
+    assert "exact" in caption and "interactions of parameters" in caption and "epsilon" not in caption
+
+
+def test_a_run_that_is_not_complete_is_said(big: Table, tmp_path: Path) -> None:
+    words = "9 of 2,304 designs: <stopped>"
+    done = plot_table(replace(big, frame=big.frame.iloc[:9], note=words), tmp_path)
+    assert done.left_out[0] == f"the rest of the run, which is not complete: {words}"
+    for name in ("index.html", "explore.html"):
+        page = Page((tmp_path / name).read_text(encoding="utf-8"))
+        assert f"not complete: {words}" in "".join(page.words).replace("Not", "not")
+    whole = plot_table(replace(big, frame=big.frame.iloc[:9]), tmp_path)
+    assert not any("complete" in text for text in whole.left_out)
+    assert "ot complete" not in (tmp_path / "index.html").read_text(encoding="utf-8")
 
 
 def test_one_objective_is_drawn_against_the_parameters(big: Table, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from analysis.pictures.designs import drawable, extremes_and_knee, front
 from analysis.pictures.energies import energy_figure
 from analysis.pictures.fronts import front_figure, pair_figure, parameter_figure, three_figure
 from analysis.pictures.heat import heat_figure
+from analysis.pictures.letters import HALF, RADII, offsets
 from analysis.pictures.parallel import coordinates, parallel_figure
 from analysis.pictures.rooflines import roofline_figure
 from analysis.pictures.sensitivity import sensitivity_figure
@@ -87,7 +88,41 @@ def test_three_objectives_are_drawn_twice(big: Table) -> None:
     assert (space.name, bar.get_ylabel()) == ("3d", "area [mm²]")
     assert (space.get_xlabel(), flat.get_xlabel()) == ("latency [ms]", "latency [ms]")
     assert {text.get_text() for text in flat.texts} == {"A", "B", "C", "D"}
-    assert f"{designs.front.sum()} designs" in flat.get_title(loc="left")
+    assert flat.get_title(loc="left") == (
+        f"black ring: front of all three ({designs.front.sum()} designs)\norange ring: A–D, the front's ends and knee"
+    )
+
+
+def test_the_knee_of_two_of_three_objectives_has_a_name_of_its_own(big: Table) -> None:
+    def names(table: Table) -> set[str]:
+        return {text.get_text() for text in front_figure(drawable(table), 0, 1).axes[0].get_legend().get_texts()}
+
+    assert "knee of these two" in names(big) and "knee" not in names(big)
+    assert "knee" in names(replace(big, objectives=big.objectives[:2]))
+
+
+def test_letters_hide_no_point_where_there_is_room() -> None:
+    crowd = np.array([[100.0 + 4 * i, 100.0 + 4 * j] for i in range(-6, 7) for j in range(-6, 3)])
+    points = np.array([[100.0, 100.0], [103.0, 100.0], [296.0, 196.0], *crowd])
+    frame = np.array([[0.0, 0.0], [300.0, 200.0]])
+    found = offsets(points, [0, 1, 2], np.ones(len(points)), frame)
+    places = np.array([points[row] + found[row] for row in (0, 1, 2)])
+    apart = np.abs(places[:, None] - points).max(axis=2)
+    assert apart.min() >= HALF
+    assert np.abs(places[0] - places[1]).max() >= 2 * HALF
+    assert ((places > frame[0]) & (places < frame[1])).all()
+    assert np.hypot(*found[2]) == pytest.approx(RADII[0])  # a lone point has its letter beside it
+
+
+def test_a_panel_of_one_value_has_no_scale(small: Callable[..., Table]) -> None:
+    columns = {"p": [1, 1, 2, 2], "q": [1, 2, 1, 2], "latency_s": [1.0, 2.0, 3.0, 4.0], "area_mm2": [814.0] * 4}
+    designs = drawable(small(columns, ("p", "q"), ("latency_s", "min"), ("area_mm2", "min")))
+    with paper_style():
+        figure = heat_figure(designs, "p", "q")
+        figure.canvas.draw()
+    assert len(figure.axes) == 3  # two maps, one scale
+    assert "area [mm²]: all 814" in {text.get_text() for text in figure.axes[1].texts}
+    assert not any("all" in text.get_text() for text in figure.axes[0].texts)
 
 
 def test_heat_map_says_what_was_optimised_away(big: Table) -> None:
@@ -98,7 +133,8 @@ def test_heat_map_says_what_was_optimised_away(big: Table) -> None:
     title = figure.get_suptitle().replace("\n", " ")
     assert (
         title
-        == "best over workload.prune, input_buffer.capacity_bytes, technology.clock_hz, skipping.wait, skipping.queue"
+        == "best over workload.prune, input_buffer.capacity_bytes, technology.clock_hz, skipping.wait, skipping.queue; "
+        "each panel takes its own best design"
     )
     panel = figure.axes[0]
     assert [label.get_text() for label in panel.get_xticklabels()] == ["8", "16", "32", "64", "96", "128"]
@@ -138,8 +174,25 @@ def test_roofs_are_each_design_s_own(big: Table) -> None:
         row = designs.frame.iloc[each.row]
         (_, ridge, _), (foot, top, flat) = line.get_data()
         assert top * 1e9 == flat * 1e9 == pytest.approx(row["peak_macs_per_s"])
-        assert ridge == pytest.approx(row["peak_macs_per_s"] / row["dram_bytes_per_s"])
-        assert foot * 1e9 == pytest.approx(line.get_xdata()[0] * row["dram_bytes_per_s"])
+        left = axes.get_xlim()[0]  # a decade left of the designs at most: a roof may be flat from there
+        assert ridge == pytest.approx(max(row["peak_macs_per_s"] / row["dram_bytes_per_s"], left))
+        assert foot * 1e9 == pytest.approx(min(left * row["dram_bytes_per_s"], row["peak_macs_per_s"]))
+
+
+def test_a_far_ridge_does_not_stretch_the_roofline(big: Table) -> None:
+    frame = big.frame.copy()
+    frame["dram_bytes_per_s"] *= 1e4
+    designs = drawable(replace(big, frame=frame))
+    chosen = extremes_and_knee(designs)
+    with paper_style():
+        figure = roofline_figure(designs, chosen)
+    assert figure is not None
+    axes = figure.axes[0]
+    intensity = designs.numbers("effectual_macs") / designs.numbers("dram_bytes")
+    assert axes.get_xlim()[0] == pytest.approx(intensity.min() / 10)
+    for line, each in zip(axes.lines, chosen, strict=True):
+        assert line.get_xdata().min() == axes.get_xlim()[0]
+        assert line.get_ydata() * 1e9 == pytest.approx(designs.frame["peak_macs_per_s"][each.row])  # the flat part
 
 
 def test_energy_bars_end_at_the_whole_energy(big: Table) -> None:
@@ -157,6 +210,15 @@ def test_energy_bars_end_at_the_whole_energy(big: Table) -> None:
         "C: least area",
         "D: knee",
     ]
+
+
+def test_energies_of_nothing_are_not_in_the_legend_and_thin_ones_say_so(big: Table) -> None:
+    frame = big.frame.assign(vector_j=1e-4 * big.frame["dram_j"], static_j=0.0)
+    designs = drawable(replace(big, frame=frame))
+    with paper_style():
+        axes = energy_figure(designs, extremes_and_knee(designs)).axes[0]
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert names == ["multiply-add", "registers", "buffers", "DRAM", "vector work (< 0.1%)"]
 
 
 def test_one_objective_against_each_parameter(big: Table) -> None:

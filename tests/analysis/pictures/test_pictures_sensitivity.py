@@ -1,6 +1,7 @@
 """Sensitivity and best cells against closed forms, scipy and pandas."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -10,18 +11,79 @@ from analysis.explore.table import Table
 from analysis.pictures.columns import levels_of
 from analysis.pictures.designs import drawable
 from analysis.pictures.heat import CELLS, best_cells, gathered
-from analysis.pictures.sensitivity import BINS, by_importance, classes, main_effect, main_effects, one_at_a_time
+from analysis.pictures.sensitivity import (
+    BINS,
+    by_importance,
+    classes,
+    estimated_effect,
+    main_effect,
+    main_effects,
+    one_at_a_time,
+    share_text,
+    whole_grid,
+)
 
 pandas = pytest.importorskip("pandas")
 
 
-def test_main_effect_is_epsilon_squared(rng: np.random.Generator) -> None:
+def test_estimated_effect_is_epsilon_squared(rng: np.random.Generator) -> None:
     from scipy.stats import f_oneway
 
     codes = rng.integers(0, 5, 200)
     values = rng.normal(size=200) + 0.5 * codes
     f = f_oneway(*(values[codes == code] for code in range(5))).statistic
-    assert main_effect(codes, values) == pytest.approx(4 * (f - 1) / (4 * f + 195))
+    assert estimated_effect(codes, values) == pytest.approx(4 * (f - 1) / (4 * f + 195))
+
+
+def additive_grid(small: Callable[..., Table]) -> Table:
+    """log latency = 2 a + b / 100: 3 x 5 x 2 designs, in which b's share is small and c has none."""
+    a, b, c = (np.array(column) for column in zip(*product(range(3), range(5), range(2)), strict=True))
+    columns = {"a": a, "b": b, "c": c, "latency_s": np.exp(2.0 * a + 0.01 * b)}
+    return small(columns, ("a", "b", "c"), ("latency_s", "min"))
+
+
+def test_main_effects_of_a_whole_grid_are_exact(small: Callable[..., Table]) -> None:
+    designs = drawable(additive_grid(small))
+    assert whole_grid(designs)
+    effects = main_effects(designs, 0)
+    whole = 4 * np.var([0, 1, 2]) + 1e-4 * np.var(range(5))
+    assert effects["a"] == pytest.approx(4 * np.var([0, 1, 2]) / whole, rel=1e-12)
+    assert effects["b"] == pytest.approx(1e-4 * np.var(range(5)) / whole, rel=1e-9)
+    assert effects["c"] == pytest.approx(0, abs=1e-15)
+    # what the estimator takes for noise is the effect of a
+    codes = designs.levels("b").codes
+    assert estimated_effect(codes, np.log(designs.numbers("latency_s"))) == 0 < effects["b"]
+
+
+def test_what_the_bars_of_a_whole_grid_lack_is_the_interaction(small: Callable[..., Table]) -> None:
+    a, b = (np.array(column) for column in zip(*product([-1, 1], [-1, 1]), strict=True))
+    table = small(
+        {"a": a, "b": b, "latency_s": np.exp(3.0 * a + 2.0 * b + 1.0 * a * b)}, ("a", "b"), ("latency_s", "min")
+    )
+    assert main_effects(drawable(table), 0) == pytest.approx({"a": 9 / 14, "b": 4 / 14})
+
+
+def test_a_grid_with_a_hole_or_a_design_twice_is_estimated(small: Callable[..., Table]) -> None:
+    table = additive_grid(small)
+    hole = replace(table, frame=table.frame.iloc[1:].reset_index(drop=True))
+    failed = replace(table, frame=table.frame.assign(status=["error", *["ok"] * 29]))
+    twice = replace(table, frame=table.frame.iloc[[*range(1, 30), 1]].reset_index(drop=True))
+    for each in (hole, failed, twice):
+        designs = drawable(each)
+        assert not whole_grid(designs)
+        values = np.log(designs.numbers("latency_s"))
+        assert main_effects(designs, 0)["a"] == estimated_effect(designs.levels("a").codes, values)
+
+
+def test_shares_that_are_there_are_not_written_as_none() -> None:
+    assert [share_text(s) for s in (np.nan, 0.0, 1e-16, 2e-4, 0.0264, 0.969)] == [
+        "–",
+        "0%",
+        "0%",
+        "<0.1%",
+        "2.6%",
+        "97%",
+    ]
 
 
 def test_main_effects_of_a_sum_are_its_variances(small: Callable[..., Table]) -> None:
@@ -40,7 +102,7 @@ def test_main_effects_of_a_sum_are_its_variances(small: Callable[..., Table]) ->
 
 
 def test_a_parameter_without_effect_has_none_in_a_small_sample(rng: np.random.Generator) -> None:
-    found = [main_effect(rng.integers(0, 8, 40), rng.normal(size=40)) for _ in range(200)]
+    found = [estimated_effect(rng.integers(0, 8, 40), rng.normal(size=40)) for _ in range(200)]
     # the plain share of the variance would be 7 / 39 = 0.18 on average
     assert np.median(found) < 0.02
     assert np.mean(found) < 0.05
@@ -48,7 +110,8 @@ def test_a_parameter_without_effect_has_none_in_a_small_sample(rng: np.random.Ge
 
 def test_main_effect_where_nothing_varies_or_every_design_is_alone() -> None:
     assert np.isnan(main_effect(np.array([0, 1, 0, 1]), np.full(4, 0.3)))
-    assert np.isnan(main_effect(np.arange(5), np.arange(5.0)))
+    assert np.isnan(estimated_effect(np.array([0, 1, 0, 1]), np.full(4, 0.3)))
+    assert np.isnan(estimated_effect(np.arange(5), np.arange(5.0)))
 
 
 def test_many_numbers_are_taken_in_classes(rng: np.random.Generator) -> None:
