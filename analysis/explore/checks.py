@@ -15,12 +15,14 @@ from pydantic import ValidationError
 
 from accelerators import Accelerator, AcceleratorError, parse
 from analysis.errors import AnalysisError
+from analysis.explore.arithmetic import refuse_types
 from analysis.explore.contradictions import refuse_contradictions
 from analysis.explore.designs import count, grid, sample, settle
 from analysis.explore.domains import Choices
 from analysis.explore.expressions import Lookup
 from analysis.explore.metrics import FPGA, METRICS, area_mm2
 from analysis.explore.space import WORKLOAD, Choice, Entry, Parameter, Space, is_metric, of_workload
+from analysis.explore.words import design_count, warn
 from analysis.run import check as check_network
 from simulator.resources import fpga_resources
 from workloads.errors import WorkloadError, closest
@@ -37,6 +39,7 @@ def check(space: Space) -> None:
     doubtful = list(_check_values(space))
     _check_networks(space)
     _check_buildable(space, doubtful)
+    refuse_types(space, entries(space), _some(space, {}))
     _check_accuracy(space)
     _check_metrics(space)
     _check_constraints(space)
@@ -287,7 +290,8 @@ def _stand_in(names: Lookup, name: str) -> Any:
 
 
 def _check_satisfiable(space: Space) -> None:
-    """Refuse constraints on parameters alone that no design of the grid (of a large space: of 10,000 drawn) keeps."""
+    """Refuse constraints on parameters alone that no design of the grid keeps. Of a large space 10,000 are drawn, which
+    proves nothing: then it is a warning."""
     before = [c.expression for c in space.constraints if c.before]
     if not before:
         return
@@ -302,4 +306,8 @@ def _check_satisfiable(space: Space) -> None:
         for text in kept:
             never.pop(text, None)
     alone = f"{' and '.join(map(repr, never))}" if never else " and ".join(repr(e.text) for e in before) + " together"
-    raise AnalysisError(f"none of {tried:,} designs of the space keeps {alone}; loosen one")
+    designs = count(space)
+    if designs is None or designs > 10 * CONSTRAINT_SAMPLES:
+        warn(f"constraints: none of {design_count(tried)} drawn at random keeps {alone}; such designs are rare, if any")
+        return
+    raise AnalysisError(f"none of {design_count(tried)} of the space keeps {alone}; loosen one")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -14,15 +17,16 @@ from analysis.errors import AnalysisError
 from analysis.explore.checks import entries
 from analysis.explore.crews import Crew, Here, Pool
 from analysis.explore.designs import count, grid
-from analysis.explore.networks import Networks
+from analysis.explore.networks import Networks, file_of
 from analysis.explore.progress import Report
 from analysis.explore.random_search import random_search
 from analysis.explore.reading import read_space
-from analysis.explore.session import Method, Session, facts_of, open_run, run_id
+from analysis.explore.session import Method, Session, facts_of, open_run, run_id, terms_of, total_of
 from analysis.explore.space import Space, of_workload
-from analysis.explore.store import Store
+from analysis.explore.store import Priced, Row, Store
 from analysis.explore.summary import print_summary
-from analysis.explore.table import read_table
+from analysis.explore.table import read_table, so_far, was_priced
+from analysis.explore.words import pace
 from analysis.run import Step, one_of
 
 METHODS = ("grid", "random", "nsga2", "tpe")
@@ -30,6 +34,8 @@ TRIALS = 200
 """Designs that a search prices where nobody says how many."""
 MOST_GRID = 5_000_000
 INTERRUPTED = 130
+_ADDRESS = re.compile(r"((tcp|tls|ucx|wss?)://)?(\[[^\s\[\]]+\]|[^\s:/\[\]]+):\d{1,5}")
+"""Of a scheduler; TCP is dask's own choice where an address names no protocol."""
 
 
 def explore(
@@ -51,11 +57,9 @@ def explore(
         raise AnalysisError(f"--out {str(out)!r} is a file; name a folder")
     space = read_space(file)
     chosen = _method(space, method, trials, seed)
-    store = Store(out, writing=True)
-    try:
-        return _run(space, chosen, store, out, workers or _cores(), dask, resume)
-    finally:
-        store.close()
+    # first the workers: where there are none, nothing is written that would have to be resumed
+    with _crew(space, out, workers or _cores(), dask) as crew, closing(Store(out, writing=True)) as store:
+        return _run(space, chosen, store, out, crew, resume)
 
 
 def _check_options(trials: int | None, workers: int | None, dask: str | None) -> None:
@@ -65,6 +69,8 @@ def _check_options(trials: int | None, workers: int | None, dask: str | None) ->
         raise AnalysisError(f"--workers {workers}: must be 1 or more")
     if workers is not None and dask is not None:
         raise AnalysisError("--workers counts processes of this machine, --dask has its own; give one of them")
+    if dask is not None and not _ADDRESS.fullmatch(dask):
+        raise AnalysisError(f"--dask {dask!r}: address must be tcp://HOST:PORT, as `dask scheduler` prints it")
 
 
 def _method(space: Space, method: str, trials: int | None, seed: int) -> Method:
@@ -96,42 +102,55 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _run(space: Space, method: Method, store: Store, out: Path, workers: int, dask: str | None, resume: bool) -> int:
+def _run(space: Space, method: Method, store: Store, out: Path, crew: Crew, resume: bool) -> int:
     run = run_id(space, method)
-    open_run(store, run, facts_of(space, method), resume=resume, folder=out)
+    facts = facts_of(space, method)
+    open_run(store, run, facts, resume=resume, folder=out)
     console = _stderr()
     networks = Networks(out, store, _silent)
     report = Report(space.objectives, console)
     try:
         _lower(space, method, networks, out, store)
         session = Session(space, store, networks, report, run)
-        with _crew(session, networks, workers, dask) as crew, report:
-            session.employ(crew)
-            _explore(session, method, report)
+        session.employ(crew)
+        with report:
+            ended = _explore(session, method, report)
     except KeyboardInterrupt:
-        done = len(store.trials(run))
-        console.print(f"interrupted: {done:,} trials are kept in {out}; the same command with --resume goes on")
+        have = so_far(json.loads(facts), store.joined(run))
+        console.print(f"interrupted: {have} are kept in {out}; the same command with --resume goes on", soft_wrap=True)
         return INTERRUPTED
     store.finish(run)
-    rate = report.new / max(report.seconds, 1e-9)
-    said = f"{report.new:,} priced in {report.seconds:.1f} s ({rate:,.0f} a second), run {run}"
-    print_summary(output(), read_table(out, run), out, said)
+    rate = pace(report.new, report.seconds)
+    said = f"{report.new:,} priced now in {report.seconds:.1f} s{f' ({rate})' if rate else ''}, run {run}"
+    print_summary(output(), read_table(out, run), out, _trials(method, store.joined(run), ended) + said)
     return 0
 
 
-def _explore(session: Session, method: Method, report: Report) -> None:
+def _trials(method: Method, joined: Sequence[tuple[Row, Priced | None]], ended: str) -> str:
+    """How many designs of a search were trials, where that is not what was asked for or not all of them. ended: why
+    the search stopped before."""
     if method.trials is None:
-        report.expect((count(session.space) or 0) - session.done_before)
+        return ""
+    trials = sum(was_priced(row, priced) for row, priced in joined)
+    refused = len(joined) - trials
+    more = f" and {refused:,} refused before pricing, which cost no trial" if refused else ""
+    few = f" of {method.trials:,}: {ended or 'no more were found'}," if trials < method.trials else ""
+    return f"{trials:,} trials{few}{more}; " if few or more else ""
+
+
+def _explore(session: Session, method: Method, report: Report) -> str:
+    """Price the designs; why a search ended before it had as many as asked for, or ""."""
+    if method.trials is None:
+        report.expect((total_of(session.space, method) or 0) - session.done_before)
         session.grid(grid(session.space))
-        return
+        return ""
     assert method.seed is not None
     report.expect(method.trials)
     if method.name == "random":
-        random_search(session, method.trials, method.seed)
-    else:
-        from analysis.explore.search import search
+        return random_search(session, method.trials, method.seed)
+    from analysis.explore.search import search
 
-        search(session, method.name, method.trials, method.seed)
+    return search(session, method.name, method.trials, method.seed)
 
 
 def _lower(space: Space, method: Method, networks: Networks, out: Path, store: Store) -> None:
@@ -155,16 +174,17 @@ def _lower(space: Space, method: Method, networks: Networks, out: Path, store: S
 
 
 @contextmanager
-def _crew(session: Session, networks: Networks, workers: int, dask: str | None) -> Iterator[Crew]:
+def _crew(space: Space, out: Path, workers: int, dask: str | None) -> Iterator[Crew]:
     crew: Crew
+    terms, file = terms_of(space), partial(file_of, out)
     if dask is not None:
         from analysis.explore.cluster import Cluster
 
-        crew = Cluster(session.terms(), networks.path, dask)
+        crew = Cluster(terms, file, dask)
     elif workers == 1:
-        crew = Here(session.terms(), networks.path)
+        crew = Here(terms, file)
     else:
-        crew = Pool(session.terms(), networks.path, workers)
+        crew = Pool(terms, file, workers)
     try:
         yield crew
     finally:

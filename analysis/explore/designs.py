@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from random import Random
 from typing import Any
 
+from analysis.explore.conditions import conditional_count, is_there
 from analysis.explore.domains import Choices, Range
 from analysis.explore.space import Choice, Parameter, Space
 
@@ -31,24 +31,12 @@ def _grid(space: Space, place: int, choice: Choice) -> Iterator[Choice]:
 
 
 def count(space: Space) -> int | None:
-    """How many designs the grid has; None where a parameter is continuous."""
+    """How many designs the grid has; None where a parameter is continuous. Where conditions connect parameters of more
+    than `conditions.MOST_COUNTED` combinations, an upper bound: as if every condition were true."""
     sizes = [len(p.domain.values) for p in space.parameters if isinstance(p.domain, Choices)]
     if len(sizes) < len(space.parameters):
         return None
-    if all(p.when is None for p in space.parameters):
-        return math.prod(sizes)
-    return _count(space, 0, {})
-
-
-def _count(space: Space, place: int, choice: Choice) -> int:
-    """As `_grid`, without the parameters behind the last one that a condition names."""
-    rest = space.parameters[place:]
-    if all(p.when is None for p in rest):
-        return math.prod(len(p.domain.values) for p in rest if isinstance(p.domain, Choices))
-    if not is_there(space, rest[0], choice):
-        return _count(space, place + 1, choice)
-    assert isinstance(rest[0].domain, Choices)
-    return sum(_count(space, place + 1, {**choice, rest[0].name: value}) for value in rest[0].domain.values)
+    return conditional_count(space)
 
 
 def settle(space: Space, values: Mapping[str, Any]) -> Choice:
@@ -63,13 +51,6 @@ def settle(space: Space, values: Mapping[str, Any]) -> Choice:
 def sample(space: Space, random: Random) -> dict[str, Any]:
     """A value for every parameter, each as likely as the next; those of a log range by ratio."""
     return {parameter.name: _draw(parameter, random) for parameter in space.parameters}
-
-
-def is_there(space: Space, parameter: Parameter, choice: Choice) -> bool:
-    """Whether a design has a parameter, by the values of those before it."""
-    if parameter.when is None:
-        return True
-    return parameter.when.holds(space.lookup(choice, space.variants.describe(space.overrides_of(choice))))
 
 
 def _draw(parameter: Parameter, random: Random) -> Any:

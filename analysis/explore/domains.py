@@ -34,6 +34,13 @@ class Choices:
         """Values to try on the accelerator: all of them."""
         return self.values
 
+    def place(self, value: Any) -> int:
+        """Where one of these very values stands. Equal ones may differ: true and 1, mappings in another order."""
+        place = self.values.index(value)
+        if self.values[place] is value:
+            return place
+        return next((n for n, other in enumerate(self.values) if other is value), place)
+
     @property
     def span(self) -> tuple[float, float] | None:
         """Least and greatest value, None for what is no number."""
@@ -69,11 +76,12 @@ def choices(values: Iterable[Any]) -> Choices:
     listed = tuple(values)
     if not listed:
         raise AnalysisError("has no values; list some, e.g. [16, 32, 64]")
+    _refuse_text_among_numbers(listed)
     seen: set[str] = set()
     for value in listed:
-        if isinstance(value, float) and not math.isfinite(value):
-            raise AnalysisError(f"has the value {value!r}; numbers must be finite")
-        text = json.dumps(value, sort_keys=True, default=str)
+        if isinstance(value, (int, float)) and not is_finite(value):
+            raise AnalysisError(f"has the value {_short(value)}; numbers must be finite, at most 1.8e308")
+        text = json.dumps(value, default=str)
         if isinstance(value, float) and value.is_integer():
             text = json.dumps(int(value))  # 1 and 1.0 are one design
         if text in seen:
@@ -82,14 +90,44 @@ def choices(values: Iterable[Any]) -> Choices:
     return Choices(listed)
 
 
+def is_finite(number: int | float) -> bool:
+    """Whether a number is one, and no whole number beyond what a float holds."""
+    try:
+        return math.isfinite(number)
+    except OverflowError:
+        return False
+
+
+def _short(value: Any) -> str:
+    """A value as written; of one that fills lines, its beginning."""
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:20]}... ({len(text)} characters)"
+
+
+def _refuse_text_among_numbers(values: tuple[Any, ...]) -> None:
+    """`[8, "8"]` would be one design twice; YAML takes 08 for text too."""
+    if not any(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
+        return
+    for value in values:
+        if not isinstance(value, str):
+            continue
+        try:
+            number = float(value)
+        except ValueError:
+            continue
+        raise AnalysisError(
+            f"has the value {value!r}, which is text beside numbers; write {number:g} without quotes or leading zeros"
+        )
+
+
 def stretch(low: Any, high: Any, step: Any = None, steps: Any = None, log: bool = False) -> Domain:
     """Range from `low` to `high`: every `step`, `steps` values evenly spread (evenly by ratio with `log`), or
     continuous without either. Two whole ends give whole numbers. Raises `AnalysisError` for a range without values.
     """
     for name, value in (("from", low), ("to", high), ("step", step)):
-        number = isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool) and is_finite(value)
         if value is not None and not number:
-            raise AnalysisError(f"has {name}: {value!r}, which is no finite number")
+            raise AnalysisError(f"has {name}: {_short(value)}, which is no finite number")
     if low > high:
         raise AnalysisError(f"is an empty range: from {low!r} is above to {high!r}; swap them")
     if log and low <= 0:

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 from analysis.errors import AnalysisError
+from analysis.explore.store import Store
 from analysis.explore.table import read_table
 
 KINDS = ("parquet", "csv")
 
 
-def export(folder: Path, kind: str, out: Path | None = None, run: str | None = None) -> tuple[Path, int]:
-    """Write the table of a run (the last one without `run`) as Parquet or CSV, floats bit for bit; path and number of
-    rows. Without `out` the file lies in the folder, under the space's name. Raises `AnalysisError`."""
+class Written(NamedTuple):
+    """A table as a file. note: what lacks of the run, "" where nothing does."""
+
+    file: Path
+    rows: int
+    note: str
+
+
+def export(folder: Path, kind: str, out: Path | None = None, run: str | None = None) -> Written:
+    """Write the table of a run (the last one without `run`) as Parquet or CSV, floats bit for bit. Without
+    `out` the file lies in the folder, under the space's name. Raises `AnalysisError`."""
     if kind not in KINDS:
         raise AnalysisError(f"--to {kind!r}: choose {' or '.join(KINDS)}")
     table = read_table(folder, run)
-    file = out or folder / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', table.name)}.{kind}"
+    name = f"{table.name}{_suffix(folder, run)}"
+    file = out or folder / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}.{kind}"
     if file.is_dir():
         raise AnalysisError(f"--out {str(file)!r} is a folder; name a file")
     if not file.parent.is_dir():
@@ -32,4 +44,14 @@ def export(folder: Path, kind: str, out: Path | None = None, run: str | None = N
         draft.replace(file)
     finally:
         draft.unlink(missing_ok=True)
-    return file, len(table.frame)
+    return Written(file, len(table.frame), table.note)
+
+
+def _suffix(folder: Path, run: str | None) -> str:
+    """What tells the file of a run that is not the last from the last one's."""
+    if run is None:
+        return ""
+    with closing(Store(folder, writing=False)) as store:
+        known = list(store.runs())
+    chosen = next(name for name in known if name.startswith(run))
+    return "" if chosen == known[-1] else f"-{chosen}"

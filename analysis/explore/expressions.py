@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analysis.errors import AnalysisError
+from analysis.explore.domains import is_finite
 
 Lookup = Callable[[str], Any]
 """The value of a name; None where a conditional parameter is not there."""
@@ -48,8 +49,12 @@ class Expression:
             return compute()
         except ZeroDivisionError:
             raise AnalysisError(f"{self.text!r} divides by zero") from None
+        except OverflowError:
+            raise AnalysisError(f"{self.text!r} computes a number above 1.8e308; write it with smaller ones") from None
         except TypeError:
-            raise AnalysisError(f"{self.text!r} compares values of different kinds (text and a number)") from None
+            raise AnalysisError(
+                f"{self.text!r} compares values of different kinds (text and a number), or computes with text"
+            ) from None
 
 
 def parse_expression(text: str) -> Expression:
@@ -82,7 +87,7 @@ def constant(node: ast.expr) -> float | None:
     """The number that a part without names stands for; None where it has names or is no number."""
     try:
         value = _value(node, _no_name)
-    except (LookupError, TypeError, ZeroDivisionError):
+    except (LookupError, TypeError, ZeroDivisionError, OverflowError):
         return None
     return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
@@ -149,6 +154,8 @@ def _leaves(node: ast.expr, text: str) -> Iterator[str]:
     elif not (isinstance(node, ast.Constant) and isinstance(node.value, (int, float, str, bool, type(None)))):
         bad = ast.unparse(node)
         raise AnalysisError(f"{bad!r} in {text!r} is not allowed; there are {_ALLOWED}")
+    elif isinstance(node.value, (int, float)) and not is_finite(node.value):
+        raise AnalysisError(f"{text[:40]!r} has a number above 1.8e308; write a smaller one")
 
 
 def _value(node: ast.expr, lookup: Lookup) -> Any:
@@ -165,7 +172,10 @@ def _value(node: ast.expr, lookup: Lookup) -> Any:
             return not value
         return -value if isinstance(node.op, ast.USub) else +value
     if isinstance(node, ast.BinOp):
-        return _ARITHMETIC[type(node.op)](_value(node.left, lookup), _value(node.right, lookup))
+        left, right = _value(node.left, lookup), _value(node.right, lookup)
+        if not (isinstance(left, (int, float)) and isinstance(right, (int, float))):
+            raise TypeError  # Python would repeat text, and format it with %
+        return _ARITHMETIC[type(node.op)](left, right)
     if isinstance(node, (ast.Tuple, ast.List)):
         return [_value(part, lookup) for part in node.elts]
     assert isinstance(node, ast.Compare)

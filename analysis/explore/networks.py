@@ -7,6 +7,8 @@ import hashlib
 import json
 import math
 import os
+import zipfile
+import zlib
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,7 +27,7 @@ class Networks:
     """Workloads of a folder by what they are made from."""
 
     def __init__(self, folder: Path, store: Store, steps: Steps) -> None:
-        self._folder = folder / FOLDER
+        self._out, self._folder = folder, folder / FOLDER
         self._store = store
         self._steps = steps
         self._known: dict[Network, Lowered] = {}
@@ -33,7 +35,7 @@ class Networks:
 
     def path(self, content: str) -> Path:
         """The file of a workload."""
-        return self._folder / f"{content}.npz"
+        return file_of(self._out, content)
 
     def source(self, network: Network) -> str:
         """Hash of what a workload is made from: its options, this program, and the user's own files that it names
@@ -52,7 +54,7 @@ class Networks:
         if network not in self._known:
             source = self.source(network)
             found = self._store.lowered(source)
-            if found is None or not (found.reason or self.path(found.content).is_file()):
+            if found is None or not (found.reason or is_whole(self.path(found.content), found.content)):
                 found = self._lower(network)
                 self._store.note_lowered(source, found)
             self._known[network] = found
@@ -73,10 +75,24 @@ class Networks:
         return Lowered(content, float(batch) if isinstance(batch, (int, float)) else math.nan)
 
 
+def file_of(folder: Path, content: str) -> Path:
+    """The file that a folder has for a workload, by the hash of its content."""
+    return folder / FOLDER / f"{content}.npz"
+
+
+def is_whole(file: Path, content: str) -> bool:
+    """Whether a workload file is there and holds what its name says: a full disk or a kill may have cut it."""
+    try:
+        return content_of(file) == content
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError, TypeError):
+        return False
+
+
 def content_of(file: Path) -> str:
     """Hash of a workload file's content, the same however it was compressed."""
     found = hashlib.sha256()
-    with np.load(file, allow_pickle=False) as archive:
+    # opened here, since numpy leaves a file open that is no archive
+    with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
         for name in sorted(archive.files):
             array = archive[name]
             found.update(f"{name}\0{array.dtype.str}\0{array.shape}\0".encode() + array.tobytes())

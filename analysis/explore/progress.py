@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from analysis.explore.space import Objective
 from analysis.explore.trials import Verdict
+from analysis.explore.words import design_count, pace
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -66,7 +67,8 @@ class Report:
             self._bar.update(self._task, completed=self._done, total=total, rate=self._rate(), best=self.best())
         elif time.monotonic() - self._said >= EVERY_S:
             self._said = time.monotonic()
-            self._console.print(f"{self._progress()}, {self._rate()}, {self.best()}", soft_wrap=True)
+            parts = (self._progress(), self._rate(), self.best())
+            self._console.print(", ".join(filter(None, parts)), soft_wrap=True)
 
     def best(self) -> str:
         """The best value of each objective so far."""
@@ -90,7 +92,9 @@ class Report:
                 self._best[objective.name] = value
 
     def _progress(self) -> str:
-        return f"{self._done:,} designs" if self._total is None else f"{self._done:,} of {self._total:,} designs"
+        if self._total is None:
+            return design_count(self._done)
+        return f"{self._done:,} of {design_count(self._total)}"
 
     def _rate(self) -> str:
-        return f"{self._new / max(self.seconds, 1e-9):,.1f} designs/s"
+        return pace(self._new, self.seconds)

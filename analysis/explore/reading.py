@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from accelerators import variants
+from accelerators import Accelerator, variants
 from accelerators.library import read_yaml
 from analysis.errors import AnalysisError
 from analysis.explore.checks import check
@@ -28,6 +28,9 @@ from analysis.explore.space import (
     of_workload,
 )
 from analysis.run import Network
+
+COLUMNS = ("number", "design", "status", "reason", "command")
+"""Of the table, beside parameters and metrics."""
 
 
 def read_space(path: Path) -> Space:
@@ -51,7 +54,7 @@ def read_space(path: Path) -> Space:
 def _space(file: SpaceFile, entries: dict[str, ParameterEntry], folder: Path) -> Space:
     workloads = _entries(file, folder)
     accelerator = _beside(file.accelerator, folder)
-    free = _parameters(entries)
+    free = _parameters(entries, folder)
     if len(workloads) > 1:
         free = (Parameter(WORKLOAD, (WORKLOAD,), Choices(tuple(e.label for e in workloads))), *free)
     _refuse_twice(free, file.set, workloads)
@@ -96,12 +99,12 @@ def _entries(file: SpaceFile, folder: Path) -> tuple[Entry, ...]:
     )
 
 
-def _parameters(entries: dict[str, ParameterEntry]) -> tuple[Parameter, ...]:
+def _parameters(entries: dict[str, ParameterEntry], folder: Path) -> tuple[Parameter, ...]:
     found = []
     for name, entry in entries.items():
         try:
             if entry.values is not None:
-                domain: Any = choices(entry.values)
+                domain: Any = choices(_placed(entry.paths or [name], entry.values, folder))
             else:
                 domain = stretch(entry.start, entry.end, entry.step, entry.steps, entry.log)
             when = parse_expression(entry.when) if entry.when is not None else None
@@ -112,15 +115,28 @@ def _parameters(entries: dict[str, ParameterEntry]) -> tuple[Parameter, ...]:
             raise AnalysisError(f"parameters.{name}: paths has one path twice; list each once")
         if name in METRICS:
             raise AnalysisError(f"parameters.{name}: that is the name of a result; give the parameter another")
+        if name in COLUMNS or (name == WORKLOAD and entry.paths):
+            raise AnalysisError(f"parameters.{name}: that is the name of a column of the table; give it another")
         for path in paths:
             _check_workload_path(name, path)
         found.append(Parameter(name, paths, domain, when))
     return tuple(found)
 
 
+def _placed(paths: list[str], values: list[Any], folder: Path) -> list[Any]:
+    """Values of a parameter; those that are files of a workload with their whole paths, as `_entries` has them."""
+    if f"{WORKLOAD}.model" in paths:
+        return [_beside(value, folder) if isinstance(value, str) else value for value in values]
+    if f"{WORKLOAD}.trace" in paths:
+        return [str(folder / value) if isinstance(value, str) else value for value in values]
+    return values
+
+
 def _check_workload_path(name: str, path: str) -> None:
     if path == WORKLOAD:
         raise AnalysisError(f"parameters.{name}: list several entries under `workloads` to let the workload be free")
+    if path in NETWORK_FIELDS and path not in Accelerator.model_fields:
+        raise AnalysisError(f"parameters.{name} names no parameter of the accelerator; did you mean 'workload.{path}'?")
     field = path.partition(".")[2]
     if of_workload(path) and field not in NETWORK_FIELDS:
         hint = suggestion(field, NETWORK_FIELDS)

@@ -46,13 +46,17 @@ ASKS = 10
 STARTS = 200
 """Draws for a design of the first population that the constraints on parameters allow."""
 
+MISSES = 20 * POPULATION
+"""Designs in a row that cannot be priced, after which a search ends."""
+
 Values = dict[str, Any]
 """A value for every parameter, those that a design lacks included."""
 
 
-def search(session: Session, name: str, trials: int, seed: int) -> None:
-    """Price `trials` distinct designs (fewer where the space has no more), chosen by NSGA-II or TPE."""
-    _Search(session, name, trials, seed).run()
+def search(session: Session, name: str, trials: int, seed: int) -> str:
+    """Price `trials` distinct designs (fewer where no more are found), chosen by NSGA-II or TPE. Why it ended before,
+    or ""."""
+    return _Search(session, name, trials, seed).run()
 
 
 class _Search:
@@ -67,13 +71,14 @@ class _Search:
         self._archive: list[tuple[Values, Verdict]] = []
         self._numbered = self._priced = 0
 
-    def run(self) -> None:
+    def run(self) -> str:
         self._enqueue_first()
+        missed = 0
         while self._priced < self._trials:
             size = min(POPULATION if self._genetic else TPE_BATCH, self._trials - self._priced)
             batch = self._ask(size)
             if not batch:
-                return
+                return "nothing new was found"
             verdicts = self._session.batch(self._numbered, [choice for _, _, choice in batch])
             self._numbered += len(batch)
             for (trial, values, choice), verdict in zip(batch, verdicts, strict=True):
@@ -82,6 +87,10 @@ class _Search:
                 if verdict.row.status == "ok":
                     self._archive.append((values, verdict))
                 self._tell(trial, verdict)
+            missed = 0 if any(verdict.was_priced for verdict in verdicts) else missed + len(batch)
+            if missed >= MISSES:
+                return f"{missed:,} designs in a row could not be priced"
+        return ""
 
     # --- asking -------------------------------------------------------------------------------------------------
 
@@ -229,7 +238,7 @@ def _values(space: Space, params: Mapping[str, Any]) -> Values:
 def _params(space: Space, values: Values) -> dict[str, Any]:
     """What the sampler calls these values."""
     return {
-        p.name: p.domain.values.index(values[p.name]) if isinstance(p.domain, Choices) else values[p.name]
+        p.name: p.domain.place(values[p.name]) if isinstance(p.domain, Choices) else values[p.name]
         for p in space.parameters
     }
 
@@ -250,7 +259,7 @@ def _steps(parameter: Parameter, value: Any, random: Random) -> list[tuple[int, 
         share = ((math.log(value) if domain.log else value) - low) / (high - low)
         moves = [(1, random.uniform(-0.1, 0.1)), (1, random.uniform(-0.1, 0.1)), (3, random.uniform(-1.0, 1.0))]
         return [(d, between(domain, min(max(share + move, 0.0), 1.0))) for d, move in moves]
-    place = domain.values.index(value)
+    place = domain.place(value)
     return [(abs(n - place) if domain.is_ordered else 1, other) for n, other in enumerate(domain.values) if n != place]
 
 
@@ -266,4 +275,4 @@ def _losses(space: Space, verdict: Verdict) -> list[float]:
 
 
 def _text(choice: Choice) -> str:
-    return json.dumps(choice, sort_keys=True)
+    return json.dumps(choice)

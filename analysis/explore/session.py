@@ -10,8 +10,10 @@ from typing import Protocol
 
 from analysis.errors import AnalysisError
 from analysis.explore.crews import Crew
+from analysis.explore.designs import count
 from analysis.explore.networks import Networks
 from analysis.explore.pricing import Terms
+from analysis.explore.sources import files_of, refuse_changed
 from analysis.explore.space import Choice, Space, digest
 from analysis.explore.store import Priced, Row, Store
 from analysis.explore.sweep import Sweep
@@ -53,8 +55,20 @@ def facts_of(space: Space, method: Method) -> str:
         "entries": [{"label": e.label, "network": asdict(e.network), "set": dict(e.settings)} for e in space.entries],
         "parameters": [{"name": p.name, "paths": p.paths} for p in space.parameters],
         "objectives": [asdict(o) for o in space.objectives], "mapping": space.mapping, "fidelity": space.fidelity,
-        "method": method.name, "trials": method.trials, "seed": method.seed, "space": space.content,
+        "method": method.name, "trials": method.trials, "seed": method.seed, "total": total_of(space, method),
+        "space": space.content, "files": files_of(space),
     }, default=str)  # fmt: skip
+
+
+def total_of(space: Space, method: Method) -> int | None:
+    """How many designs a run is to price: those of the grid, or the trials that are asked for."""
+    return count(space) if method.trials is None else method.trials
+
+
+def terms_of(space: Space) -> Terms:
+    """What workers need to know."""
+    text = json.dumps(space.variants.description, default=str)
+    return Terms(text, space.variants.origin, space.mapping, space.fidelity, code_version())
 
 
 class Session:
@@ -76,12 +90,6 @@ class Session:
     def done_before(self) -> int:
         """Trials that an earlier start of the run left."""
         return len(self._before)
-
-    def terms(self) -> Terms:
-        """What workers need to know."""
-        variants = self.space.variants
-        text = json.dumps(variants.description, default=str)
-        return Terms(text, variants.origin, self.space.mapping, self.space.fidelity, code_version())
 
     def grid(self, choices: Iterable[Choice]) -> None:
         """All designs, in the order given. Those that an earlier start of the run has are passed over."""
@@ -151,13 +159,18 @@ def _as_before(row: Row) -> Priced:
     return Priced(row.key, "died", row.reason)
 
 
+_OPEN = ("was stopped or still goes on", "continue it with --resume")
+
+
 def open_run(store: Store, run: str, facts: str, *, resume: bool, folder: Path) -> None:
     """Start or continue a run. Raises `AnalysisError` for one that is there already and is not to be continued."""
     known = store.runs()
     if run in known and not resume:
-        state = "is complete" if known[run][1] else "was stopped"
+        state, remedy = ("is complete", "--resume shows it again") if known[run][1] else _OPEN
+        other = "" if json.loads(facts)["seed"] is None else "take another --seed, "
         raise AnalysisError(
-            f"{folder} has this very run ({run}, which {state}); continue it with --resume, take another --seed, or "
-            "give another --out folder"
+            f"{folder} has this very run ({run}, which {state}); {remedy}, {other}or give another --out folder"
         )
+    if run in known:
+        refuse_changed(json.loads(known[run][0]).get("files", {}), json.loads(facts)["files"], run)
     store.start(run, facts)

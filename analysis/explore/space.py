@@ -77,7 +77,8 @@ class Space:
 
     @property
     def content(self) -> str:
-        """All that decides the designs and what is asked of them, as JSON; the same text for the same space."""
+        """All that decides the designs and what is asked of them, as JSON; the same text for the same space. The order
+        of keys that the user wrote stays, since that of `compute.rates` decides a design."""
         facts = {
             "entries": [[e.label, asdict(e.network), e.accuracy, dict(e.settings)] for e in self.entries],
             "accelerator": self.accelerator,
@@ -94,7 +95,7 @@ class Space:
             "fidelity": self.fidelity,
             "name": self.name,
         }
-        return json.dumps(facts, sort_keys=True, default=str)
+        return json.dumps(facts, default=str)
 
     def entry_of(self, choice: Choice) -> Entry:
         """The workload that a design runs, with the values of its `workload.X`."""
@@ -141,7 +142,7 @@ class Space:
                     return at(self.variants.base, name)
                 except LookupError:
                     pass
-            if any(p.name == name for p in self.parameters):
+            if any(name == p.name or name in p.paths for p in self.parameters):
                 return None
             raise LookupError(name)
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from analysis.errors import AnalysisError
 from analysis.explore.metrics import STORED
@@ -80,10 +81,20 @@ class Store:
             raise AnalysisError(f"{folder}: no {FILE} in it; `zerocast explore SPACE.yaml --out {folder}` makes one")
         try:
             self._connection = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None)
-            self._open(writing)
+            try:
+                self._open(writing)
+            except sqlite3.OperationalError as error:
+                if writing or self._has_log() or not _is_closed(error):
+                    raise
+                # a folder that nobody writes, this program included: the log's files cannot be made, nor are needed
+                self._connection.close()
+                where = f"{self.path.absolute().as_uri()}?mode=ro&immutable=1"
+                self._connection = sqlite3.connect(where, uri=True, isolation_level=None)
+                self._open(writing)
         except sqlite3.DatabaseError as error:
+            said = "make the folder and its files writable, or take a copy" if _is_closed(error) else "move it away"
             raise AnalysisError(
-                f"{self.path} cannot be read as a store ({error}); move it away, or give another --out folder"
+                f"{self.path} cannot be read as a store ({error}); {said}, or give another --out folder"
             ) from None
 
     def _open(self, writing: bool) -> None:
@@ -111,6 +122,11 @@ class Store:
                     raise
                 time.sleep(0.02)
 
+    def _has_log(self) -> bool:
+        """Whether the write-ahead log holds what the store itself does not have yet."""
+        log = self.path.with_name(f"{FILE}-wal")
+        return log.is_file() and log.stat().st_size > 0
+
     def _tables(self) -> set[str]:
         return {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
@@ -131,13 +147,37 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
+        with self._named_errors():
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:  # a full disk has ended it already
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def _rows(self, query: str, values: Sequence[str] = ()) -> Iterator[tuple[Any, ...]]:
+        """Rows of a query as they are read; a damaged page is met on the way."""
+        with self._named_errors():
+            yield from self._connection.execute(query, values)
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        """Say what is wrong with the file, and what can be done."""
         try:
             yield
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
+        except sqlite3.DatabaseError as error:
+            text = str(error)
+            if "full" in text or "disk I/O" in text:
+                said = "make room; the same command with --resume goes on"
+            elif "locked" in text:
+                said = f"another process has held it for {BUSY_S:.0f} s; wait for it, and use --resume"
+            elif "readonly" in text:
+                said = "make it writable, or give another --out folder"
+            else:
+                said = "the file is damaged; move it away and run again, or take a copy of it"
+            raise AnalysisError(f"{self.path}: {text}; {said}") from None
 
     def close(self) -> None:
         """Close the file; what was written stays."""
@@ -147,7 +187,7 @@ class Store:
 
     def runs(self) -> dict[str, tuple[str, bool]]:
         """Id of each run -> its facts (JSON) and whether it is complete, the oldest first."""
-        rows = self._connection.execute("SELECT id, facts, finished FROM runs ORDER BY place")
+        rows = self._rows("SELECT id, facts, finished FROM runs ORDER BY place")
         return {run: (facts, bool(finished)) for run, facts, finished in rows}
 
     def start(self, run: str, facts: str) -> None:
@@ -179,19 +219,19 @@ class Store:
         for first in range(0, len(keys), _AT_ONCE):
             some = keys[first : first + _AT_ONCE]
             marks = ", ".join("?" * len(some))
-            for row in self._connection.execute(f"SELECT * FROM results WHERE key IN ({marks})", some):
+            for row in self._rows(f"SELECT * FROM results WHERE key IN ({marks})", some):
                 found[row[0]] = _priced(row)
         return found
 
     def trials(self, run: str) -> dict[int, Row]:
         """Trials of a run by number, in order."""
         columns = "number, key, parameters, status, reason, accuracy"
-        rows = self._connection.execute(f"SELECT {columns} FROM trials WHERE run = ? ORDER BY number", (run,))
+        rows = self._rows(f"SELECT {columns} FROM trials WHERE run = ? ORDER BY number", (run,))
         return {row[0]: _row(row) for row in rows}
 
     def joined(self, run: str) -> list[tuple[Row, Priced | None]]:
         """Trials of a run in order, each with its result where it was priced, as of one moment."""
-        rows = self._connection.execute(
+        rows = self._rows(
             "SELECT t.number, t.key, t.parameters, t.status, t.reason, t.accuracy, r.* FROM trials t "
             "LEFT JOIN results r ON r.key = t.key WHERE t.run = ? ORDER BY t.number",
             (run,),
@@ -202,9 +242,7 @@ class Store:
 
     def lowered(self, source: str) -> Lowered | None:
         """The workload that was made of a source before."""
-        row = self._connection.execute(
-            "SELECT content, batch, reason FROM workloads WHERE source = ?", (source,)
-        ).fetchone()
+        row = next(self._rows("SELECT content, batch, reason FROM workloads WHERE source = ?", (source,)), None)
         return None if row is None else Lowered(row[0], _nan(row[1]), row[2])
 
     def note_lowered(self, source: str, lowered: Lowered) -> None:
@@ -212,6 +250,11 @@ class Store:
         row = (source, lowered.content, _null(lowered.batch), lowered.reason)
         with self._transaction():
             self._connection.execute("INSERT OR REPLACE INTO workloads VALUES (?, ?, ?, ?)", row)
+
+
+def _is_closed(error: sqlite3.DatabaseError) -> bool:
+    """Whether SQLite may not write where it wants to."""
+    return "unable to open" in str(error) or "readonly" in str(error)
 
 
 def _row(row: Sequence) -> Row:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +16,8 @@ from analysis.errors import AnalysisError
 from analysis.explore.metrics import METRICS, STORED
 from analysis.explore.space import WORKLOAD, Objective
 from analysis.explore.store import Priced, Row, Store
+from analysis.explore.sweep import DIED_REASON
+from analysis.explore.words import design_count
 from analysis.run import overrides
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ DESIGN_DIGITS = 12
 @dataclass(frozen=True)
 class Table:
     """A run. frame: a row per trial, in trial order: `number`, `design`, the parameters, the metrics, `status` (ok,
-    infeasible or error), `reason` ("" for ok) and `command`, a `zerocast run` that prices the design again."""
+    infeasible or error), `reason` ("" for ok) and `command`, a `zerocast run` that prices the design again.
+    note: what lacks of the run; "" for one that is complete."""
 
     frame: pandas.DataFrame
     parameters: tuple[str, ...]
@@ -35,6 +38,7 @@ class Table:
     name: str
     accelerator: str
     method: str
+    note: str = ""
 
 
 def read_table(folder: Path, run: str | None = None) -> Table:
@@ -45,17 +49,37 @@ def read_table(folder: Path, run: str | None = None) -> Table:
     """
     store = Store(folder, writing=False)
     try:
-        chosen, facts = _choose(store, folder, run)
+        chosen, facts, is_complete = _choose(store, folder, run)
         joined = store.joined(chosen)
     finally:
         store.close()
     objectives = tuple(Objective(o["name"], o["direction"]) for o in facts["objectives"])
     names = tuple(p["name"] for p in facts["parameters"])
     accelerator = Path(facts["accelerator"]).name
-    return Table(_frame(names, facts, joined), names, objectives, facts["name"], accelerator, facts["method"])
+    frame, note = _frame(names, facts, joined), "" if is_complete else _what_lacks(facts, joined)
+    return Table(frame, names, objectives, facts["name"], accelerator, facts["method"], note)
 
 
-def _choose(store: Store, folder: Path, run: str | None) -> tuple[str, dict[str, Any]]:
+def _what_lacks(facts: Mapping[str, Any], joined: Sequence[tuple[Row, Priced | None]]) -> str:
+    if facts["method"] == "grid" and len(joined) == facts.get("total"):  # killed at its very end
+        return ""
+    return f"{so_far(facts, joined)}: the run was stopped, or still goes on; continue it with --resume"
+
+
+def so_far(facts: Mapping[str, Any], joined: Sequence[tuple[Row, Priced | None]]) -> str:
+    """How many designs a run has, and of how many: a grid counts all of them, a search those that it priced."""
+    done, total = len(joined), facts.get("total")  # which stores of earlier versions lack
+    if facts["method"] != "grid":
+        done, total = sum(was_priced(row, priced) for row, priced in joined), facts["trials"]
+    return design_count(done) if total is None else f"{done:,} of {design_count(total)}"
+
+
+def was_priced(row: Row, priced: Priced | None) -> bool:
+    """Whether a trial counts as one that a search asked for: it was priced, or its workers died over it."""
+    return priced is not None or row.reason == DIED_REASON
+
+
+def _choose(store: Store, folder: Path, run: str | None) -> tuple[str, dict[str, Any], bool]:
     known = store.runs()
     fitting = [name for name in known if name.startswith(run or "")]
     if not known:
@@ -65,13 +89,14 @@ def _choose(store: Store, folder: Path, run: str | None) -> tuple[str, dict[str,
     if run is not None and len(fitting) != 1:
         what = "several runs begin" if fitting else "no run begins"
         raise AnalysisError(f"{folder}: {what} with {run!r}; there are {', '.join(known)}")
-    return fitting[-1], json.loads(known[fitting[-1]][0])
+    facts, is_complete = known[fitting[-1]]
+    return fitting[-1], json.loads(facts), is_complete
 
 
 def _frame(names: tuple[str, ...], facts: dict[str, Any], joined: list[tuple[Row, Priced | None]]) -> pandas.DataFrame:
     import pandas
 
-    choices = [json.loads(row.parameters) for row, _ in joined]
+    choices = [_choice(row) for row, _ in joined]
     columns: dict[str, Any] = {
         "number": [row.number for row, _ in joined],
         "design": [row.key[:DESIGN_DIGITS] for row, _ in joined],
@@ -89,6 +114,15 @@ def _frame(names: tuple[str, ...], facts: dict[str, Any], joined: list[tuple[Row
     frame = pandas.DataFrame(columns)
     floats = dict.fromkeys(METRICS, "float64")
     return frame.astype({"number": "int64", **floats})
+
+
+def _choice(row: Row) -> dict[str, Any]:
+    try:
+        return dict(json.loads(row.parameters))
+    except (ValueError, TypeError):
+        raise AnalysisError(
+            f"design {row.number} of the store cannot be read: the file is damaged; move it away and run again"
+        ) from None
 
 
 def _metrics(row: Row, priced: Priced | None) -> tuple[float, ...]:

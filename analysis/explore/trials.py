@@ -104,7 +104,8 @@ _WORDS = ("name", "family", "description", "sources")
 
 
 def _text(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
+    """As JSON. The order of keys counts: the first of `compute.rates` is what multipliers are built for."""
+    return json.dumps(value, default=str)
 
 
 def _calibration(description: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from analysis.explore.reading import read_space
 from analysis.explore.table import Table, read_table, yaml_value
 from analysis.run import overrides
 from simulator import simulate
-from simulator.resources import over_budget
+from simulator.size import over_budget
 from simulator.totals import COLUMNS, totals
 from workloads.store import load_workload
 
@@ -109,6 +109,25 @@ def test_rows_that_cannot_be_priced_say_why(write_space: Callable[..., Path], tm
     assert not fine["latency_s"].isna().any()
 
 
+@pytest.mark.parametrize(
+    ("line", "headline"),
+    [
+        ("  memories.weight_buffer.capacity_bytes: [16]\n", "no design could be priced; the commonest reasons:\n  "),
+        ("constraints: ['latency_s < 1.0e-12']\n", "no design keeps the constraints: breaks latency_s < 1"),
+        (
+            "  memories.weight_buffer.capacity_bytes: [16, 2097152]\nconstraints: ['latency_s < 1.0e-12']\n",
+            "no design is left: some could not be priced, the others break the constraints; the commonest",
+        ),
+    ],
+)
+def test_why_no_design_is_left(
+    line: str, headline: str, write_space: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = explore(write_space(("objectives:", f"{line}objectives:")), tmp_path / "out")
+    assert "ok" not in set(table.frame["status"])
+    assert f"\n{headline}" in capsys.readouterr().out
+
+
 def test_workloads_are_crossed_and_accuracies_kept(write_space: Callable[..., Path], tmp_path: Path) -> None:
     two = "{model: net.npz, label: first, accuracy: 0.7}, {model: net.npz, label: second, accuracy: 0.8}"
     text = ("{model: net.npz}", two), ("latency_s, energy_j", "latency_s, accuracy")
@@ -146,12 +165,16 @@ def test_a_search_finds_all_of_a_small_space_and_ends(
     assert table.frame["design"].nunique() == len(table.frame) == 12
 
 
-def test_constraints_on_parameters_cost_no_trials(write_space: Callable[..., Path], tmp_path: Path) -> None:
+def test_constraints_on_parameters_cost_no_trials(
+    write_space: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     space = write_space(MANY, COLS, ("objectives:", "constraints: ['compute.rows >= 2 * compute.cols']\nobjectives:"))
     frame = explore(space, tmp_path / "out", "--method", "nsga2", "--trials", "30").frame
     keep = frame["compute.rows"] >= 2 * frame["compute.cols"]
     assert keep.sum() == 30 and set(frame[~keep]["status"]) <= {"infeasible"}
     assert frame["latency_s"].notna().equals(keep)
+    refused = len(frame) - 30
+    assert (f"30 trials and {refused:,} refused before pricing" in capsys.readouterr().out) == (refused > 0)
 
 
 def test_a_search_takes_ranges(write_space: Callable[..., Path], tmp_path: Path) -> None:
@@ -204,6 +227,10 @@ def test_an_export_keeps_every_bit(
         (["--method", "random", "--trials", "0"], ["--trials 0"]),
         (["--workers", "0"], ["--workers 0"]),
         (["--dask", "tcp://127.0.0.1:9", "--workers", "2"], ["--dask", "one of them"]),
+        (["--dask", "localhost"], ["'localhost'", "address must be tcp://HOST:PORT"]),
+        (["--dask", "tcp://localhost"], ["address must be tcp://HOST:PORT"]),
+        # nobody listens: nothing was written that would have to be resumed
+        (["--dask", "tcp://127.0.0.1:9"], ["no scheduler answers"]),
     ],
 )
 def test_options_that_do_not_fit(

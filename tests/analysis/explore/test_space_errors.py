@@ -67,6 +67,10 @@ MISTAKES = [
     (("{model: net.npz}", "{model: resnet18, batch: 0}"), ["batch", "0"]),
     (("{model: net.npz}", "{model: net.npz}, {model: net.npz}"), ["both", "label"]),
     (("sat-vcu1525", "sat-vcu1526"), ["sat-vcu1526", "sat-vcu1525"]),
+    (("{model: net.npz}", "{model: resnet18, dtype: fp8}"), ["resnet18", "fp8", "every design", "fp16", "dtype"]),
+    (("{model: net.npz}", "{model: resnet18, dtype: int64}"), ["int64", "in inference"]),
+    ((ROWS, "prune: ['nm:2:4']"), ["parameters.prune", "did you mean 'workload.prune'"]),
+    ((ROWS, "batch: [1, 2]"), ["parameters.batch", "did you mean 'workload.batch'"]),
 ]  # fmt: skip
 
 
@@ -115,6 +119,44 @@ def test_a_value_that_fails_with_others_only_becomes_rows(write_space: Callable[
     assert len(read_space(write_space(cards, *watts)).parameters) == 3
     hopeless = ("compute.cols: [16, 32]", "technology.static_power_w: [50, 900]")
     refused(write_space(cards, watts[0], hopeless), "900", "refused for every design", "tdp_w")
+
+
+ZOO = ("{model: net.npz}", "{model: resnet18}")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        # the network's own type, which nobody wrote
+        ([(OBJECTIVES, f"{OBJECTIVES}\nset: {{compute.rates: {{bf16: 1.0}}}}")], ["fp16", "without `dtype`", "bf16"]),
+        # one value of two
+        ([(ROWS, "workload.dtype: [fp16, fp8]")], ["workload.dtype", "fp8", "every design"]),
+        # one workload of two
+        ([("{model: resnet18}", "{model: resnet18}, {model: resnet18, dtype: bf16}")], ["bf16", "every design"]),
+    ],
+)
+def test_types_that_no_design_multiplies(
+    changes: list[tuple[str, str]], words: list[str], write_space: Callable[..., Path]
+) -> None:
+    refused(write_space(ZOO, *changes), *words)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        [ZOO],
+        # a saved workload has its own types
+        [(OBJECTIVES, f"{OBJECTIVES}\nset: {{compute.rates: {{bf16: 1.0}}}}")],
+        # some designs multiply it: the others become rows
+        [ZOO, (ROWS, "compute.rates: [{bf16: 1.0}, {fp16: 1.0}]")],
+        # a workload that brings its own rate
+        [("{model: net.npz}", "{model: resnet18, dtype: fp8, set: {compute.rates.fp8: 1.0}}")],
+        # never together with a design, by its condition
+        [ZOO, (ROWS, "workload.dtype: {values: [fp8], when: compute.rows > 9999}")],
+    ],
+)
+def test_types_that_some_design_multiplies(changes: list[tuple[str, str]], write_space: Callable[..., Path]) -> None:
+    assert read_space(write_space(*changes)).entries
 
 
 def test_nothing_is_written_for_a_space_that_is_refused(write_space: Callable[..., Path], tmp_path: Path) -> None:

@@ -112,6 +112,10 @@ def test_an_interrupted_run_says_how_to_go_on(whole: tuple[Path, Path, float], t
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "--resume" in err and "Traceback" not in err
+    total = len(read_table(uninterrupted).frame)
+    stopped = read_table(tmp_path / "out")
+    assert f"{len(stopped.frame):,} of {total:,} designs" in err
+    assert stopped.note.startswith(f"{len(stopped.frame):,} of {total:,} designs") and "--resume" in stopped.note
     finish(start(space, tmp_path / "out", "--workers", "2", "--resume"))
     same(tmp_path / "out", uninterrupted)
 
@@ -215,9 +219,30 @@ def test_the_same_run_again_needs_resume(
     assert main(arguments) == 0
     capsys.readouterr()
     assert main(arguments) == 2
-    assert "--resume" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "is complete" in said and "--resume shows it again" in said and "continue" not in said
     assert main([*arguments, "--resume"]) == 0
     assert "0 priced" in capsys.readouterr().out
+
+
+def test_a_run_that_lacks_designs_says_so(
+    write_space: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert main(["explore", str(write_space()), "--out", str(out), "--workers", "1"]) == 0
+    assert read_table(out).note == ""
+    with closing(sqlite3.connect(out / "store.sqlite")) as connection, connection:
+        connection.execute("DELETE FROM trials WHERE number >= 5")
+        connection.execute("UPDATE runs SET finished = 0")
+    assert read_table(out).note.startswith("5 of 12 designs:")
+    capsys.readouterr()
+    assert main(["export", str(out), "--to", "csv"]) == 0
+    said = capsys.readouterr()
+    assert "5 designs" in said.out and "5 of 12 designs" in said.err and "--resume" in said.err
+    assert main(["explore", str(write_space()), "--out", str(out), "--workers", "1"]) == 2
+    assert "continue it with --resume" in capsys.readouterr().err
+    assert main(["explore", str(write_space()), "--out", str(out), "--workers", "1", "--resume"]) == 0
+    assert read_table(out).note == ""
 
 
 # --- workers that die ----------------------------------------------------------------------------------------------
