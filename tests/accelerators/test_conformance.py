@@ -14,8 +14,8 @@ from simulator import OpRow, plain_gemm
 from simulator.area import area
 from simulator.einsum_cost import Pricer
 from simulator.resources import fpga_resources
-from simulator.size import over_budget
 from simulator.search import SLACK
+from simulator.size import over_budget
 from simulator.traffic import element_bits
 from workloads.ir import BITS
 from workloads.patterns import DENSE, NM, Pattern
