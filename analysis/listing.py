@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from accelerators import Accelerator
 from analysis.units import si
+
+if TYPE_CHECKING:
+    from accelerators import Accelerator
 
 
 def models() -> Iterator[tuple[str, str]]:
