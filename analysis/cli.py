@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from analysis.explore_commands import explore_command, export_command, plot_command
+from analysis.remark import note
 from analysis.trace_command import trace_command
 
 if TYPE_CHECKING:
@@ -228,7 +230,7 @@ def validate(
         from analysis.validate.gpu_measured import compare_measured
 
         card = _load(accelerator, settings) if accelerator else None
-        comparisons = compare_measured(measured, card, tolerance, say=_note)
+        comparisons = compare_measured(measured, card, tolerance, say=note)
     else:
         comparisons = run_suite(suite, say=lambda step: typer.echo(f"{step} ...", err=True))
     print_comparisons(comparisons)
@@ -260,11 +262,6 @@ def _check_measured_options(
         raise AnalysisError("--set: name the card that it changes with --accelerator")
     if tolerance is not None and not 0 < tolerance < math.inf:
         raise AnalysisError(f"--tolerance {tolerance:g}: give a share above 0, such as 0.1 for 10 %")
-
-
-def _note(text: str) -> None:
-    """A remark beside the results, on stderr."""
-    typer.echo(text, err=True)
 
 
 @app.command(
@@ -305,81 +302,11 @@ def calibrate(
         raise AnalysisError(f"--out {str(out)!r}: a calibration must end in .yaml")
     _writable(out)
     _spare(out, Path(accelerator))
-    fitted = fit(measured, _load(accelerator, settings), out, other_card=other_card, say=_note)
+    fitted = fit(measured, _load(accelerator, settings), out, other_card=other_card, say=note)
     for kind, own in fitted.items():
         bar = f"{math.expm1(own.calibrated.low):+.1%} to {math.expm1(own.calibrated.high):+.1%}"
         typer.echo(f"{kind}: {own.rows} products, 9 of 10 left-out ones measured within {bar} of the prediction")
     typer.echo(f"written: {out}; use it with --set gpu.calibration={out}")
-
-
-@app.command()
-def explore(
-    space: Annotated[Path, _ARGUMENT(help="YAML file: workloads, accelerator, free parameters, objectives.")],
-    out: Annotated[Path, _OPTION("--out", help="Folder of the store; runs of other spaces may share it.")],
-    trials: Annotated[
-        int | None, _OPTION("--trials", help="Designs to price; 200 without it. A grid has its own.")
-    ] = None,
-    method: Annotated[str, _OPTION("--method", help="grid, random, nsga2 or tpe.")] = "grid",
-    seed: Annotated[int, _OPTION("--seed", help="Of random, nsga2 and tpe.")] = 0,
-    workers: Annotated[int | None, _OPTION("--workers", help="Processes; one per core without it.")] = None,
-    dask: Annotated[str | None, _OPTION("--dask", metavar="ADDRESS", help="Scheduler, e.g. tcp://host:8786.")] = None,
-    resume: Annotated[bool, _OPTION("--resume", help="Go on with a run that was stopped.")] = False,
-) -> int:
-    """Price the designs of a space.
-
-    Results are kept in a store that survives a kill; `zerocast export` and `zerocast plot` read it.
-    """
-    from analysis.explore.command import explore as run_explore
-
-    return run_explore(space, out, method=method, trials=trials, seed=seed, workers=workers, dask=dask, resume=resume)
-
-
-@app.command("export")
-def export_table(
-    folder: Annotated[Path, _ARGUMENT(help="Folder of `zerocast explore`.")],
-    to: Annotated[str, _OPTION("--to", help="parquet or csv.")],
-    out: Annotated[Path | None, _OPTION("--out", help="File to write; in the folder without it.")] = None,
-    run: Annotated[str | None, _OPTION("--run", help="Id of a run, or its beginning; the last one without it.")] = None,
-) -> None:
-    """Write the designs of an exploration as a table."""
-    from analysis.explore.export import export
-    from analysis.explore.words import design_count
-
-    written = export(folder, to, out, run)
-    typer.echo(f"{design_count(written.rows)}, written: {written.file}")
-    if written.note:
-        _note(f"not complete: {written.note}")
-
-
-@app.command("plot")
-def plot_table_command(
-    folder: Annotated[Path, _ARGUMENT(help="Folder with a store, as `zerocast explore --out` makes it.")],
-    out: Annotated[Path | None, _OPTION("--out", help="Folder for the pictures; pictures/ in DIR without it.")] = None,
-    run: Annotated[str | None, _OPTION("--run", help="Run to draw, by its id; the last one without it.")] = None,
-    x: Annotated[str | None, _OPTION("--x", help="With --y: two columns of a picture of their own.")] = None,
-    y: Annotated[str | None, _OPTION("--y", help="See --x; two parameters make a heat map.")] = None,
-    designs: Annotated[
-        str | None,
-        _OPTION("--designs", metavar="KEY,KEY", help="Designs to compare; the front's ends and knee without it."),
-    ] = None,
-) -> None:
-    """Draw an exploration: fronts, sensitivity and more as PNG and SVG, and one interactive page.
-
-    explore.html works from disk, offline.
-    """
-    from analysis.errors import AnalysisError
-    from analysis.explore.table import read_table
-    from analysis.pictures.command import plot_table
-
-    keys = [key.strip() for key in designs.split(",")] if designs is not None else []
-    if designs is not None and not all(keys):
-        raise AnalysisError(f"--designs {designs!r}: name designs by their keys, with a comma between them")
-    table = read_table(folder, run)
-    done = plot_table(table, out or folder / "pictures", x=x, y=y, keys=keys, say=lambda what: _note(f"{what} ..."))
-    for text in done.left_out:
-        typer.echo(f"left out: {text}")
-    typer.echo(f"{len(done.figures)} figures as PNG and SVG, all of them in {done.folder / 'index.html'}")
-    typer.echo(f"interactive page: {done.folder / 'explore.html'}")
 
 
 def _writable(file: Path) -> None:
@@ -408,6 +335,9 @@ def _load(name: str, settings: list[str] | None) -> Accelerator:
 
 
 app.command("trace")(trace_command)
+app.command("explore")(explore_command)
+app.command("export")(export_command)
+app.command("plot")(plot_command)
 
 
 @contextmanager

@@ -20,11 +20,11 @@ from analysis.explore.contradictions import refuse_contradictions
 from analysis.explore.designs import count, grid, sample, settle
 from analysis.explore.domains import Choices
 from analysis.explore.expressions import Lookup
-from analysis.explore.metrics import FPGA, METRICS, area_mm2
+from analysis.explore.metrics import FPGA, METRICS
 from analysis.explore.space import WORKLOAD, Choice, Entry, Parameter, Space, is_metric, of_workload
 from analysis.explore.words import design_count, warn
 from analysis.run import check as check_network
-from simulator.resources import fpga_resources
+from simulator.size import size_of
 from workloads.errors import WorkloadError, closest
 from workloads.zoo.registry import ENTRIES
 
@@ -230,12 +230,12 @@ def _check_metrics(space: Space) -> None:
     machines = list(_machines(space))
     for name in wanted:
         if name == "area_mm2":
-            if all(math.isnan(area_mm2(machine)) for machine in machines):
+            if all(size_of(machine).total_mm2 is None for machine in machines):
                 raise AnalysisError(
                     f"{used[name]}: {space.accelerator} has no area table, so no area; use a template that has one, "
                     "or dsp, lut and bram36 of an FPGA design"
                 )
-        elif not any(fpga_resources(machine) for machine in machines):
+        elif not any(size_of(machine).resources for machine in machines):
             raise AnalysisError(
                 f"{used[name]}: {space.accelerator} is no FPGA design, so it has no {name}; drop it, or use a template "
                 "with technology.fpga"

@@ -6,8 +6,6 @@ import math
 from typing import Literal
 
 from accelerators import Accelerator
-from simulator.area import area
-from simulator.errors import SimulationError
 from simulator.totals import COLUMNS, Totals
 from workloads.ir import Workload
 
@@ -52,12 +50,3 @@ def metrics(workload: Workload, accelerator: Accelerator, found: Totals) -> tupl
     }
     totals = [getattr(found, column) for column in COLUMNS]
     return tuple(float(value) for value in (*totals, *(derived[name] for name in (*DERIVED, *FPGA))))
-
-
-def area_mm2(accelerator: Accelerator) -> float:
-    """Area of the chip in mm2; NaN for a template without an area table, and for what its table cannot price."""
-    try:
-        whole = area(accelerator)
-    except SimulationError:
-        return math.nan
-    return math.nan if whole is None else whole.total_mm2
