@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from accelerators.errors import AcceleratorError
-from accelerators.schema import Accelerator
+from zerocast.accelerators.errors import AcceleratorError
+from zerocast.accelerators.schema import Accelerator
 
 _SYSTOLIC = re.compile(r"systolic-(\d+)x(\d+)$")
 _SUFFIXES = {".yaml", ".yml"}
@@ -22,7 +22,7 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def templates() -> list[str]:
     """Names of the shipped templates; `systolic-RxC` scales to any array."""
-    folder = files("accelerators") / "templates"
+    folder = files("zerocast.accelerators") / "templates"
     return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
 
 
@@ -147,7 +147,7 @@ def _twice(root: yaml.Node | None) -> yaml.Node | None:
 
 
 def _read(name: str) -> dict[str, Any]:
-    folder = files("accelerators") / "templates"
+    folder = files("zerocast.accelerators") / "templates"
     path = Path(name)
     if path.suffix in _SUFFIXES:
         if not path.is_file():
@@ -221,7 +221,7 @@ def _place_calibration(description: dict[str, Any], origin: Path) -> None:
     if not isinstance(name, str) or Path(name).suffix not in _SUFFIXES:
         return
     beside = origin.resolve().parent / name
-    shipped = files("accelerators") / "calibrations" / f"{Path(name).stem}.yaml"
+    shipped = files("zerocast.accelerators") / "calibrations" / f"{Path(name).stem}.yaml"
     is_shipped = not beside.is_file() and Path(name).name == name and shipped.is_file()
     description["gpu"] = {**part, "calibration": Path(name).stem if is_shipped else str(beside)}
 

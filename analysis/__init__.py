@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from analysis.errors import AnalysisError
+from zerocast.analysis.errors import AnalysisError
 
 _LATER = {
-    "report": "analysis.reporting",
-    "gain": "analysis.speedup",
-    "without_zeros": "analysis.baseline",
-    "price_shapes": "analysis.gemm_table",
-    "read_shapes": "analysis.gemm_table",
+    "report": "zerocast.analysis.reporting",
+    "gain": "zerocast.analysis.speedup",
+    "without_zeros": "zerocast.analysis.baseline",
+    "price_shapes": "zerocast.analysis.gemm_table",
+    "read_shapes": "zerocast.analysis.gemm_table",
 }
 
 __all__ = ["AnalysisError", *_LATER]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from analysis.errors import AnalysisError
-from workloads.ir import Einsum, Index, Op, Tensor, Workload
-from workloads.patterns import DENSE
+from zerocast.analysis.errors import AnalysisError
+from zerocast.workloads.ir import Einsum, Index, Op, Tensor, Workload
+from zerocast.workloads.patterns import DENSE
 
 _OF_THE_RECIPE = ("weight", "gradient", "constant")
 """Roles of tensors that a recipe puts zeros into."""

@@ -11,19 +11,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from accelerators import Accelerator
-from accelerators.library import read_yaml
-from analysis.errors import AnalysisError
-from analysis.gpu_generations import FEW_SHRINKAGE, bar_of, write
-from analysis.measured_device import mismatches
-from analysis.measured_table import MeasuredFile, measured_products, read_measured
-from analysis.plausible import IMPLAUSIBLE, REMEDY, implausible, refuse
-from simulator.gpu.calibration import LEVELS, SUFFIXES, Calibrated, Calibration, calibration_of
-from simulator.gpu.card import gpu_part, type_class
-from simulator.gpu.fitting import Measured, fit
-from simulator.gpu.neighbours import correction, log_shapes
-from simulator.gpu.problem import Problem
-from simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, choose
+from zerocast.accelerators import Accelerator
+from zerocast.accelerators.library import read_yaml
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.gpu_generations import FEW_SHRINKAGE, bar_of, write
+from zerocast.analysis.measured_device import mismatches
+from zerocast.analysis.measured_table import MeasuredFile, measured_products, read_measured
+from zerocast.analysis.plausible import IMPLAUSIBLE, REMEDY, implausible, refuse
+from zerocast.simulator.gpu.calibration import LEVELS, SUFFIXES, Calibrated, Calibration, calibration_of
+from zerocast.simulator.gpu.card import gpu_part, type_class
+from zerocast.simulator.gpu.fitting import Measured, fit
+from zerocast.simulator.gpu.neighbours import correction, log_shapes
+from zerocast.simulator.gpu.problem import Problem
+from zerocast.simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, choose
 
 Array = NDArray[np.float64]
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from analysis.explore_commands import explore_command, export_command, plot_command
-from analysis.remark import note
-from analysis.trace_command import trace_command
+from zerocast.analysis.explore_commands import explore_command, export_command, plot_command
+from zerocast.analysis.remark import note
+from zerocast.analysis.trace_command import trace_command
 
 if TYPE_CHECKING:
-    from accelerators import Accelerator
-    from analysis.run import Step
+    from zerocast.accelerators import Accelerator
+    from zerocast.analysis.run import Step
 
 app = typer.Typer(
     help="Forecast what the zeros in a neural network are worth on hardware.",
@@ -84,16 +84,16 @@ def run(
 
     The network is pruned by a recipe and compared with its dense self on the same accelerator.
     """
-    from analysis.run import Network, compare, one_of
+    from zerocast.analysis.run import Network, compare, one_of
 
     one_of("--fidelity", fidelity, ("analytic", "tile"))
     one_of("--objective", objective, ("latency", "energy", "edp", "cycles"))
     network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, fidelity == "tile")
     machine = _load(accelerator, settings)
     out.mkdir(parents=True, exist_ok=True)
-    from analysis.console import output, progress
-    from analysis.reporting import report
-    from analysis.summary_text import print_run
+    from zerocast.analysis.console import output, progress
+    from zerocast.analysis.reporting import report
+    from zerocast.analysis.summary_text import print_run
 
     with progress() as steps:
         result, other = compare(network, machine, steps, baseline=baseline, objective=objective, fidelity=fidelity)
@@ -116,8 +116,8 @@ def gemm(
 
     2:4 weights that a GPU cannot skip are priced dense; a shape that fits no mapping has NaN. The column note says why.
     """
-    from analysis.gemm_table import price_shapes, read_shapes, remarks, write_table
-    from analysis.run import one_of
+    from zerocast.analysis.gemm_table import price_shapes, read_shapes, remarks, write_table
+    from zerocast.analysis.run import one_of
 
     one_of("--objective", objective, ("latency", "energy", "edp", "cycles"))
     _writable(out)
@@ -133,8 +133,8 @@ def gemm(
 @app.command("list")
 def list_names(what: Annotated[str, typer.Argument(help="models, recipes or accelerators.")]) -> None:
     """Name what there is to choose from."""
-    from analysis import listing
-    from analysis.errors import AnalysisError
+    from zerocast.analysis import listing
+    from zerocast.analysis.errors import AnalysisError
 
     kinds = {"models": listing.models, "recipes": listing.recipes, "accelerators": listing.accelerators}
     if what not in kinds:
@@ -150,11 +150,11 @@ def show(
 ) -> None:
     """Print an accelerator's parameters and sources."""
     if yaml:
-        from accelerators import dump
+        from zerocast.accelerators import dump
 
         typer.echo(dump(_load(accelerator, settings)), nl=False)
         return
-    from analysis.parameters_text import print_parameters
+    from zerocast.analysis.parameters_text import print_parameters
 
     print_parameters(_load(accelerator, settings))
 
@@ -176,10 +176,10 @@ def lower(
 
     The other commands read it without PyTorch, and without the model's code.
     """
-    from analysis.console import progress
-    from analysis.errors import AnalysisError
-    from analysis.run import Network
-    from analysis.run import lower as lower_network
+    from zerocast.analysis.console import progress
+    from zerocast.analysis.errors import AnalysisError
+    from zerocast.analysis.run import Network
+    from zerocast.analysis.run import lower as lower_network
 
     if out.suffix != ".npz":
         raise AnalysisError(f"--out {str(out)!r}: a workload file must end in .npz")
@@ -189,7 +189,7 @@ def lower(
     network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, masks)
     with progress() as steps:
         workload = lower_network(network, steps)
-    from workloads.store import save
+    from zerocast.workloads.store import save
 
     save(workload, out)
     typer.echo(f"{workload.name}: {len(workload.ops)} ops, {workload.macs:,} MACs, written: {out}")
@@ -214,9 +214,9 @@ def validate(
 
     Exit status 1 where a comparison is out of its tolerance.
     """
-    from analysis.errors import AnalysisError
-    from analysis.validate import SUITES
-    from analysis.validate import run as run_suite
+    from zerocast.analysis.errors import AnalysisError
+    from zerocast.analysis.validate import SUITES
+    from zerocast.analysis.validate import run as run_suite
 
     if suite is not None and suite not in SUITES:
         raise AnalysisError(f"no validation suite {suite!r}; there are {', '.join(SUITES)}")
@@ -224,10 +224,10 @@ def validate(
     if out is not None:
         _writable(out)
         _spare(out, measured)
-    from analysis.validation_text import print_comparisons, write_comparisons
+    from zerocast.analysis.validation_text import print_comparisons, write_comparisons
 
     if measured is not None:
-        from analysis.validate.gpu_measured import compare_measured
+        from zerocast.analysis.validate.gpu_measured import compare_measured
 
         card = _load(accelerator, settings) if accelerator else None
         comparisons = compare_measured(measured, card, tolerance, say=note)
@@ -248,7 +248,7 @@ def _check_measured_options(
     tolerance: float | None,
 ) -> None:
     """Refuse options of `validate` that would be ignored."""
-    from analysis.errors import AnalysisError
+    from zerocast.analysis.errors import AnalysisError
 
     if measured is not None and suite != "gpu":
         raise AnalysisError("--measured belongs to the suite gpu: `zerocast validate gpu --measured FILE`")
@@ -271,9 +271,9 @@ def _check_measured_options(
 def measure_command(context: typer.Context) -> int:
     """Measure GEMMs and networks on this machine's GPU.
 
-    Its options are those of `python -m analysis.measure`, which needs torch, numpy and pandas alone.
+    Its options are those of `python -m zerocast.analysis.measure`, which needs torch, numpy and pandas alone.
     """
-    from analysis.measure.__main__ import main as measure
+    from zerocast.analysis.measure.__main__ import main as measure
 
     try:
         return measure(context.args)
@@ -295,8 +295,8 @@ def calibrate(
 
     Use the file with `--set gpu.calibration=FILE.yaml`.
     """
-    from analysis.calibrate import calibrate as fit
-    from analysis.errors import AnalysisError
+    from zerocast.analysis.calibrate import calibrate as fit
+    from zerocast.analysis.errors import AnalysisError
 
     if out.suffix not in (".yaml", ".yml"):
         raise AnalysisError(f"--out {str(out)!r}: a calibration must end in .yaml")
@@ -311,7 +311,7 @@ def calibrate(
 
 def _writable(file: Path) -> None:
     """Refuse a folder, and a file in a folder that does not exist, before the long work, not after it."""
-    from analysis.errors import AnalysisError
+    from zerocast.analysis.errors import AnalysisError
 
     if file.is_dir():  # which is also what an empty text becomes
         raise AnalysisError(f"--out {str(file)!r} is a folder; name a file")
@@ -321,15 +321,15 @@ def _writable(file: Path) -> None:
 
 def _spare(out: Path, read: Path | None) -> None:
     """Refuse to write over what is read."""
-    from analysis.errors import AnalysisError
+    from zerocast.analysis.errors import AnalysisError
 
     if read is not None and out.exists() and read.exists() and out.samefile(read):
         raise AnalysisError(f"--out {str(out)!r} is the file to read; name another file")
 
 
 def _load(name: str, settings: list[str] | None) -> Accelerator:
-    from accelerators import load
-    from analysis.run import overrides
+    from zerocast.accelerators import load
+    from zerocast.analysis.run import overrides
 
     return load(name, overrides(settings or []))
 
@@ -346,7 +346,7 @@ def _shapes_step() -> Iterator[Step]:
     if not sys.stderr.isatty():
         yield lambda done, of: None
         return
-    from analysis.console import progress
+    from zerocast.analysis.console import progress
 
     with progress() as steps, steps("shapes") as step:
         yield step
@@ -357,7 +357,7 @@ def main(argv: list[str] | None = None) -> int:
 
     0 done, 1 a validation failed, 2 a mistake in what was asked for: one line `error: ...` on stderr.
     """
-    from analysis.errors import AnalysisError
+    from zerocast.analysis.errors import AnalysisError
 
     command = typer.main.get_command(app)
     try:
@@ -379,9 +379,9 @@ def main(argv: list[str] | None = None) -> int:
 def _mistake(error: Exception) -> str:
     """The message of an error that the user can mend, "" for all others. The classes of the other rooms are
     looked up among the modules loaded, since a command that never needed a room must not import it."""
-    for module, name in (("workloads.errors", "WorkloadError"), ("accelerators.errors", "AcceleratorError"),
-                         ("simulator.errors", "SimulationError")):  # fmt: skip
-        kind = getattr(sys.modules.get(module), name, None)
+    for room, name in (("workloads", "WorkloadError"), ("accelerators", "AcceleratorError"),
+                       ("simulator", "SimulationError")):  # fmt: skip
+        kind = getattr(sys.modules.get(f"zerocast.{room}.errors"), name, None)
         if kind is not None and isinstance(error, kind):
             return str(error)
     if isinstance(error, ModuleNotFoundError) and error.name == "torch":

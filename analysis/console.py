@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from analysis.run import Step, Steps
+from zerocast.analysis.run import Step, Steps
 
 
 def output() -> Console:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.errors import AnalysisError
+from zerocast.analysis.errors import AnalysisError
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from analysis.remark import note
+from zerocast.analysis.remark import note
 
 _OPTION = typer.Option
 _ARGUMENT = typer.Argument
@@ -32,7 +32,7 @@ def explore_command(
 
     Results are kept in a store that survives a kill; `zerocast export` and `zerocast plot` read it.
     """
-    from analysis.explore.command import explore
+    from zerocast.analysis.explore.command import explore
 
     return explore(space, out, method=method, trials=trials, seed=seed, workers=workers, dask=dask, resume=resume)
 
@@ -44,8 +44,8 @@ def export_command(
     run: Annotated[str | None, _OPTION("--run", help="Id of a run, or its beginning; the last one without it.")] = None,
 ) -> None:
     """Write the designs of an exploration as a table."""
-    from analysis.explore.export import export
-    from analysis.explore.words import design_count
+    from zerocast.analysis.explore.export import export
+    from zerocast.analysis.explore.words import design_count
 
     written = export(folder, to, out, run)
     typer.echo(f"{design_count(written.rows)}, written: {written.file}")
@@ -68,9 +68,9 @@ def plot_command(
 
     explore.html works from disk, offline.
     """
-    from analysis.errors import AnalysisError
-    from analysis.explore.table import read_table
-    from analysis.pictures.command import plot_table
+    from zerocast.analysis.errors import AnalysisError
+    from zerocast.analysis.explore.table import read_table
+    from zerocast.analysis.pictures.command import plot_table
 
     keys = [key.strip() for key in designs.split(",")] if designs is not None else []
     if designs is not None and not all(keys):

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from accelerators import Accelerator
-from analysis.csv_table import Row, read_table
-from analysis.errors import AnalysisError
-from simulator import Gemm, SimulationError, plain_gemm
-from simulator.einsum_cost import Pricer
-from workloads.ir import BITS
-from workloads.patterns import DENSE, NM, Pattern, Uniform
+from zerocast.accelerators import Accelerator
+from zerocast.analysis.csv_table import Row, read_table
+from zerocast.analysis.errors import AnalysisError
+from zerocast.simulator import Gemm, SimulationError, plain_gemm
+from zerocast.simulator.einsum_cost import Pricer
+from zerocast.workloads.ir import BITS
+from zerocast.workloads.patterns import DENSE, NM, Pattern, Uniform
 
 REQUIRED = ("M", "N", "K")
 OPTIONAL = ("batch", "dtype", "density_a", "density_b", "pattern")

@@ -1,4 +1,4 @@
-"""Fit the shipped GPU calibrations again: `python -m analysis.gpu_generations`, about a minute."""
+"""Fit the shipped GPU calibrations again: `python -m zerocast.analysis.gpu_generations`, about a minute."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
-from analysis.gpu_tables import (
+from zerocast.analysis.gpu_tables import (
     SEED,
     dense_measured,
     dense_table,
@@ -20,17 +20,17 @@ from analysis.gpu_tables import (
     sparse_rows,
     sparse_table,
 )
-from simulator.gpu.calibration import FORMAT, LEVELS, VERSION
-from simulator.gpu.constants import Constants
-from simulator.gpu.fitting import GEMM_CONSTANTS, Measured, fit
-from simulator.gpu.neighbours import log_shapes, spread
-from simulator.gpu.problem import Problem
-from simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, Kernels, choose
+from zerocast.simulator.gpu.calibration import FORMAT, LEVELS, VERSION
+from zerocast.simulator.gpu.constants import Constants
+from zerocast.simulator.gpu.fitting import GEMM_CONSTANTS, Measured, fit
+from zerocast.simulator.gpu.neighbours import log_shapes, spread
+from zerocast.simulator.gpu.problem import Problem
+from zerocast.simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, Kernels, choose
 
 Array = NDArray[np.float64]
 Tables = dict[str, list[Measured]]
 
-COMMAND = "python -m analysis.gpu_generations"
+COMMAND = "python -m zerocast.analysis.gpu_generations"
 SAMPLE = 1500
 """Rows of a large table that a fit sees: more change nothing."""
 PAIRED_WEIGHT = 2.0

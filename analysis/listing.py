@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from analysis.units import si
+from zerocast.analysis.units import si
 
 if TYPE_CHECKING:
-    from accelerators import Accelerator
+    from zerocast.accelerators import Accelerator
 
 
 def models() -> Iterator[tuple[str, str]]:
     """Name of each zoo model, and what goes in."""
-    from workloads.zoo.registry import ENTRIES
+    from zerocast.workloads.zoo.registry import ENTRIES
 
     for name, entry in sorted(ENTRIES.items()):
         if entry.image:
@@ -25,7 +25,7 @@ def models() -> Iterator[tuple[str, str]]:
 
 def recipes() -> Iterator[tuple[str, str]]:
     """How each recipe is spelled, and what it does."""
-    from workloads.recipes import recipes as known
+    from zerocast.workloads.recipes import recipes as known
 
     for text in known().values():
         spelling, _, meaning = text.partition("  ")
@@ -34,7 +34,7 @@ def recipes() -> Iterator[tuple[str, str]]:
 
 def accelerators() -> Iterator[tuple[str, str]]:
     """Name of each template: family, array, clock."""
-    from accelerators import load, templates
+    from zerocast.accelerators import load, templates
 
     for name in templates():
         accelerator = load(name)

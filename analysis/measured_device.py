@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from accelerators import Accelerator
+from zerocast.accelerators import Accelerator
 
 DEVICES = {
     "NVIDIA A100 80GB PCIe": "nvidia-a100-pcie-80g",

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from accelerators import Accelerator
-from analysis.csv_table import read_table
-from analysis.errors import AnalysisError
-from analysis.gpu_tables import WIDTH
-from analysis.plausible import refuse
-from simulator.gpu.card import card_of
-from simulator.gpu.fitting import Measured
-from simulator.gpu.problem import join, problem
+from zerocast.accelerators import Accelerator
+from zerocast.analysis.csv_table import read_table
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.gpu_tables import WIDTH
+from zerocast.analysis.plausible import refuse
+from zerocast.simulator.gpu.card import card_of
+from zerocast.simulator.gpu.fitting import Measured
+from zerocast.simulator.gpu.problem import join, problem
 
 COLUMNS = ("M", "N", "K", "us")
 OUT_BYTES = {"float32": 4, "int32": 4, "bfloat16": 2, "float16": 2, "float8_e4m3fn": 1, "int8": 1}
@@ -57,8 +57,8 @@ def read_measured(path: Path) -> MeasuredFile:
 
 def _records(path: Path) -> MeasuredFile:
     """A file of `zerocast measure`: its products with the library's default algorithm."""
-    from analysis.measure.drift import drift_words
-    from analysis.measure.results import load_measurements
+    from zerocast.analysis.measure.drift import drift_words
+    from zerocast.analysis.measure.results import load_measurements
 
     rows, about = load_measurements(path)
     rows = rows[rows.suite == "gemm"]

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.table import Table
 
-from accelerators import Accelerator
-from accelerators.tables import area_table, energy_table
-from analysis.console import output
-from analysis.listing import parameters
-from simulator.area import area
-from simulator.resources import fpga_resources
+from zerocast.accelerators import Accelerator
+from zerocast.accelerators.tables import area_table, energy_table
+from zerocast.analysis.console import output
+from zerocast.analysis.listing import parameters
+from zerocast.simulator.area import area
+from zerocast.simulator.resources import fpga_resources
 
 
 def print_parameters(accelerator: Accelerator) -> None:

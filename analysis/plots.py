@@ -5,9 +5,9 @@ from __future__ import annotations
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from analysis.tables import PHASES, layer_rows, total_by
-from analysis.units import scale_of
-from simulator.result import OpRow, Result
+from zerocast.analysis.tables import PHASES, layer_rows, total_by
+from zerocast.analysis.units import scale_of
+from zerocast.simulator.result import OpRow, Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

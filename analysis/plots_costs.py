@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from analysis.plots import BASELINE_ALPHA, COLOURS, new_figure, phase_legend, phases_of, shorten, tidy
-from analysis.tables import PHASES
-from analysis.units import scale_of, si
-from simulator.result import OpRow, Result
+from zerocast.analysis.plots import BASELINE_ALPHA, COLOURS, new_figure, phase_legend, phases_of, shorten, tidy
+from zerocast.analysis.tables import PHASES
+from zerocast.analysis.units import scale_of, si
+from zerocast.simulator.result import OpRow, Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from accelerators.schema import Accelerator
-from analysis.plots import COLOURS as PASSES
-from analysis.plots import new_figure, tidy
-from simulator.gemm import Operand
-from simulator.result import OpRow, Result
-from simulator.traffic import element_bits
-from workloads.formats import RUN_BITS, storage_bits
-from workloads.ir import BITS
-from workloads.patterns.uniform import Uniform
+from zerocast.accelerators.schema import Accelerator
+from zerocast.analysis.plots import COLOURS as PASSES
+from zerocast.analysis.plots import new_figure, tidy
+from zerocast.simulator.gemm import Operand
+from zerocast.simulator.result import OpRow, Result
+from zerocast.simulator.traffic import element_bits
+from zerocast.workloads.formats import RUN_BITS, storage_bits
+from zerocast.workloads.ir import BITS
+from zerocast.workloads.patterns.uniform import Uniform
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

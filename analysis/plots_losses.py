@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from analysis.plots import Stacks, by_layer, heaviest, new_figure, shorten, tidy, weights
-from analysis.tables import OUTSIDE
-from analysis.units import scale_of
-from simulator.engine.losses import CAUSES
-from simulator.result import OpRow, Result
+from zerocast.analysis.plots import Stacks, by_layer, heaviest, new_figure, shorten, tidy, weights
+from zerocast.analysis.tables import OUTSIDE
+from zerocast.analysis.units import scale_of
+from zerocast.simulator.engine.losses import CAUSES
+from zerocast.simulator.result import OpRow, Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,14 +7,14 @@ import json
 from importlib.resources import files
 from pathlib import Path
 
-from accelerators.schema import Accelerator
-from analysis import plots, plots_costs, plots_formats, plots_losses
-from analysis.listing import parameters
-from analysis.speedup import gain
-from analysis.summary_text import figures, totals_of, warnings_of
-from analysis.tables import dense_reasons, layer_rows, summary, write_ops
-from analysis.units import si, times
-from simulator.result import Result
+from zerocast.accelerators.schema import Accelerator
+from zerocast.analysis import plots, plots_costs, plots_formats, plots_losses
+from zerocast.analysis.listing import parameters
+from zerocast.analysis.speedup import gain
+from zerocast.analysis.summary_text import figures, totals_of, warnings_of
+from zerocast.analysis.tables import dense_reasons, layer_rows, summary, write_ops
+from zerocast.analysis.units import si, times
+from zerocast.simulator.result import Result
 
 CAPTIONS = {
     "layers": "Latency by layer and pass. Each op as if it ran alone; overlap is in the timeline.",
@@ -70,7 +70,7 @@ def render(result: Result, baseline: Result | None, accelerator: Accelerator | N
     from jinja2 import Environment
 
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    source = (files("analysis") / "templates" / "report.html").read_text(encoding="utf-8")
+    source = (files("zerocast.analysis") / "templates" / "report.html").read_text(encoding="utf-8")
     parts = list(parameters(accelerator)) if accelerator is not None else []
     return environment.from_string(source).render(
         title=f"{result.workload} on {result.accelerator}",

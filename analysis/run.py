@@ -10,12 +10,12 @@ from typing import Any, Protocol
 
 import yaml
 
-from accelerators import Accelerator
-from analysis.baseline import has_zeros, same_work, without_zeros
-from analysis.errors import AnalysisError
-from simulator import Result, simulate
-from workloads.dtypes import check_dtype
-from workloads.ir import Workload
+from zerocast.accelerators import Accelerator
+from zerocast.analysis.baseline import has_zeros, same_work, without_zeros
+from zerocast.analysis.errors import AnalysisError
+from zerocast.simulator import Result, simulate
+from zerocast.workloads.dtypes import check_dtype
+from zerocast.workloads.ir import Workload
 
 Step = Callable[[int, int], None]
 """Told how many parts of a step are done, and how many there are."""
@@ -67,7 +67,7 @@ def check(network: Network) -> None:
     one_of("--optimizer", network.optimizer or "sgd_momentum", ("sgd_momentum", "adamw"))
     check_dtype(network.dtype or "fp16", network.training)
     if network.prune is not None:
-        from workloads.recipes import parse
+        from zerocast.workloads.recipes import parse
 
         parse(network.prune)
 
@@ -81,7 +81,7 @@ def lower(network: Network, steps: Steps) -> Workload:
     workload = _lower(network, steps)
     if network.trace is None:
         return workload
-    from workloads.tracing import apply_trace, load_trace
+    from zerocast.workloads.tracing import apply_trace, load_trace
 
     masks = network.masks and not workload.meta.get("training")
     return apply_trace(workload, load_trace(network.trace), masks=masks)
@@ -89,11 +89,11 @@ def lower(network: Network, steps: Steps) -> Workload:
 
 def _lower(network: Network, steps: Steps) -> Workload:
     if network.is_saved:
-        from workloads.store import load_workload
+        from zerocast.workloads.store import load_workload
 
         return load_workload(network.model)
-    from workloads import capture, prune
-    from workloads.zoo import build
+    from zerocast.workloads import capture, prune
+    from zerocast.workloads.zoo import build
 
     with steps("build"):
         module, inputs = build(network.model, batch=network.batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from simulator.result import Result
+from zerocast.simulator.result import Result
 
 WAITS = {
     "dram": "waiting for DRAM, where fewer bytes count and not fewer MACs",

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.table import Table
 
-from accelerators.schema import Accelerator
-from analysis.plots_losses import losses_line
-from analysis.speedup import dram_bytes, gain
-from analysis.tables import LayerRow, dense_reasons, layer_rows, pruned_layers, samples_per_s, slowest
-from analysis.units import si, times
-from simulator.result import Result
-from simulator.size import over_budget
+from zerocast.accelerators.schema import Accelerator
+from zerocast.analysis.plots_losses import losses_line
+from zerocast.analysis.speedup import dram_bytes, gain
+from zerocast.analysis.tables import LayerRow, dense_reasons, layer_rows, pruned_layers, samples_per_s, slowest
+from zerocast.analysis.units import si, times
+from zerocast.simulator.result import Result
+from zerocast.simulator.size import over_budget
 
 SHOWN = 40
 """Rows of the table on the screen; the file has them all."""

@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from accelerators.schema import Accelerator
-from analysis.speedup import gain
-from simulator.result import OpRow, Result
-from simulator.size import over_budget
+from zerocast.accelerators.schema import Accelerator
+from zerocast.analysis.speedup import gain
+from zerocast.simulator.result import OpRow, Result
+from zerocast.simulator.size import over_budget
 
 PHASES = ("FF", "BP", "WU", "UPDATE")
 OUTSIDE = "(model)"

@@ -13,8 +13,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from analysis.run import Steps
-    from workloads.tracing import TensorTrace, Trace
+    from zerocast.analysis.run import Steps
+    from zerocast.workloads.tracing import TensorTrace, Trace
 
 _OPTION = typer.Option
 
@@ -33,9 +33,9 @@ def trace_command(
 
     The trace holds densities per tensor, channel and token, and the masks of some of the images.
     """
-    from analysis.console import output, progress
-    from analysis.errors import AnalysisError
-    from workloads.tracing import save_trace
+    from zerocast.analysis.console import output, progress
+    from zerocast.analysis.errors import AnalysisError
+    from zerocast.workloads.tracing import save_trace
 
     if out.suffix != ".npz":
         raise AnalysisError(f"--out {str(out)!r}: a trace must end in .npz")
@@ -70,11 +70,11 @@ def measure(
     """
     import numpy as np
 
-    from analysis.errors import AnalysisError
-    from analysis.run import title_of
-    from workloads import build, trace
-    from workloads import prune as apply_recipe
-    from workloads.tracing.photos import IMAGENET, SCALES, photo_files, read_photo
+    from zerocast.analysis.errors import AnalysisError
+    from zerocast.analysis.run import title_of
+    from zerocast.workloads import build, trace
+    from zerocast.workloads import prune as apply_recipe
+    from zerocast.workloads.tracing.photos import IMAGENET, SCALES, photo_files, read_photo
 
     files = photo_files(inputs, images, seed)
     with steps("build"):

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from analysis.console import output
+from zerocast.analysis.console import output
 
 if TYPE_CHECKING:
-    from analysis.validate import Comparison
+    from zerocast.analysis.validate import Comparison
 
 
 def print_comparisons(comparisons: Sequence[Comparison]) -> None:

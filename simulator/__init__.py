@@ -1,13 +1,13 @@
 """What it costs: mapping, compute, traffic, time, energy. No torch in here."""
 
-from simulator.errors import SimulationError
-from simulator.gemm import Gemm, plain_gemm
-from simulator.gemm_cost import gemm_cost
-from simulator.many import simulate_many
-from simulator.result import OpRow, Result
-from simulator.search import best_mapping
-from simulator.simulate import simulate
-from simulator.totals import Totals
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.gemm import Gemm, plain_gemm
+from zerocast.simulator.gemm_cost import gemm_cost
+from zerocast.simulator.many import simulate_many
+from zerocast.simulator.result import OpRow, Result
+from zerocast.simulator.search import best_mapping
+from zerocast.simulator.simulate import simulate
+from zerocast.simulator.totals import Totals
 
 __all__ = [
     "Gemm", "OpRow", "Result", "SimulationError", "Totals", "best_mapping", "gemm_cost", "plain_gemm", "simulate",

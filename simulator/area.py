@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from accelerators.errors import AcceleratorError
-from accelerators.schema import Accelerator, Memory
-from accelerators.tables import AreaTable, area_table
-from simulator.area_engine import accumulator_um2, engine_match_um2, engine_network_um2, engine_register_bits
-from simulator.area_match import operand_select_um2, sides, structured_groups
-from simulator.errors import SimulationError
-from simulator.storage import built_as
-from workloads.ir import BITS
+from zerocast.accelerators.errors import AcceleratorError
+from zerocast.accelerators.schema import Accelerator, Memory
+from zerocast.accelerators.tables import AreaTable, area_table
+from zerocast.simulator.area_engine import accumulator_um2, engine_match_um2, engine_network_um2, engine_register_bits
+from zerocast.simulator.area_match import operand_select_um2, sides, structured_groups
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.storage import built_as
+from zerocast.workloads.ir import BITS
 
 SHIPPED_GROUP = 4
 """M of the 2:4 tensor cores that the published area of a GPU's die contains."""

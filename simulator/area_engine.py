@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from accelerators.schema import Accelerator, Skipping
-from accelerators.tables import AreaTable
-from simulator.area_match import benes_um2, crossbar_um2, leading_nonzero_um2, prefix_sum_um2, sides
-from workloads.ir import BITS
+from zerocast.accelerators.schema import Accelerator, Skipping
+from zerocast.accelerators.tables import AreaTable
+from zerocast.simulator.area_match import benes_um2, crossbar_um2, leading_nonzero_um2, prefix_sum_um2, sides
+from zerocast.workloads.ir import BITS
 
 COORDINATE_BITS = 16
 """Width of a coordinate that travels with a value (assumption: indices of up to 65,536 positions)."""

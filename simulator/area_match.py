@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from accelerators.schema import Accelerator, OperandSparsity
-from accelerators.tables import AreaTable
+from zerocast.accelerators.schema import Accelerator, OperandSparsity
+from zerocast.accelerators.tables import AreaTable
 
 
 def sides(accelerator: Accelerator) -> tuple[OperandSparsity, OperandSparsity]:

@@ -15,10 +15,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from accelerators.schema import Accelerator, Compute, Dataflow, OperandSparsity
-from simulator.errors import SimulationError
-from simulator.gemm import Gemm, Operand
-from workloads.patterns import NM
+from zerocast.accelerators.schema import Accelerator, Compute, Dataflow, OperandSparsity
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.gemm import Gemm, Operand
+from zerocast.workloads.patterns import NM
 
 Array = NDArray[np.float64]
 

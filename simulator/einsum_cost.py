@@ -7,18 +7,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from accelerators.schema import Accelerator
-from simulator.engine.losses import CAUSES
-from simulator.errors import SimulationError
-from simulator.gemm import Gemm
-from simulator.gemm_cost import Objective
-from simulator.gpu import gpu_rows, refusal
-from simulator.product import Figures, Product
-from simulator.rates import Rates, rates_of
-from simulator.result import OpRow, in_order
-from simulator.row_stationary import row_stationary_row
-from simulator.search import no_fit
-from workloads.ir import Einsum
+from zerocast.accelerators.schema import Accelerator
+from zerocast.simulator.engine.losses import CAUSES
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.gemm import Gemm
+from zerocast.simulator.gemm_cost import Objective
+from zerocast.simulator.gpu import gpu_rows, refusal
+from zerocast.simulator.product import Figures, Product
+from zerocast.simulator.rates import Rates, rates_of
+from zerocast.simulator.result import OpRow, in_order
+from zerocast.simulator.row_stationary import row_stationary_row
+from zerocast.simulator.search import no_fit
+from zerocast.workloads.ir import Einsum
 
 
 class Pricer:

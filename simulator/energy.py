@@ -9,10 +9,10 @@ from functools import cache, reduce
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from accelerators.schema import Accelerator, Memory
-from accelerators.tables import energy_table
-from simulator.gemm import Gemm
-from simulator.traffic import PortBytes
+from zerocast.accelerators.schema import Accelerator, Memory
+from zerocast.accelerators.tables import energy_table
+from zerocast.simulator.gemm import Gemm
+from zerocast.simulator.traffic import PortBytes
 
 Array = NDArray[np.float64]
 

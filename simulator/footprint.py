@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from simulator.result import Footprint
-from workloads.formats import storage_bits
-from workloads.ir import Einsum, Tensor, Transfer, Workload
-from workloads.patterns import DENSE, NM, Pattern
+from zerocast.simulator.result import Footprint
+from zerocast.workloads.formats import storage_bits
+from zerocast.workloads.ir import Einsum, Tensor, Transfer, Workload
+from zerocast.workloads.patterns import DENSE, NM, Pattern
 
 _PERSISTENT = ("weight", "optimizer_state", "constant", "input")
 

@@ -14,9 +14,9 @@ from itertools import product
 
 import numpy as np
 
-from simulator.errors import SimulationError
-from workloads.ir import Affine, Einsum, Workload
-from workloads.patterns import DENSE, NM, Pattern
+from zerocast.simulator.errors import SimulationError
+from zerocast.workloads.ir import Affine, Einsum, Workload
+from zerocast.workloads.patterns import DENSE, NM, Pattern
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,15 +8,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators.schema import Accelerator
-from simulator.compute import array_cycles, reduction_steps, skips
-from simulator.energy import Energy, executed_macs, gemm_energy
-from simulator.engine import engine_cycles
-from simulator.gemm import Gemm
-from simulator.mapping import Mapping
-from simulator.pipeline import PipelineTime, pipeline_time
-from simulator.rates import Rates, rates_of
-from simulator.traffic import PortBytes, TileBytes, changes, ends, port_bytes, tile_bytes
+from zerocast.accelerators.schema import Accelerator
+from zerocast.simulator.compute import array_cycles, reduction_steps, skips
+from zerocast.simulator.energy import Energy, executed_macs, gemm_energy
+from zerocast.simulator.engine import engine_cycles
+from zerocast.simulator.gemm import Gemm
+from zerocast.simulator.mapping import Mapping
+from zerocast.simulator.pipeline import PipelineTime, pipeline_time
+from zerocast.simulator.rates import Rates, rates_of
+from zerocast.simulator.traffic import PortBytes, TileBytes, changes, ends, port_bytes, tile_bytes
 
 Array = NDArray[np.float64]
 Objective = Literal["latency", "energy", "edp", "cycles"]

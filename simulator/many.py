@@ -6,17 +6,17 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from accelerators.schema import Accelerator
-from simulator.einsum_cost import Pricer
-from simulator.errors import SimulationError
-from simulator.gemm_cost import Objective
-from simulator.op_cost import op_figures
-from simulator.program import Program, program, program_key
-from simulator.rates import same_structure
-from simulator.simulate import Fidelity, check_options, task_times
-from simulator.size import size_of
-from simulator.totals import SUMMED, Totals
-from workloads.ir import Workload
+from zerocast.accelerators.schema import Accelerator
+from zerocast.simulator.einsum_cost import Pricer
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.gemm_cost import Objective
+from zerocast.simulator.op_cost import op_figures
+from zerocast.simulator.program import Program, program, program_key
+from zerocast.simulator.rates import same_structure
+from zerocast.simulator.simulate import Fidelity, check_options, task_times
+from zerocast.simulator.size import size_of
+from zerocast.simulator.totals import SUMMED, Totals
+from zerocast.workloads.ir import Workload
 
 Outcome = Totals | SimulationError
 

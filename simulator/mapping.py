@@ -14,10 +14,10 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from accelerators.schema import Accelerator, Dataflow
-from simulator.compute import skips
-from simulator.errors import SimulationError
-from simulator.gemm import Gemm
+from zerocast.accelerators.schema import Accelerator, Dataflow
+from zerocast.simulator.compute import skips
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.gemm import Gemm
 
 ORDERS: tuple[str, ...] = tuple("".join(order) for order in permutations("mnk"))
 
@@ -84,7 +84,7 @@ def tile_units(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> tupl
     if dataflow == "row_stationary":
         raise SimulationError(
             f"{accelerator.name} is row-stationary and has no tiled mappings; price its products with "
-            "simulator.row_stationary.row_stationary_cost or simulate"
+            "zerocast.simulator.row_stationary.row_stationary_cost or simulate"
         )
     if dataflow == "zero_skipping":
         return 1, 1, gemm.conv.taps if gemm.conv is not None else 1

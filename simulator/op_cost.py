@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from simulator.einsum_cost import Pricer
-from simulator.product import Figures
-from simulator.program import Program
-from simulator.result import OpRow
-from simulator.unit_cost import unit_cost
-from workloads.ir import Einsum, Op, Vector
+from zerocast.simulator.einsum_cost import Pricer
+from zerocast.simulator.product import Figures
+from zerocast.simulator.program import Program
+from zerocast.simulator.result import OpRow
+from zerocast.simulator.unit_cost import unit_cost
+from zerocast.workloads.ir import Einsum, Op, Vector
 
 
 def op_figures(op: Op, program: Program, pricer: Pricer) -> Figures:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from simulator.traffic import Change, Ends, TileBytes
+from zerocast.simulator.traffic import Change, Ends, TileBytes
 
 Array = NDArray[np.float64]
 

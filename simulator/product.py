@@ -9,18 +9,18 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators.schema import Accelerator
-from simulator.compute import skips
-from simulator.energy import register_bits
-from simulator.engine import engine_cycles
-from simulator.gemm import Gemm
-from simulator.gemm_cost import Objective, gemm_cost
-from simulator.mapping import Mapping
-from simulator.rates import Rates
-from simulator.result import OpRow
-from simulator.search import SLACK, Picks, Search
-from simulator.tiles import MOST_TILES, Stream, Walk, tile_stream, tiles_of
-from simulator.traffic import TileBytes, link_bytes, tile_bytes
+from zerocast.accelerators.schema import Accelerator
+from zerocast.simulator.compute import skips
+from zerocast.simulator.energy import register_bits
+from zerocast.simulator.engine import engine_cycles
+from zerocast.simulator.gemm import Gemm
+from zerocast.simulator.gemm_cost import Objective, gemm_cost
+from zerocast.simulator.mapping import Mapping
+from zerocast.simulator.rates import Rates
+from zerocast.simulator.result import OpRow
+from zerocast.simulator.search import SLACK, Picks, Search
+from zerocast.simulator.tiles import MOST_TILES, Stream, Walk, tile_stream, tiles_of
+from zerocast.simulator.traffic import TileBytes, link_bytes, tile_bytes
 
 Array = NDArray[np.float64]
 

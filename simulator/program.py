@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from accelerators.schema import Accelerator, Unit
-from simulator.footprint import footprint
-from simulator.gemm import Gemm, gemms
-from simulator.result import Footprint
-from simulator.rewrite import Plan, plan
-from simulator.schedule import Graph, Task
-from simulator.unit_cost import moved_bytes
-from workloads.ir import Einsum, Op, Workload
+from zerocast.accelerators.schema import Accelerator, Unit
+from zerocast.simulator.footprint import footprint
+from zerocast.simulator.gemm import Gemm, gemms
+from zerocast.simulator.result import Footprint
+from zerocast.simulator.rewrite import Plan, plan
+from zerocast.simulator.schedule import Graph, Task
+from zerocast.simulator.unit_cost import moved_bytes
+from zerocast.workloads.ir import Einsum, Op, Workload
 
 
 @dataclass(frozen=True, slots=True)

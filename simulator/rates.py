@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators.schema import Accelerator, Memory
-from simulator.energy import access_j_per_byte
+from zerocast.accelerators.schema import Accelerator, Memory
+from zerocast.simulator.energy import access_j_per_byte
 
 Array = NDArray[np.float64]
 

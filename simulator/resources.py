@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from accelerators.schema import Accelerator, Cost, Memory
-from simulator.area_match import structured_groups
-from simulator.errors import SimulationError
-from simulator.storage import built_as
-from workloads.ir import BITS
+from zerocast.accelerators.schema import Accelerator, Cost, Memory
+from zerocast.simulator.area_match import structured_groups
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.storage import built_as
+from zerocast.workloads.ir import BITS
 
 URAM_ROWS, URAM_ROW_BYTES = 4096, 8
 """An UltraRAM: 4,096 rows of 72 bits, 64 of them data, of fixed width; AMD UG573."""

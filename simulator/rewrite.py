@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from accelerators.schema import Accelerator
-from workloads.ir import Einsum, Index, Op, Vector, Workload
+from zerocast.accelerators.schema import Accelerator
+from zerocast.workloads.ir import Einsum, Index, Op, Vector, Workload
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators.schema import Accelerator, Dataflow
-from simulator.energy import gemm_energy
-from simulator.errors import SimulationError
-from simulator.gemm import Gemm
-from simulator.gemm_cost import ArrayCost, GemmCost, Objective, array_cost, gemm_cost, timed_cost
-from simulator.mapping import ORDERS, THIN_ABOVE, Mapping, mapspace, tile_units
-from simulator.rates import Rates, rates_of
-from simulator.traffic import PortBytes, TileBytes, buffer_needs, link_bytes
+from zerocast.accelerators.schema import Accelerator, Dataflow
+from zerocast.simulator.energy import gemm_energy
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.gemm import Gemm
+from zerocast.simulator.gemm_cost import ArrayCost, GemmCost, Objective, array_cost, gemm_cost, timed_cost
+from zerocast.simulator.mapping import ORDERS, THIN_ABOVE, Mapping, mapspace, tile_units
+from zerocast.simulator.rates import Rates, rates_of
+from zerocast.simulator.traffic import PortBytes, TileBytes, buffer_needs, link_bytes
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]

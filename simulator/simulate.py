@@ -9,18 +9,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators.library import load
-from accelerators.schema import Accelerator
-from simulator.einsum_cost import Pricer
-from simulator.errors import SimulationError
-from simulator.gemm_cost import Objective
-from simulator.gpu.row import LOSES
-from simulator.op_cost import op_figures, op_row
-from simulator.product import Figures
-from simulator.program import Program, program
-from simulator.result import OpRow, Result
-from simulator.size import size_of
-from workloads.ir import Workload
+from zerocast.accelerators.library import load
+from zerocast.accelerators.schema import Accelerator
+from zerocast.simulator.einsum_cost import Pricer
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.gemm_cost import Objective
+from zerocast.simulator.gpu.row import LOSES
+from zerocast.simulator.op_cost import op_figures, op_row
+from zerocast.simulator.product import Figures
+from zerocast.simulator.program import Program, program
+from zerocast.simulator.result import OpRow, Result
+from zerocast.simulator.size import size_of
+from zerocast.workloads.ir import Workload
 
 Array = NDArray[np.float64]
 Fidelity = Literal["analytic", "tile"]

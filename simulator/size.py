@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from accelerators.schema import Accelerator
-from simulator.area import area
-from simulator.errors import SimulationError
-from simulator.resources import fpga_resources
+from zerocast.accelerators.schema import Accelerator
+from zerocast.simulator.area import area
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.resources import fpga_resources
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from accelerators.schema import Accelerator, Memory
-from accelerators.schema.technology import Storage
-from simulator.errors import SimulationError
+from zerocast.accelerators.schema import Accelerator, Memory
+from zerocast.accelerators.schema.technology import Storage
+from zerocast.simulator.errors import SimulationError
 
 
 def built_as(accelerator: Accelerator, memory: Memory) -> tuple[float, int]:

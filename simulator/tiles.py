@@ -13,15 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators.schema import Accelerator
-from simulator.compute import array_cycles, reduction_steps, skips
-from simulator.engine import engine_cycles
-from simulator.engine.operands import operand_bits
-from simulator.errors import SimulationError
-from simulator.gemm import Gemm, Operand
-from simulator.gemm_cost import array_cost
-from simulator.mapping import Mapping
-from simulator.traffic import element_bits, tile_bytes
+from zerocast.accelerators.schema import Accelerator
+from zerocast.simulator.compute import array_cycles, reduction_steps, skips
+from zerocast.simulator.engine import engine_cycles
+from zerocast.simulator.engine.operands import operand_bits
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.gemm import Gemm, Operand
+from zerocast.simulator.gemm_cost import array_cost
+from zerocast.simulator.mapping import Mapping
+from zerocast.simulator.traffic import element_bits, tile_bytes
 
 Array = NDArray[np.float64]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 
-from simulator.result import Result
+from zerocast.simulator.result import Result
 
 SUMMED = (
     "macs", "effectual_macs", "cycles", "ideal_cycles", "dram_read_bytes", "dram_write_bytes", "buffer_read_bytes",

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from accelerators.schema import Accelerator, Memory
-from simulator.engine import engine_turns
-from simulator.gemm import Gemm, Operand
-from simulator.mapping import Mapping
-from workloads.formats import storage_bits
-from workloads.patterns import Pattern
+from zerocast.accelerators.schema import Accelerator, Memory
+from zerocast.simulator.engine import engine_turns
+from zerocast.simulator.gemm import Gemm, Operand
+from zerocast.simulator.mapping import Mapping
+from zerocast.workloads.formats import storage_bits
+from zerocast.workloads.patterns import Pattern
 
 Array = NDArray[np.float64]
 

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from accelerators.schema import Accelerator, Memory, Operand, Unit
-from accelerators.tables import energy_table
-from simulator.footprint import stored_bytes
-from simulator.rates import Rates, rates_of
-from workloads.formats import storage_bits
-from workloads.ir import Index, Op, Tensor, Transfer, Vector
-from workloads.patterns import NM, Uniform
+from zerocast.accelerators.schema import Accelerator, Memory, Operand, Unit
+from zerocast.accelerators.tables import energy_table
+from zerocast.simulator.footprint import stored_bytes
+from zerocast.simulator.rates import Rates, rates_of
+from zerocast.workloads.formats import storage_bits
+from zerocast.workloads.ir import Index, Op, Tensor, Transfer, Vector
+from zerocast.workloads.patterns import NM, Uniform
 
 Array = NDArray[np.float64]
 

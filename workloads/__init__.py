@@ -5,22 +5,22 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from workloads.errors import WorkloadError
-from workloads.ir import Einsum, Index, Op, Tensor, Transfer, Vector, Workload
-from workloads.pruning import LayerPruning, Pruning
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.ir import Einsum, Index, Op, Tensor, Transfer, Vector, Workload
+from zerocast.workloads.pruning import LayerPruning, Pruning
 
 _LATER = {
-    "capture": "workloads.from_torch",
-    "expand_training": "workloads.training",
-    "prune": "workloads.recipes",
-    "build": "workloads.zoo",
-    "models": "workloads.zoo",
-    "save": "workloads.store",
-    "load_workload": "workloads.store",
-    "trace": "workloads.tracing.record",
-    "apply_trace": "workloads.tracing.apply",
-    "save_trace": "workloads.tracing.file",
-    "load_trace": "workloads.tracing.file",
+    "capture": "zerocast.workloads.from_torch",
+    "expand_training": "zerocast.workloads.training",
+    "prune": "zerocast.workloads.recipes",
+    "build": "zerocast.workloads.zoo",
+    "models": "zerocast.workloads.zoo",
+    "save": "zerocast.workloads.store",
+    "load_workload": "zerocast.workloads.store",
+    "trace": "zerocast.workloads.tracing.record",
+    "apply_trace": "zerocast.workloads.tracing.apply",
+    "save_trace": "zerocast.workloads.tracing.file",
+    "load_trace": "zerocast.workloads.tracing.file",
 }
 
 __all__ = [

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.errors import WorkloadError
+from zerocast.workloads.errors import WorkloadError
 
 Arrays = Mapping[str, NDArray[Any]]
 T = TypeVar("T")

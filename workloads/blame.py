@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sysconfig
 import traceback
 from pathlib import Path
 
-_OURS = tuple(str(Path(__file__).parents[1] / room) for room in ("workloads", "accelerators", "simulator", "analysis"))
-_FOREIGN = (*_OURS, *(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")))
+_OURS = f"{Path(__file__).parents[1]}{os.sep}"
+_FOREIGN = (_OURS, *(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")))
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
 

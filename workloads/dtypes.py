@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workloads.errors import WorkloadError
+from zerocast.workloads.errors import WorkloadError
 
 FLOATING = ("fp32", "tf32", "fp16", "bf16", "fp8", "fp4")
 QUANTISED = ("int16", "int8", "int4")

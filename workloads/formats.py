@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from workloads.errors import WorkloadError, closest
-from workloads.patterns import NM, Extents, Pattern, tile_size
-from workloads.patterns.base import Array
+from zerocast.workloads.errors import WorkloadError, closest
+from zerocast.workloads.patterns import NM, Extents, Pattern, tile_size
+from zerocast.workloads.patterns.base import Array
 
 RUN_BITS = 5
 """Width of the run field where the format's name gives none: Eyeriss (Chen et al., JSSC 2017)."""

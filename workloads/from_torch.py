@@ -10,16 +10,16 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from workloads.dtypes import check_dtype
-from workloads.errors import WorkloadError
-from workloads.ir import Op, Tensor, Workload
-from workloads.lowering.builder import Builder, NoRule
-from workloads.lowering.export import export, quiet, taken_apart
-from workloads.lowering.masks import real_masks, weight_names
-from workloads.lowering.values import Value
-from workloads.lowering.walk import walk
-from workloads.pruning import NOTHING_PRUNED, Pruning, apply_pruning
-from workloads.training import expand_training
+from zerocast.workloads.dtypes import check_dtype
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.ir import Op, Tensor, Workload
+from zerocast.workloads.lowering.builder import Builder, NoRule
+from zerocast.workloads.lowering.export import export, quiet, taken_apart
+from zerocast.workloads.lowering.masks import real_masks, weight_names
+from zerocast.workloads.lowering.values import Value
+from zerocast.workloads.lowering.walk import walk
+from zerocast.workloads.pruning import NOTHING_PRUNED, Pruning, apply_pruning
+from zerocast.workloads.training import expand_training
 
 
 def capture(

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from workloads.errors import WorkloadError
-from workloads.patterns import DENSE, Pattern
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.patterns import DENSE, Pattern
 
 if TYPE_CHECKING:
     import networkx

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from workloads.errors import WorkloadError
-from workloads.ir import Einsum, Op, Phase, Workload
-from workloads.patterns import Pattern
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.ir import Einsum, Op, Phase, Workload
+from zerocast.workloads.patterns import Pattern
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from workloads.archive import Archive
-from workloads.errors import WorkloadError
-from workloads.ir import Einsum, Index, Op, Tensor, Transfer, Vector, Workload
-from workloads.patterns import DENSE, NM, Block, Dense, Mask, Pattern, PerChannel, Uniform
+from zerocast.workloads.archive import Archive
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.ir import Einsum, Index, Op, Tensor, Transfer, Vector, Workload
+from zerocast.workloads.patterns import DENSE, NM, Block, Dense, Mask, Pattern, PerChannel, Uniform
 
 _FILE = Archive("workload", version=1, remedy="capture it again with `zerocast lower`")
 

@@ -4,15 +4,15 @@ Every field's docstring says its unit. An accelerator is one YAML file against `
 for each dotted path (or a prefix of it), where the value comes from: read, derived, or assumed.
 """
 
-from accelerators.schema.accelerator import Accelerator, Source
-from accelerators.schema.array import Compute, Dataflow, Fold, OperandSparsity, Sparsity
-from accelerators.schema.gpu import Gpu
-from accelerators.schema.memory import FORMATS, Memory, Operand
-from accelerators.schema.part import Part
-from accelerators.schema.row_stationary import RowStationary
-from accelerators.schema.skipping import Arrangement, Banks, Deal, Skipping, Vector, Window
-from accelerators.schema.technology import Cost, FpgaPart, Resources, Storage, Technology
-from accelerators.schema.units import Host, Schedule, Unit
+from zerocast.accelerators.schema.accelerator import Accelerator, Source
+from zerocast.accelerators.schema.array import Compute, Dataflow, Fold, OperandSparsity, Sparsity
+from zerocast.accelerators.schema.gpu import Gpu
+from zerocast.accelerators.schema.memory import FORMATS, Memory, Operand
+from zerocast.accelerators.schema.part import Part
+from zerocast.accelerators.schema.row_stationary import RowStationary
+from zerocast.accelerators.schema.skipping import Arrangement, Banks, Deal, Skipping, Vector, Window
+from zerocast.accelerators.schema.technology import Cost, FpgaPart, Resources, Storage, Technology
+from zerocast.accelerators.schema.units import Host, Schedule, Unit
 
 __all__ = [
     "FORMATS", "Accelerator", "Arrangement", "Banks", "Compute", "Cost", "Dataflow", "Deal", "Fold", "FpgaPart", "Gpu",

@@ -7,14 +7,14 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from accelerators.schema.array import Compute, Sparsity
-from accelerators.schema.gpu import Gpu
-from accelerators.schema.memory import Memory, Operand
-from accelerators.schema.part import Part
-from accelerators.schema.row_stationary import RowStationary
-from accelerators.schema.skipping import Skipping
-from accelerators.schema.technology import Resources, Technology
-from accelerators.schema.units import Host, Schedule, Unit
+from zerocast.accelerators.schema.array import Compute, Sparsity
+from zerocast.accelerators.schema.gpu import Gpu
+from zerocast.accelerators.schema.memory import Memory, Operand
+from zerocast.accelerators.schema.part import Part
+from zerocast.accelerators.schema.row_stationary import RowStationary
+from zerocast.accelerators.schema.skipping import Skipping
+from zerocast.accelerators.schema.technology import Resources, Technology
+from zerocast.accelerators.schema.units import Host, Schedule, Unit
 
 
 class Source(Part):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from accelerators.schema.part import Part
+from zerocast.accelerators.schema.part import Part
 
 Dataflow = Literal[
     "output_stationary", "weight_stationary", "input_stationary", "row_stationary", "zero_skipping", "tensor_core"

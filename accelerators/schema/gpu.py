@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, PositiveFloat, field_validator
 
-from accelerators.schema.part import Part
+from zerocast.accelerators.schema.part import Part
 
 LONGEST_GAP_S = 2e-6
 """Gaps between kernels of a CUDA graph are about 1e-6 s; the shortest kernel of the shipped calibrations lasts

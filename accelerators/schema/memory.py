@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from accelerators.schema.part import Part
+from zerocast.accelerators.schema.part import Part
 
 Operand = Literal["input", "weight", "output"]
 """Operands of an einsum out = a * b: `input` is a (activations; output gradients in the backward passes),

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from accelerators.schema.part import Part
+from zerocast.accelerators.schema.part import Part
 
 MOST_LANES = 65_536
 """Lanes of a zero-skipping engine, at most: each has its own time in every round."""

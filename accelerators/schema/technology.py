@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from accelerators.schema.part import Part
+from zerocast.accelerators.schema.part import Part
 
 
 class FpgaPart(Part):

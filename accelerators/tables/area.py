@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from accelerators.errors import AcceleratorError
-from accelerators.tables.reading import find_table, log_log
-from accelerators.tables.scaling import NodeScaling, node_scaling
+from zerocast.accelerators.errors import AcceleratorError
+from zerocast.accelerators.tables.reading import find_table, log_log
+from zerocast.accelerators.tables.scaling import NodeScaling, node_scaling
 
 _SINGLE = (
     "integer_add_um2_per_bit", "register_um2_per_bit", "mux2_um2_per_bit", "gate_um2", "leading_nonzero_um2_per_bit",

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from accelerators.errors import AcceleratorError
-from accelerators.tables.reading import find_table, log_log
+from zerocast.accelerators.errors import AcceleratorError
+from zerocast.accelerators.tables.reading import find_table, log_log
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from accelerators.errors import AcceleratorError
+from zerocast.accelerators.errors import AcceleratorError
 
 
 @cache
 def _contents() -> dict[str, dict[str, Any]]:
-    from accelerators.library import read_yaml
+    from zerocast.accelerators.library import read_yaml
 
-    folder = files("accelerators") / "tables"
+    folder = files("zerocast.accelerators") / "tables"
     found = [entry for entry in folder.iterdir() if entry.name.endswith(".yaml")]
     tables = [read_yaml(entry.read_text(encoding="utf-8"), f"table {entry.name}") for entry in found]
     return {str(table["name"]): table for table in tables}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 
-from accelerators.errors import AcceleratorError
-from accelerators.tables.reading import find_table, log_log
+from zerocast.accelerators.errors import AcceleratorError
+from zerocast.accelerators.tables.reading import find_table, log_log
 
 Points = tuple[tuple[float, float], ...]
 

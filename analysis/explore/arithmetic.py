@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from accelerators import AcceleratorError
-from analysis.errors import AnalysisError
-from analysis.explore.space import WORKLOAD, Choice, Entry, Space, at
+from zerocast.accelerators import AcceleratorError
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.explore.space import WORKLOAD, Choice, Entry, Space, at
 
 DEFAULT = "fp16"
 """Type of a network whose entry names none, as `zerocast run`."""

@@ -13,20 +13,20 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from accelerators import Accelerator, AcceleratorError, parse
-from analysis.errors import AnalysisError
-from analysis.explore.arithmetic import refuse_types
-from analysis.explore.contradictions import refuse_contradictions
-from analysis.explore.designs import count, grid, sample, settle
-from analysis.explore.domains import Choices
-from analysis.explore.expressions import Lookup
-from analysis.explore.metrics import FPGA, METRICS
-from analysis.explore.space import WORKLOAD, Choice, Entry, Parameter, Space, is_metric, of_workload
-from analysis.explore.words import design_count, warn
-from analysis.run import check as check_network
-from simulator.size import size_of
-from workloads.errors import WorkloadError, closest
-from workloads.zoo.registry import ENTRIES
+from zerocast.accelerators import Accelerator, AcceleratorError, parse
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.explore.arithmetic import refuse_types
+from zerocast.analysis.explore.contradictions import refuse_contradictions
+from zerocast.analysis.explore.designs import count, grid, sample, settle
+from zerocast.analysis.explore.domains import Choices
+from zerocast.analysis.explore.expressions import Lookup
+from zerocast.analysis.explore.metrics import FPGA, METRICS
+from zerocast.analysis.explore.space import WORKLOAD, Choice, Entry, Parameter, Space, is_metric, of_workload
+from zerocast.analysis.explore.words import design_count, warn
+from zerocast.analysis.run import check as check_network
+from zerocast.simulator.size import size_of
+from zerocast.workloads.errors import WorkloadError, closest
+from zerocast.workloads.zoo.registry import ENTRIES
 
 FULL_GRID = 5000
 """Grids up to this size are looked through whole where a value is in doubt; of larger spaces, `SAMPLES`."""

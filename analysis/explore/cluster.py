@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from analysis.errors import AnalysisError
-from analysis.explore.crews import Died, Done, Outcome
-from analysis.explore.pricing import Chunk, Terms, price
-from analysis.explore.sweep import MOST_DEATHS
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.explore.crews import Died, Done, Outcome
+from zerocast.analysis.explore.pricing import Chunk, Terms, price
+from zerocast.analysis.explore.sweep import MOST_DEATHS
 
 CONNECT_S = 15
 PER_WORKER = 2

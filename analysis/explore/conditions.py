@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from analysis.explore.domains import Choices
-from analysis.explore.space import WORKLOAD, Choice, Parameter, Space, of_workload
+from zerocast.analysis.explore.domains import Choices
+from zerocast.analysis.explore.space import WORKLOAD, Choice, Parameter, Space, of_workload
 
 MOST_COUNTED = 100_000
 """Combinations of values that are looked through to count designs."""

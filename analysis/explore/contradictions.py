@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from analysis.errors import AnalysisError
-from analysis.explore.expressions import Expression, bounds
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.explore.expressions import Expression, bounds
 
 
 @dataclass

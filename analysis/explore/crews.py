@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from analysis.explore.pricing import Chunk, Terms, price
-from analysis.explore.store import Priced
+from zerocast.analysis.explore.pricing import Chunk, Terms, price
+from zerocast.analysis.explore.store import Priced
 
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -91,7 +91,7 @@ class Pool:
 
     def _start(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["analysis.explore.pricing"])
+        context.set_forkserver_preload(["zerocast.analysis.explore.pricing"])
         return ProcessPoolExecutor(self.workers, mp_context=context, initializer=_settle_in)
 
     def submit(self, chunk: Chunk) -> None:

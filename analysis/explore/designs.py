@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from random import Random
 from typing import Any
 
-from analysis.explore.conditions import conditional_count, is_there
-from analysis.explore.domains import Choices, Range
-from analysis.explore.space import Choice, Parameter, Space
+from zerocast.analysis.explore.conditions import conditional_count, is_there
+from zerocast.analysis.explore.domains import Choices, Range
+from zerocast.analysis.explore.space import Choice, Parameter, Space
 
 
 def grid(space: Space) -> Iterator[Choice]:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any
 
-from analysis.errors import AnalysisError
+from zerocast.analysis.errors import AnalysisError
 
 MOST_VALUES = 100_000
 """Of one parameter that is listed value by value."""

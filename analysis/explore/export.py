@@ -8,9 +8,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
-from analysis.errors import AnalysisError
-from analysis.explore.store import Store
-from analysis.explore.table import read_table
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.explore.store import Store
+from zerocast.analysis.explore.table import read_table
 
 KINDS = ("parquet", "csv")
 

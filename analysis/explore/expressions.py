@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis.errors import AnalysisError
-from analysis.explore.domains import is_finite
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.explore.domains import is_finite
 
 Lookup = Callable[[str], Any]
 """The value of a name; None where a conditional parameter is not there."""

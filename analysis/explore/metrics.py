@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from accelerators import Accelerator
-from simulator.totals import COLUMNS, Totals
-from workloads.ir import Workload
+from zerocast.accelerators import Accelerator
+from zerocast.simulator.totals import COLUMNS, Totals
+from zerocast.workloads.ir import Workload
 
 FPGA = ("lut", "ff", "dsp", "bram36", "uram")
 DERIVED = (

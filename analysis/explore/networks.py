@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.explore.space import digest
-from analysis.explore.store import Lowered, Store
-from analysis.explore.version import code_version
-from analysis.run import Network, Steps, lower
-from workloads.errors import WorkloadError
+from zerocast.analysis.explore.space import digest
+from zerocast.analysis.explore.store import Lowered, Store
+from zerocast.analysis.explore.version import code_version
+from zerocast.analysis.run import Network, Steps, lower
+from zerocast.workloads.errors import WorkloadError
 
 FOLDER = "workloads"
 
@@ -65,7 +65,7 @@ class Networks:
             workload = lower(network, self._steps)
         except WorkloadError as error:
             return Lowered("", math.nan, " ".join(str(error).split()))
-        from workloads.store import save
+        from zerocast.workloads.store import save
 
         self._folder.mkdir(parents=True, exist_ok=True)
         draft = save(workload, self._folder / f"draft-{os.getpid()}.npz")

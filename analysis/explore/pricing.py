@@ -12,17 +12,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from accelerators import Accelerator, AcceleratorError, Variants
-from analysis.errors import AnalysisError
-from analysis.explore.metrics import metrics
-from analysis.explore.store import Priced
-from analysis.explore.version import code_version
-from simulator.errors import SimulationError
-from simulator.many import simulate_many
-from simulator.size import over_budget
-from simulator.totals import Totals
-from workloads.ir import Workload
-from workloads.store import load_workload
+from zerocast.accelerators import Accelerator, AcceleratorError, Variants
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.explore.metrics import metrics
+from zerocast.analysis.explore.store import Priced
+from zerocast.analysis.explore.version import code_version
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.many import simulate_many
+from zerocast.simulator.size import over_budget
+from zerocast.simulator.totals import Totals
+from zerocast.workloads.ir import Workload
+from zerocast.workloads.store import load_workload
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from analysis.explore.space import Objective
-from analysis.explore.trials import Verdict
-from analysis.explore.words import design_count, pace
+from zerocast.analysis.explore.space import Objective
+from zerocast.analysis.explore.trials import Verdict
+from zerocast.analysis.explore.words import design_count, pace
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -6,9 +6,9 @@ import json
 from collections.abc import Callable
 from random import Random
 
-from analysis.explore.designs import sample, settle
-from analysis.explore.session import Session
-from analysis.explore.space import Choice
+from zerocast.analysis.explore.designs import sample, settle
+from zerocast.analysis.explore.session import Session
+from zerocast.analysis.explore.space import Choice
 
 BATCH = 256
 """Designs that are drawn and priced together; fixed, so that the trials do not depend on the number of workers."""

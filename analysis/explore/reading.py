@@ -7,15 +7,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from accelerators import Accelerator, variants
-from accelerators.library import read_yaml
-from analysis.errors import AnalysisError
-from analysis.explore.checks import check
-from analysis.explore.domains import Choices, choices, stretch
-from analysis.explore.expressions import parse_expression
-from analysis.explore.metrics import METRICS, direction
-from analysis.explore.schema import ParameterEntry, SpaceFile, parse_space
-from analysis.explore.space import (
+from zerocast.accelerators import Accelerator, variants
+from zerocast.accelerators.library import read_yaml
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.explore.checks import check
+from zerocast.analysis.explore.domains import Choices, choices, stretch
+from zerocast.analysis.explore.expressions import parse_expression
+from zerocast.analysis.explore.metrics import METRICS, direction
+from zerocast.analysis.explore.schema import ParameterEntry, SpaceFile, parse_space
+from zerocast.analysis.explore.space import (
     NETWORK_FIELDS,
     WORKLOAD,
     Constraint,
@@ -27,7 +27,7 @@ from analysis.explore.space import (
     labels,
     of_workload,
 )
-from analysis.run import Network
+from zerocast.analysis.run import Network
 
 COLUMNS = ("number", "design", "status", "reason", "command")
 """Of the table, beside parameters and metrics."""

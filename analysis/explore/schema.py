@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr, ValidationError
 
-from analysis.errors import AnalysisError
+from zerocast.analysis.errors import AnalysisError
 
 Number = StrictInt | StrictFloat
 Mapped = Literal["latency", "energy", "edp", "cycles"]

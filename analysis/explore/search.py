@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.explore.designs import between, settle
-from analysis.explore.domains import Choices, Range
-from analysis.explore.pareto import crowding, front
-from analysis.explore.session import Session
-from analysis.explore.space import Choice, Parameter, Space
-from analysis.explore.trials import Verdict
+from zerocast.analysis.explore.designs import between, settle
+from zerocast.analysis.explore.domains import Choices, Range
+from zerocast.analysis.explore.pareto import crowding, front
+from zerocast.analysis.explore.session import Session
+from zerocast.analysis.explore.space import Choice, Parameter, Space
+from zerocast.analysis.explore.trials import Verdict
 
 if TYPE_CHECKING:
     import optuna

@@ -8,17 +8,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from analysis.errors import AnalysisError
-from analysis.explore.crews import Crew
-from analysis.explore.designs import count
-from analysis.explore.networks import Networks
-from analysis.explore.pricing import Terms
-from analysis.explore.sources import files_of, refuse_changed
-from analysis.explore.space import Choice, Space, digest
-from analysis.explore.store import Priced, Row, Store
-from analysis.explore.sweep import Sweep
-from analysis.explore.trials import Prepare, Trial, Verdict, is_lost, judge, neighbours
-from analysis.explore.version import code_version
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.explore.crews import Crew
+from zerocast.analysis.explore.designs import count
+from zerocast.analysis.explore.networks import Networks
+from zerocast.analysis.explore.pricing import Terms
+from zerocast.analysis.explore.sources import files_of, refuse_changed
+from zerocast.analysis.explore.space import Choice, Space, digest
+from zerocast.analysis.explore.store import Priced, Row, Store
+from zerocast.analysis.explore.sweep import Sweep
+from zerocast.analysis.explore.trials import Prepare, Trial, Verdict, is_lost, judge, neighbours
+from zerocast.analysis.explore.version import code_version
 
 WINDOW = 20_000
 """Designs of a grid that are looked at together."""

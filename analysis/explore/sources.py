@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.errors import AnalysisError
-from analysis.explore.checks import entries
-from analysis.explore.networks import content_of
-from analysis.explore.space import Space, of_workload
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.explore.checks import entries
+from zerocast.analysis.explore.networks import content_of
+from zerocast.analysis.explore.space import Space, of_workload
 
 
 def files_of(space: Space) -> dict[str, str]:

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from accelerators import Accelerator, Variants
-from analysis.explore.domains import Domain
-from analysis.explore.expressions import Expression, Lookup
-from analysis.explore.metrics import METRICS, Direction
-from analysis.run import Network, title_of
+from zerocast.accelerators import Accelerator, Variants
+from zerocast.analysis.explore.domains import Domain
+from zerocast.analysis.explore.expressions import Expression, Lookup
+from zerocast.analysis.explore.metrics import METRICS, Direction
+from zerocast.analysis.run import Network, title_of
 
 Choice = dict[str, Any]
 """Value of each parameter that a design has, by the parameter's name, in the order of the space."""

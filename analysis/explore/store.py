@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.errors import AnalysisError
-from analysis.explore.metrics import STORED
-from analysis.explore.version import code_version
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.explore.metrics import STORED
+from zerocast.analysis.explore.version import code_version
 
 FILE = "store.sqlite"
 STORE_VERSION = "1"

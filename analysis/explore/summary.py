@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from rich.console import Console
 
-from analysis.explore.columns import Column, fit, short_names
-from analysis.explore.pareto import front, losses
-from analysis.explore.store import FILE
-from analysis.explore.table import Table
-from analysis.explore.words import design_count
+from zerocast.analysis.explore.columns import Column, fit, short_names
+from zerocast.analysis.explore.pareto import front, losses
+from zerocast.analysis.explore.store import FILE
+from zerocast.analysis.explore.table import Table
+from zerocast.analysis.explore.words import design_count
 
 if TYPE_CHECKING:
     import pandas

@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from analysis.explore.crews import Crew, Died
-from analysis.explore.pricing import Chunk
-from analysis.explore.store import Priced
+from zerocast.analysis.explore.crews import Crew, Died
+from zerocast.analysis.explore.pricing import Chunk
+from zerocast.analysis.explore.store import Priced
 
 FIRST, MOST = 128, 512
 """Designs in the first chunk, and in the largest: many at once are quicker, but a killed run loses its chunks."""

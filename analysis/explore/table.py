@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from analysis.errors import AnalysisError
-from analysis.explore.metrics import METRICS, STORED
-from analysis.explore.space import WORKLOAD, Objective
-from analysis.explore.store import Priced, Row, Store
-from analysis.explore.sweep import DIED_REASON
-from analysis.explore.words import design_count
-from analysis.run import overrides
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.explore.metrics import METRICS, STORED
+from zerocast.analysis.explore.space import WORKLOAD, Objective
+from zerocast.analysis.explore.store import Priced, Row, Store
+from zerocast.analysis.explore.sweep import DIED_REASON
+from zerocast.analysis.explore.words import design_count
+from zerocast.analysis.run import overrides
 
 if TYPE_CHECKING:
     import pandas

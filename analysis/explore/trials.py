@@ -10,17 +10,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from accelerators import AcceleratorError
-from analysis.errors import AnalysisError
-from analysis.explore.expressions import Lookup
-from analysis.explore.metrics import STORED
-from analysis.explore.networks import Networks
-from analysis.explore.pricing import Chunk, one_line
-from analysis.explore.space import Choice, Constraint, Space, digest, is_metric
-from analysis.explore.store import Priced, Row
-from analysis.explore.sweep import DIED
-from analysis.explore.version import code_version
-from simulator.rates import is_rate
+from zerocast.accelerators import AcceleratorError
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.explore.expressions import Lookup
+from zerocast.analysis.explore.metrics import STORED
+from zerocast.analysis.explore.networks import Networks
+from zerocast.analysis.explore.pricing import Chunk, one_line
+from zerocast.analysis.explore.space import Choice, Constraint, Space, digest, is_metric
+from zerocast.analysis.explore.store import Priced, Row
+from zerocast.analysis.explore.sweep import DIED
+from zerocast.analysis.explore.version import code_version
+from zerocast.simulator.rates import is_rate
 
 
 @dataclass(frozen=True, slots=True)

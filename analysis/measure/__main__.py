@@ -1,10 +1,10 @@
-"""`python -m analysis.measure`: the command `zerocast measure` without the packages that the rest of zerocast needs."""
+"""`python -m zerocast.analysis.measure`: `zerocast measure` without the packages that the rest of zerocast needs."""
 
 from __future__ import annotations
 
 import sys
 
-from analysis.errors import AnalysisError
+from zerocast.analysis.errors import AnalysisError
 
 NEEDED = ("torch", "numpy", "pandas")
 
@@ -12,7 +12,9 @@ NEEDED = ("torch", "numpy", "pandas")
 def main(argv: list[str] | None = None) -> int:
     """Run the command; a mistake in what was asked for is one line on stderr and status 2."""
     try:
-        from analysis.measure.command import measure  # here, so that Ctrl-C is one line while torch loads as well
+        from zerocast.analysis.measure.command import (
+            measure,  # here, so that Ctrl-C is one line while torch loads as well
+        )
 
         return measure(sys.argv[1:] if argv is None else argv)
     except (AnalysisError, OSError) as error:

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from analysis.errors import AnalysisError
-from analysis.measure.protocol import Session, Unit
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.measure.protocol import Session, Unit
 
 CUDA_MB = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 CPU_MB = (1, 4, 16)

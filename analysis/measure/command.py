@@ -18,18 +18,18 @@ from typing import Any
 
 import torch
 
-from analysis.errors import AnalysisError
-from analysis.measure.bandwidth import measure_bandwidth
-from analysis.measure.energy import measure_energy
-from analysis.measure.gemm import measure_gemm
-from analysis.measure.networks import measure_networks, measure_training
-from analysis.measure.options import Options, parse
-from analysis.measure.protocol import DeviceLost, Session
-from analysis.measure.provenance import provenance
-from analysis.measure.results import ResultFile, unfinished
-from analysis.measure.shapes import RISKY, SHAPES, list_hash, read_shapes
-from analysis.measure.summary import summary
-from analysis.measure.target import find_target
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.measure.bandwidth import measure_bandwidth
+from zerocast.analysis.measure.energy import measure_energy
+from zerocast.analysis.measure.gemm import measure_gemm
+from zerocast.analysis.measure.networks import measure_networks, measure_training
+from zerocast.analysis.measure.options import Options, parse
+from zerocast.analysis.measure.protocol import DeviceLost, Session
+from zerocast.analysis.measure.provenance import provenance
+from zerocast.analysis.measure.results import ResultFile, unfinished
+from zerocast.analysis.measure.shapes import RISKY, SHAPES, list_hash, read_shapes
+from zerocast.analysis.measure.summary import summary
+from zerocast.analysis.measure.target import find_target
 
 MEASURE = {
     "bandwidth": measure_bandwidth,
@@ -67,7 +67,7 @@ def measure(argv: list[str]) -> int:
 
 def _check_models(options: Options) -> None:
     """Refuse unknown networks before the work."""
-    from workloads.zoo import models
+    from zerocast.workloads.zoo import models
 
     for name in options.models:
         model, _, batch = name.partition("@")
@@ -164,7 +164,7 @@ class Watcher:
         return 0
 
     def _start(self, options: Options, left: float) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "analysis.measure", *self.argv, "--worker", str(time.time() + left),
+        command = [sys.executable, "-m", "zerocast.analysis.measure", *self.argv, "--worker", str(time.time() + left),
                    "--resume", "--out", str(options.out), "--suite", ",".join(options.suites),
                    "--variants", ",".join(options.variants)]  # fmt: skip
         root = str(Path(__file__).parents[2])

@@ -10,14 +10,14 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from analysis.errors import AnalysisError
-from analysis.measure.gemm import shapes_for, usable_variants
-from analysis.measure.nvml import smi_state
-from analysis.measure.products import make_product
-from analysis.measure.protocol import Session, Unit
-from analysis.measure.shapes import VARIANTS, Shape, Variant, measuring_order, refusal
-from analysis.measure.target import Target
-from analysis.measure.timing import calls_for, capture
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.measure.gemm import shapes_for, usable_variants
+from zerocast.analysis.measure.nvml import smi_state
+from zerocast.analysis.measure.products import make_product
+from zerocast.analysis.measure.protocol import Session, Unit
+from zerocast.analysis.measure.shapes import VARIANTS, Shape, Variant, measuring_order, refusal
+from zerocast.analysis.measure.target import Target
+from zerocast.analysis.measure.timing import calls_for, capture
 
 REPEATS = 3
 SHAPES_BESIDE_ANCHORS = 8

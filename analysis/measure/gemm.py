@@ -6,11 +6,11 @@ import zlib
 from collections.abc import Iterator
 from typing import Any
 
-from analysis.errors import AnalysisError
-from analysis.measure.products import DEFAULT, Product, make_product, search
-from analysis.measure.protocol import Session, Unit
-from analysis.measure.shapes import SHAPES, VARIANTS, Shape, Variant, measuring_order, read_shapes, refusal
-from analysis.measure.timing import MOST_CALLS
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.measure.products import DEFAULT, Product, make_product, search
+from zerocast.analysis.measure.protocol import Session, Unit
+from zerocast.analysis.measure.shapes import SHAPES, VARIANTS, Shape, Variant, measuring_order, read_shapes, refusal
+from zerocast.analysis.measure.timing import MOST_CALLS
 
 PROBE = Shape("probe", "", "", 256, 512, 512)
 CPU_FLOPS = 2.5e8

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from analysis.errors import AnalysisError
-from analysis.measure.products import SPARSE_ROWS, compress
-from analysis.measure.protocol import Session, Unit
-from analysis.measure.shapes import Variant, refusal
-from analysis.measure.sparsity import prune_2to4
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.measure.products import SPARSE_ROWS, compress
+from zerocast.analysis.measure.protocol import Session, Unit
+from zerocast.analysis.measure.shapes import Variant, refusal
+from zerocast.analysis.measure.sparsity import prune_2to4
 
 INFERENCE = (
     "vit_b16@32", "resnet50@32", "vit_b16@1", "resnet18@32", "vit_b16@128", "mobilenet_v2@32", "vgg19@128",
@@ -80,7 +80,7 @@ def _unit(session: Session, suite: str, model: str, batch: int, sparse: bool) ->
 
 def _built(session: Session, model: str, batch: int) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """The network in float32 on the device, and random inputs in the form of its example's."""
-    from workloads.zoo import build
+    from zerocast.workloads.zoo import build
 
     module, example = build(model, batch)
     generator = torch.Generator().manual_seed(session.options.seed)

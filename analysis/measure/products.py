@@ -12,10 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from analysis.errors import AnalysisError
-from analysis.measure.shapes import Variant
-from analysis.measure.sparsity import prune_2to4
-from analysis.measure.target import Target
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.measure.shapes import Variant
+from zerocast.analysis.measure.sparsity import prune_2to4
+from zerocast.analysis.measure.target import Target
 
 DTYPES = {
     "bf16": torch.bfloat16,

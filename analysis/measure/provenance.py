@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from analysis.measure.nvml import smi_state
-from analysis.measure.target import Target
+from zerocast.analysis.measure.nvml import smi_state
+from zerocast.analysis.measure.target import Target
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,8 +12,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.errors import AnalysisError
-from analysis.measure.drift import anchor_drift, lacking
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.measure.drift import anchor_drift, lacking
 
 if TYPE_CHECKING:
     import pandas

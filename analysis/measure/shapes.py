@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.errors import AnalysisError
+from zerocast.analysis.errors import AnalysisError
 
 SHAPES = Path(__file__).parents[1] / "measurements" / "shapes.csv"
 ROLES = ("anchor", "calibration", "held_out")

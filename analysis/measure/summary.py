@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from analysis.measure.drift import drift_words
-from analysis.measure.options import SUITES
-from analysis.measure.results import load_measurements
+from zerocast.analysis.measure.drift import drift_words
+from zerocast.analysis.measure.options import SUITES
+from zerocast.analysis.measure.results import load_measurements
 
 SHOWN = 5
 """Reasons of failures that are told, the most frequent ones."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from analysis.errors import AnalysisError
-from analysis.measure.nvml import Nvml, smi_state
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.measure.nvml import Nvml, smi_state
 
 SMI_EVERY_S = 5.0
 """nvidia-smi takes up to a second to answer: without NVML the state is no fresher than this."""

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from analysis.errors import AnalysisError
-from analysis.measure.target import Target
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.measure.target import Target
 
 REPLAY_S = 1.5e-3
 WARM_UPS = 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.pictures.designs import Chosen
+from zerocast.analysis.pictures.designs import Chosen
 
 FRONT = (
     "Pareto front of two objectives: all designs in grey, the designs that no other beats in both as dots on the "

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.units import si
+from zerocast.analysis.units import si
 
 if TYPE_CHECKING:
     from pandas import Series

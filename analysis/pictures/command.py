@@ -8,20 +8,20 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from analysis.errors import AnalysisError
-from analysis.pictures import captions, energies, rooflines
-from analysis.pictures.columns import BOOKKEEPING
-from analysis.pictures.designs import Chosen, Designs, chosen_by_key, drawable, extremes_and_knee
-from analysis.pictures.fronts import front_figure, pair_figure, parameter_figure, three_figure
-from analysis.pictures.heat import heat_figure
-from analysis.pictures.parallel import parallel_figure
-from analysis.pictures.sensitivity import by_importance, sensitivity_figure, whole_grid
-from analysis.pictures.style import paper_style, write_figure
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.pictures import captions, energies, rooflines
+from zerocast.analysis.pictures.columns import BOOKKEEPING
+from zerocast.analysis.pictures.designs import Chosen, Designs, chosen_by_key, drawable, extremes_and_knee
+from zerocast.analysis.pictures.fronts import front_figure, pair_figure, parameter_figure, three_figure
+from zerocast.analysis.pictures.heat import heat_figure
+from zerocast.analysis.pictures.parallel import parallel_figure
+from zerocast.analysis.pictures.sensitivity import by_importance, sensitivity_figure, whole_grid
+from zerocast.analysis.pictures.style import paper_style, write_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from analysis.explore.table import Table
+    from zerocast.analysis.explore.table import Table
 
 MOST_OBJECTIVES = 4
 """Objectives of which each pair, and each three, gets a picture."""
@@ -52,7 +52,7 @@ def plot_table(
     of their keys) that the roofline and the energies show, instead of the front's extremes and knee. `say` hears what
     is drawn next. Raises `AnalysisError` for a table without a design to draw and for names that are not there.
     """
-    from analysis.pictures.page import write_index, write_page
+    from zerocast.analysis.pictures.page import write_index, write_page
 
     designs = drawable(table)
     chosen = chosen_by_key(designs, keys) if keys else extremes_and_knee(designs)

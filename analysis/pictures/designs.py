@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.errors import AnalysisError
-from analysis.pictures.columns import Levels, levels_of, words_of
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.pictures.columns import Levels, levels_of, words_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from analysis.explore.table import Objective, Table
+    from zerocast.analysis.explore.table import Objective, Table
 
 SHOWN_REASONS = 3
 """Reasons that the message about an empty table quotes."""
@@ -87,7 +87,7 @@ def drawable(table: Table) -> Designs:
     ok = table.frame[table.frame["status"] == "ok"]
     if not len(ok):
         raise AnalysisError(_nothing_ok(table))
-    from analysis.explore.pareto import losses
+    from zerocast.analysis.explore.pareto import losses
 
     notes: list[str] = []
     objectives = []
@@ -134,7 +134,7 @@ def reasons_of(table: Table) -> list[tuple[str, int]]:
 
 def front(costs: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Rows of `costs`, shape (designs, objectives), that no other row beats; of equal rows the first."""
-    from analysis.explore.pareto import front as places
+    from zerocast.analysis.explore.pareto import front as places
 
     mask = np.zeros(len(costs), dtype=bool)
     mask[places(costs)] = True

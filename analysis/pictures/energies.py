@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from analysis.pictures.columns import value_text, words_of
-from analysis.pictures.designs import Chosen, Designs
-from analysis.pictures.style import PAGE, scale, tidy
-from analysis.plots import new_figure, shorten
-from analysis.units import si
+from zerocast.analysis.pictures.columns import value_text, words_of
+from zerocast.analysis.pictures.designs import Chosen, Designs
+from zerocast.analysis.pictures.style import PAGE, scale, tidy
+from zerocast.analysis.plots import new_figure, shorten
+from zerocast.analysis.units import si
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.pictures import letters
-from analysis.pictures.columns import Levels, axis_title, spans_decades
-from analysis.pictures.designs import Chosen, Designs, front, knee
-from analysis.pictures.style import (
+from zerocast.analysis.pictures import letters
+from zerocast.analysis.pictures.columns import Levels, axis_title, spans_decades
+from zerocast.analysis.pictures.designs import Chosen, Designs, front, knee
+from zerocast.analysis.pictures.style import (
     COLUMN,
     FRONT,
     GREY,
@@ -25,13 +25,13 @@ from analysis.pictures.style import (
     short_number,
     tidy,
 )
-from analysis.plots import new_figure, shorten
+from zerocast.analysis.plots import new_figure, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from analysis.explore.table import Objective
+    from zerocast.analysis.explore.table import Objective
 
 PANELS_ACROSS = 3
 PAD_PER_LETTER = 2.3

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.pictures.columns import Levels, axis_title, words_of
-from analysis.pictures.designs import Designs
-from analysis.pictures.fronts import colour_bar, norm_of
-from analysis.pictures.style import COLUMN, PAGE, SEQUENCE, level_axis, scale, short_number
-from analysis.plots import new_figure, shorten
+from zerocast.analysis.pictures.columns import Levels, axis_title, words_of
+from zerocast.analysis.pictures.designs import Designs
+from zerocast.analysis.pictures.fronts import colour_bar, norm_of
+from zerocast.analysis.pictures.style import COLUMN, PAGE, SEQUENCE, level_axis, scale, short_number
+from zerocast.analysis.plots import new_figure, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -14,14 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.pictures.columns import BOOKKEEPING, Levels, levels_of, spans_decades, takes_prefix, unit_of, words_of
-from analysis.pictures.designs import Chosen, Designs, numbers_of, reasons_of
-from analysis.pictures.style import DPI, PALETTE, SEQUENCE
+from zerocast.analysis.pictures.columns import (
+    BOOKKEEPING,
+    Levels,
+    levels_of,
+    spans_decades,
+    takes_prefix,
+    unit_of,
+    words_of,
+)
+from zerocast.analysis.pictures.designs import Chosen, Designs, numbers_of, reasons_of
+from zerocast.analysis.pictures.style import DPI, PALETTE, SEQUENCE
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-    from analysis.pictures.command import Pictures
+    from zerocast.analysis.pictures.command import Pictures
 
 SCRIPTS = ("1_data", "2_scatter", "3_parallel", "4_filters", "5_table", "6_start")
 """Parts of the page's script, in order."""
@@ -42,7 +50,7 @@ def write_page(designs: Designs, chosen: list[Chosen], path: Path) -> Path:
     from jinja2 import Environment
     from markupsafe import Markup
 
-    parts = files("analysis.pictures") / "page_parts"
+    parts = files("zerocast.analysis.pictures") / "page_parts"
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     # our own style and script, and base64: nothing of the user's, so nothing to escape
     script = "\n".join((parts / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
@@ -177,7 +185,7 @@ def write_index(designs: Designs, pictures: Pictures, path: Path) -> Path:
     """The figures with their captions on one page, and what was left out."""
     from jinja2 import Environment
 
-    source = (files("analysis.pictures") / "page_parts" / "index.html").read_text(encoding="utf-8")
+    source = (files("zerocast.analysis.pictures") / "page_parts" / "index.html").read_text(encoding="utf-8")
     counts = designs.table.frame["status"].value_counts()
     path.write_text(
         Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(source).render(

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.pictures.columns import axis_title, spans_decades, words_of
-from analysis.pictures.designs import Designs
-from analysis.pictures.fronts import colour_bar, norm_of
-from analysis.pictures.style import GREY, PAGE, SEQUENCE, scale, short_number, shown_levels
-from analysis.plots import new_figure, shorten
+from zerocast.analysis.pictures.columns import axis_title, spans_decades, words_of
+from zerocast.analysis.pictures.designs import Designs
+from zerocast.analysis.pictures.fronts import colour_bar, norm_of
+from zerocast.analysis.pictures.style import GREY, PAGE, SEQUENCE, scale, short_number, shown_levels
+from zerocast.analysis.plots import new_figure, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

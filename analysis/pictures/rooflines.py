@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.pictures import letters
-from analysis.pictures.designs import Chosen, Designs
-from analysis.pictures.style import COLUMN, GREY, MARKERS, PALETTE, log_ticks, tidy
-from analysis.plots import new_figure
-from analysis.units import scale_of
+from zerocast.analysis.pictures import letters
+from zerocast.analysis.pictures.designs import Chosen, Designs
+from zerocast.analysis.pictures.style import COLUMN, GREY, MARKERS, PALETTE, log_ticks, tidy
+from zerocast.analysis.plots import new_figure
+from zerocast.analysis.units import scale_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.pictures.columns import Levels, words_of
-from analysis.pictures.designs import Designs
-from analysis.pictures.style import FRONT, PAGE, SEQUENCE, tidy
-from analysis.plots import new_figure, shorten
+from zerocast.analysis.pictures.columns import Levels, words_of
+from zerocast.analysis.pictures.designs import Designs
+from zerocast.analysis.pictures.style import FRONT, PAGE, SEQUENCE, tidy
+from zerocast.analysis.plots import new_figure, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

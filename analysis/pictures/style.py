@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.pictures.columns import Levels, axis_title, spans_decades, takes_prefix
-from analysis.units import scale_of
+from zerocast.analysis.pictures.columns import Levels, axis_title, spans_decades, takes_prefix
+from zerocast.analysis.units import scale_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

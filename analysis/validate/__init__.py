@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 
-from analysis.validate.comparison import Comparison
-from simulator.errors import SimulationError
+from zerocast.analysis.validate.comparison import Comparison
+from zerocast.simulator.errors import SimulationError
 
 SUITES = {
     "dense": "dense arrays: TPU-like cycles as published, array cycles of SCALE-Sim 3",
@@ -28,5 +28,5 @@ def run(suite: str | None = None, say: Say = lambda message: None) -> list[Compa
         raise SimulationError(f"unknown suite {suite!r}; choose {', '.join(SUITES)}, or none for all")
     rows: list[Comparison] = []
     for name in [suite] if suite else list(SUITES):
-        rows += importlib.import_module(f"analysis.validate.{name}").compare(say)
+        rows += importlib.import_module(f"zerocast.analysis.validate.{name}").compare(say)
     return rows

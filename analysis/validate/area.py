@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from accelerators import Accelerator, load
-from accelerators.tables import area_table
-from analysis.validate.comparison import Comparison, against, below, reference_rows
-from simulator.area import Area, area, buffer_um2
-from simulator.area_engine import queue_bits
-from simulator.resources import fpga_resources
+from zerocast.accelerators import Accelerator, load
+from zerocast.accelerators.tables import area_table
+from zerocast.analysis.validate.comparison import Comparison, against, below, reference_rows
+from zerocast.simulator.area import Area, area, buffer_um2
+from zerocast.simulator.area_engine import queue_bits
+from zerocast.simulator.resources import fpga_resources
 
 SUITE = "area"
 TOLERANCE = 0.3

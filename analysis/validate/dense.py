@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from accelerators import load
-from accelerators.schema import Dataflow
-from analysis.validate.comparison import Comparison, against, reference_rows
-from simulator import best_mapping
-from simulator.compute import array_cycles
-from simulator.gemm import plain_gemm
+from zerocast.accelerators import load
+from zerocast.accelerators.schema import Dataflow
+from zerocast.analysis.validate.comparison import Comparison, against, reference_rows
+from zerocast.simulator import best_mapping
+from zerocast.simulator.compute import array_cycles
+from zerocast.simulator.gemm import plain_gemm
 
 DATAFLOWS: dict[str, Dataflow] = {
     "os": "output_stationary",

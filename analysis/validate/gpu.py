@@ -14,16 +14,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from analysis.calibrate import corrected_log_s, fit_class
-from analysis.gpu_generations import FEW_SHRINKAGE, UNSEEN_BAR, sparse_start
-from analysis.gpu_tables import dense_measured, dense_table, paired_measured, paired_problem, sparse_rows
-from analysis.validate.comparison import Comparison, information
-from simulator.gpu.calibration import Calibrated, calibration_of
-from simulator.gpu.card import TYPE_CLASSES
-from simulator.gpu.constants import Constants
-from simulator.gpu.fitting import Measured, fit
-from simulator.gpu.predict import datasheet_roofline, fitted_roofline, predict, roofline_parts
-from simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, choose
+from zerocast.analysis.calibrate import corrected_log_s, fit_class
+from zerocast.analysis.gpu_generations import FEW_SHRINKAGE, UNSEEN_BAR, sparse_start
+from zerocast.analysis.gpu_tables import dense_measured, dense_table, paired_measured, paired_problem, sparse_rows
+from zerocast.analysis.validate.comparison import Comparison, information
+from zerocast.simulator.gpu.calibration import Calibrated, calibration_of
+from zerocast.simulator.gpu.card import TYPE_CLASSES
+from zerocast.simulator.gpu.constants import Constants
+from zerocast.simulator.gpu.fitting import Measured, fit
+from zerocast.simulator.gpu.predict import datasheet_roofline, fitted_roofline, predict, roofline_parts
+from zerocast.simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, choose
 
 Array = NDArray[np.float64]
 

@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from accelerators import Accelerator, load
-from analysis.errors import AnalysisError
-from analysis.measured_device import DEVICES, mismatches
-from analysis.measured_table import MeasuredFile, measured_products, read_measured
-from analysis.plausible import IMPLAUSIBLE, REMEDY, implausible, refuse
-from analysis.validate.comparison import Comparison, information
-from simulator.errors import SimulationError
-from simulator.gpu.calibration import LEVELS, Calibrated, calibration_of
-from simulator.gpu.card import gpu_part, type_class
-from simulator.gpu.fitting import Measured
-from simulator.gpu.predict import Prediction, datasheet_roofline, predict
+from zerocast.accelerators import Accelerator, load
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.measured_device import DEVICES, mismatches
+from zerocast.analysis.measured_table import MeasuredFile, measured_products, read_measured
+from zerocast.analysis.plausible import IMPLAUSIBLE, REMEDY, implausible, refuse
+from zerocast.analysis.validate.comparison import Comparison, information
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.gpu.calibration import LEVELS, Calibrated, calibration_of
+from zerocast.simulator.gpu.card import gpu_part, type_class
+from zerocast.simulator.gpu.fitting import Measured
+from zerocast.simulator.gpu.predict import Prediction, datasheet_roofline, predict
 
 TOLERANCE = dict(zip(LEVELS, (0.25, 0.15, 0.09), strict=True))
 """Mean error allowed by the level of a calibration: of a generation never fitted as in the suite `gpu`; of left-out

@@ -14,13 +14,13 @@ from typing import Any
 
 import torch
 
-from accelerators import Accelerator, load
-from analysis.validate.comparison import Comparison, against, below, information, reference_rows
-from simulator import simulate
-from simulator.resources import fpga_resources
-from workloads import build, capture, expand_training, prune
-from workloads.ir import Workload
-from workloads.pruning import apply_pruning
+from zerocast.accelerators import Accelerator, load
+from zerocast.analysis.validate.comparison import Comparison, against, below, information, reference_rows
+from zerocast.simulator import simulate
+from zerocast.simulator.resources import fpga_resources
+from zerocast.workloads import build, capture, expand_training, prune
+from zerocast.workloads.ir import Workload
+from zerocast.workloads.pruning import apply_pruning
 
 NETWORKS = ("resnet9", "vit_cifar", "vgg19", "resnet18_tiny", "resnet50")
 """ResNet-9, ViT, VGG-19, ResNet-18, ResNet-50 on the data sets that the publication names; which goes with

@@ -6,16 +6,16 @@ import re
 from dataclasses import replace
 from functools import lru_cache
 
-from accelerators.schema import Accelerator, Operand, Skipping
-from simulator.engine.dealing import deal
-from simulator.engine.expected import expected_cycles
-from simulator.engine.laws import law_along_k
-from simulator.engine.losses import EngineCycles
-from simulator.engine.operands import operand_bits, scattered
-from simulator.engine.packed import packed_cycles
-from simulator.engine.walked import walked_cycles
-from simulator.engine.window import window_cycles
-from simulator.gemm import Gemm
+from zerocast.accelerators.schema import Accelerator, Operand, Skipping
+from zerocast.simulator.engine.dealing import deal
+from zerocast.simulator.engine.expected import expected_cycles
+from zerocast.simulator.engine.laws import law_along_k
+from zerocast.simulator.engine.losses import EngineCycles
+from zerocast.simulator.engine.operands import operand_bits, scattered
+from zerocast.simulator.engine.packed import packed_cycles
+from zerocast.simulator.engine.walked import walked_cycles
+from zerocast.simulator.engine.window import window_cycles
+from zerocast.simulator.gemm import Gemm
 
 
 def engine_cycles(gemm: Gemm, accelerator: Accelerator, masks: bool = False) -> EngineCycles:

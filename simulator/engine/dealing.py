@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators.schema import Deal
+from zerocast.accelerators.schema import Deal
 
 Array = NDArray[np.float64]
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators.schema import Arrangement, Skipping
-from simulator.engine.lane_times import Kind, LaneTimes, kinds_of, lane_times
-from simulator.engine.laws import Law
-from simulator.engine.losses import EngineCycles, LaneWork, split_cycles
-from simulator.engine.operands import scattered
-from simulator.engine.slowest import expected_slowest
-from simulator.engine.work import Layout, layout
-from simulator.gemm import Gemm
+from zerocast.accelerators.schema import Arrangement, Skipping
+from zerocast.simulator.engine.lane_times import Kind, LaneTimes, kinds_of, lane_times
+from zerocast.simulator.engine.laws import Law
+from zerocast.simulator.engine.losses import EngineCycles, LaneWork, split_cycles
+from zerocast.simulator.engine.operands import scattered
+from zerocast.simulator.engine.slowest import expected_slowest
+from zerocast.simulator.engine.work import Layout, layout
+from zerocast.simulator.gemm import Gemm
 
 Array = NDArray[np.float64]
 

@@ -10,10 +10,10 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators.schema import Skipping
-from simulator.engine.laws import Law
-from simulator.engine.moments import Vectors, accumulating, vectors
-from simulator.engine.work import Layout
+from zerocast.accelerators.schema import Skipping
+from zerocast.simulator.engine.laws import Law
+from zerocast.simulator.engine.moments import Vectors, accumulating, vectors
+from zerocast.simulator.engine.work import Layout
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.engine.operands import fiber_of, operand_bits
-from simulator.gemm import Gemm, Operand
-from workloads.patterns import NM, Mask, PerChannel
+from zerocast.simulator.engine.operands import fiber_of, operand_bits
+from zerocast.simulator.gemm import Gemm, Operand
+from zerocast.workloads.patterns import NM, Mask, PerChannel
 
 Array = NDArray[np.float64]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from accelerators.schema import Skipping
-from simulator.engine.banks import conflict_factor
+from zerocast.accelerators.schema import Skipping
+from zerocast.simulator.engine.banks import conflict_factor
 
 CAUSES = ("imbalance", "fragmentation", "padding", "edge", "conflict", "ramp", "wasted")
 """Why lanes are not multiplying nonzeros, as fields of `EngineCycles`."""

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.formats import storage_bits
-from workloads.patterns import Uniform
+from zerocast.workloads.formats import storage_bits
+from zerocast.workloads.patterns import Uniform
 
 Array = NDArray[np.float64]
 

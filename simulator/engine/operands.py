@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators.schema import Skipping
-from simulator.errors import SimulationError
-from simulator.gemm import WINDOWS, Conv, Gemm
-from workloads.patterns import NM, Block, Mask, Pattern, PerChannel
+from zerocast.accelerators.schema import Skipping
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.gemm import WINDOWS, Conv, Gemm
+from zerocast.workloads.patterns import NM, Block, Mask, Pattern, PerChannel
 
 Bits = NDArray[np.bool_]
 

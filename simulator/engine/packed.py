@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators.schema import Skipping
-from simulator.engine.losses import EngineCycles
-from simulator.engine.operands import operand_bits
-from simulator.gemm import Gemm
-from workloads.patterns import DENSE
+from zerocast.accelerators.schema import Skipping
+from zerocast.simulator.engine.losses import EngineCycles
+from zerocast.simulator.engine.operands import operand_bits
+from zerocast.simulator.gemm import Gemm
+from zerocast.workloads.patterns import DENSE
 
 Array = NDArray[np.float64]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators.schema import Arrangement, Skipping
-from simulator.engine.dealing import Dealt
-from simulator.engine.losses import EngineCycles, LaneWork, split_cycles
-from simulator.engine.operands import Bits
-from simulator.engine.waiting import at_outputs, at_steps, grouped
-from simulator.engine.work import Layout, cartesian_parts, dot_parts, layout, side
+from zerocast.accelerators.schema import Arrangement, Skipping
+from zerocast.simulator.engine.dealing import Dealt
+from zerocast.simulator.engine.losses import EngineCycles, LaneWork, split_cycles
+from zerocast.simulator.engine.operands import Bits
+from zerocast.simulator.engine.waiting import at_outputs, at_steps, grouped
+from zerocast.simulator.engine.work import Layout, cartesian_parts, dot_parts, layout, side
 
 Array = NDArray[np.float64]
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators.schema import Skipping, Window
-from simulator.engine.dealing import deal
-from simulator.engine.losses import EngineCycles
-from simulator.engine.operands import Bits, operand_bits
-from simulator.gemm import Gemm
+from zerocast.accelerators.schema import Skipping, Window
+from zerocast.simulator.engine.dealing import deal
+from zerocast.simulator.engine.losses import EngineCycles
+from zerocast.simulator.engine.operands import Bits, operand_bits
+from zerocast.simulator.gemm import Gemm
 
 DRAWN = 512
 """Groups of rows drawn where the zeros are known as a law: the mean is then good to about half a percent."""

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators.schema import Arrangement
-from simulator.engine.dealing import Dealt, deal
-from simulator.engine.operands import Bits
+from zerocast.accelerators.schema import Arrangement
+from zerocast.simulator.engine.dealing import Dealt, deal
+from zerocast.simulator.engine.operands import Bits
 
 Array = NDArray[np.float64]
 

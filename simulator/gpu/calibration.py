@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators.errors import AcceleratorError
-from accelerators.library import read_yaml
-from simulator.errors import SimulationError
-from simulator.gpu.constants import Constants
+from zerocast.accelerators.errors import AcceleratorError
+from zerocast.accelerators.library import read_yaml
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.gpu.constants import Constants
 
 FORMAT = "zerocast-gpu-calibration"
 VERSION = 2
@@ -76,7 +76,7 @@ def calibration_of(name: str) -> Calibration:
 
 @lru_cache(maxsize=16)
 def _shipped(name: str) -> Calibration:
-    folder = files("accelerators") / "calibrations"
+    folder = files("zerocast.accelerators") / "calibrations"
     known = sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
     if name not in known:
         raise SimulationError(f"unknown calibration {name!r}; choose {', '.join(known)}, or a YAML file")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from accelerators.schema import Accelerator, Gpu
-from accelerators.tables import energy_table
-from simulator.errors import SimulationError
+from zerocast.accelerators.schema import Accelerator, Gpu
+from zerocast.accelerators.tables import energy_table
+from zerocast.simulator.errors import SimulationError
 
 TypeClass = Literal["16bit", "fp8", "int8"]
 TYPE_CLASSES: dict[str, TypeClass] = {"bf16": "16bit", "fp16": "16bit", "fp8": "fp8", "int8": "int8"}

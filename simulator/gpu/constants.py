@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.errors import SimulationError
+from zerocast.simulator.errors import SimulationError
 
 LESS_IS_QUICKER = (
     "floor_s", "tile_loss", "step_s", "wave", "prologue_s", "split_s", "split_traffic", "sustained", "write",

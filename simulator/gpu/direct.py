@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from accelerators.schema import Accelerator, Unit
-from simulator.gemm import Gemm
+from zerocast.accelerators.schema import Accelerator, Unit
+from zerocast.simulator.gemm import Gemm
 
 
 def direct_unit(gemm: Gemm, accelerator: Accelerator) -> Unit | None:

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
-from simulator.errors import SimulationError
-from simulator.gpu.constants import Constants
-from simulator.gpu.problem import Problem
-from simulator.gpu.times import Kernels, choose
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.gpu.constants import Constants
+from zerocast.simulator.gpu.problem import Problem
+from zerocast.simulator.gpu.times import Kernels, choose
 
 Array = NDArray[np.float64]
 

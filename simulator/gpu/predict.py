@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from simulator.gpu.calibration import Calibrated
-from simulator.gpu.neighbours import correction, log_shapes, nearest
-from simulator.gpu.problem import Problem
-from simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, Chosen, choose
+from zerocast.simulator.gpu.calibration import Calibrated
+from zerocast.simulator.gpu.neighbours import correction, log_shapes, nearest
+from zerocast.simulator.gpu.problem import Problem
+from zerocast.simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, Chosen, choose
 
 Array = NDArray[np.float64]
 

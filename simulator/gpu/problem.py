@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from simulator.gpu.card import Card
+from zerocast.simulator.gpu.card import Card
 
 Array = NDArray[np.float64]
 

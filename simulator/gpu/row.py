@@ -7,17 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from accelerators.schema import Accelerator, Unit
-from accelerators.tables import energy_table
-from simulator.energy import access_j_per_byte
-from simulator.gemm import Gemm
-from simulator.gpu.calibration import Calibrated, calibration_of
-from simulator.gpu.card import Card, card_of, gpu_part, type_class
-from simulator.gpu.direct import direct_seconds, direct_unit
-from simulator.gpu.predict import Prediction, predict
-from simulator.gpu.problem import Problem, kept_share, problem, weight_share
-from simulator.gpu.rules import group_of, refusal
-from simulator.result import OpRow
+from zerocast.accelerators.schema import Accelerator, Unit
+from zerocast.accelerators.tables import energy_table
+from zerocast.simulator.energy import access_j_per_byte
+from zerocast.simulator.gemm import Gemm
+from zerocast.simulator.gpu.calibration import Calibrated, calibration_of
+from zerocast.simulator.gpu.card import Card, card_of, gpu_part, type_class
+from zerocast.simulator.gpu.direct import direct_seconds, direct_unit
+from zerocast.simulator.gpu.predict import Prediction, predict
+from zerocast.simulator.gpu.problem import Problem, kept_share, problem, weight_share
+from zerocast.simulator.gpu.rules import group_of, refusal
+from zerocast.simulator.result import OpRow
 
 LOSES = "sparse loses"
 """How the note of a row starts where the dense kernel is quicker."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from accelerators.schema import Accelerator
-from simulator.gemm import Gemm
-from simulator.gpu.card import gpu_part, type_class
-from simulator.gpu.problem import KEPT
-from workloads.patterns import NM
+from zerocast.accelerators.schema import Accelerator
+from zerocast.simulator.gemm import Gemm
+from zerocast.simulator.gpu.card import gpu_part, type_class
+from zerocast.simulator.gpu.problem import KEPT
+from zerocast.workloads.patterns import NM
 
 GROUP = 4
 """Real sparse tensor cores take two of each aligned group of four; a card whose `sparsity.weight.max_group` is larger

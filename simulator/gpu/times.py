@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.gpu.constants import Constants
-from simulator.gpu.problem import Array, Problem
+from zerocast.simulator.gpu.constants import Constants
+from zerocast.simulator.gpu.problem import Array, Problem
 
 CHUNK = 1024
 """Shapes priced at once, so that the work stays in the processor's cache."""

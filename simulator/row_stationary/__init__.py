@@ -10,13 +10,13 @@ m filters and n samples while the channels go by, pass after pass:
             for p t filters of the m:               a pass; its filters were prefetched
 """
 
-from simulator.row_stationary.cost import RowStationaryCost, row_stationary_cost
-from simulator.row_stationary.cycles import row_cycles
-from simulator.row_stationary.layer import RowLayer, row_layer
-from simulator.row_stationary.mapping import RowMapping, trips
-from simulator.row_stationary.mapspace import SLACK, candidates
-from simulator.row_stationary.row import row_stationary_row
-from simulator.row_stationary.traffic import row_traffic
+from zerocast.simulator.row_stationary.cost import RowStationaryCost, row_stationary_cost
+from zerocast.simulator.row_stationary.cycles import row_cycles
+from zerocast.simulator.row_stationary.layer import RowLayer, row_layer
+from zerocast.simulator.row_stationary.mapping import RowMapping, trips
+from zerocast.simulator.row_stationary.mapspace import SLACK, candidates
+from zerocast.simulator.row_stationary.row import row_stationary_row
+from zerocast.simulator.row_stationary.traffic import row_traffic
 
 __all__ = [
     "SLACK",

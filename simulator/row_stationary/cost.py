@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from accelerators.schema import Accelerator
-from simulator.errors import SimulationError
-from simulator.gemm import Gemm
-from simulator.row_stationary.cycles import row_cycles
-from simulator.row_stationary.energy import RowEnergy, movement_j, row_energy
-from simulator.row_stationary.layer import RowLayer, row_layer
-from simulator.row_stationary.mapping import RowMapping, filter_words
-from simulator.row_stationary.mapspace import SLACK, candidates
-from simulator.row_stationary.part import pe_rate
-from simulator.row_stationary.traffic import link_bits, row_traffic
+from zerocast.accelerators.schema import Accelerator
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.gemm import Gemm
+from zerocast.simulator.row_stationary.cycles import row_cycles
+from zerocast.simulator.row_stationary.energy import RowEnergy, movement_j, row_energy
+from zerocast.simulator.row_stationary.layer import RowLayer, row_layer
+from zerocast.simulator.row_stationary.mapping import RowMapping, filter_words
+from zerocast.simulator.row_stationary.mapspace import SLACK, candidates
+from zerocast.simulator.row_stationary.part import pe_rate
+from zerocast.simulator.row_stationary.traffic import link_bits, row_traffic
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators.schema import Accelerator
-from simulator.gemm import Gemm
-from simulator.row_stationary.layer import RowLayer
-from simulator.row_stationary.mapping import RowMapping, trips
-from simulator.row_stationary.part import part_of, pe_rate
+from zerocast.accelerators.schema import Accelerator
+from zerocast.simulator.gemm import Gemm
+from zerocast.simulator.row_stationary.layer import RowLayer
+from zerocast.simulator.row_stationary.mapping import RowMapping, trips
+from zerocast.simulator.row_stationary.part import part_of, pe_rate
 
 Array = NDArray[np.float64]
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators.schema import Accelerator
-from accelerators.tables import energy_table
-from simulator.energy import access_j_per_byte, register_bits
-from simulator.gemm import Gemm
-from simulator.row_stationary.layer import RowLayer
-from simulator.row_stationary.part import part_of
-from simulator.row_stationary.traffic import RowTraffic
+from zerocast.accelerators.schema import Accelerator
+from zerocast.accelerators.tables import energy_table
+from zerocast.simulator.energy import access_j_per_byte, register_bits
+from zerocast.simulator.gemm import Gemm
+from zerocast.simulator.row_stationary.layer import RowLayer
+from zerocast.simulator.row_stationary.part import part_of
+from zerocast.simulator.row_stationary.traffic import RowTraffic
 
 Array = NDArray[np.float64]
 

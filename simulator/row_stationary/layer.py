@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from simulator.gemm import Gemm
+from zerocast.simulator.gemm import Gemm
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.row_stationary.layer import RowLayer
+from zerocast.simulator.row_stationary.layer import RowLayer
 
 Array = NDArray[np.float64]
 

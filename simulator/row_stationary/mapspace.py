@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators.schema import Accelerator
-from simulator.errors import SimulationError
-from simulator.gemm import Gemm
-from simulator.mapping import tile_extents
-from simulator.row_stationary.layer import RowLayer
-from simulator.row_stationary.mapping import RowMapping, filter_words, glb_words
-from simulator.row_stationary.part import part_of
-from simulator.row_stationary.traffic import row_traffic
+from zerocast.accelerators.schema import Accelerator
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.gemm import Gemm
+from zerocast.simulator.mapping import tile_extents
+from zerocast.simulator.row_stationary.layer import RowLayer
+from zerocast.simulator.row_stationary.mapping import RowMapping, filter_words, glb_words
+from zerocast.simulator.row_stationary.part import part_of
+from zerocast.simulator.row_stationary.traffic import row_traffic
 
 Array = NDArray[np.float64]
 

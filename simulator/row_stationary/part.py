@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from accelerators.schema import Accelerator, RowStationary
-from simulator.errors import SimulationError
-from simulator.gemm import Gemm
+from zerocast.accelerators.schema import Accelerator, RowStationary
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.gemm import Gemm
 
 
 def part_of(accelerator: Accelerator) -> RowStationary:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from accelerators.schema import Accelerator
-from simulator.energy import executed_macs, register_bits
-from simulator.gemm import Gemm
-from simulator.result import OpRow
-from simulator.row_stationary.cost import RowStationaryCost, row_stationary_cost
-from simulator.row_stationary.part import pe_rate
+from zerocast.accelerators.schema import Accelerator
+from zerocast.simulator.energy import executed_macs, register_bits
+from zerocast.simulator.gemm import Gemm
+from zerocast.simulator.result import OpRow
+from zerocast.simulator.row_stationary.cost import RowStationaryCost, row_stationary_cost
+from zerocast.simulator.row_stationary.part import pe_rate
 
 
 def row_stationary_row(gemm: Gemm, accelerator: Accelerator) -> OpRow:

@@ -9,16 +9,16 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from accelerators import Accelerator, dump, energy_table, load, parse, templates
-from simulator import OpRow, plain_gemm
-from simulator.area import area
-from simulator.einsum_cost import Pricer
-from simulator.resources import fpga_resources
-from simulator.search import SLACK
-from simulator.size import over_budget
-from simulator.traffic import element_bits
-from workloads.ir import BITS
-from workloads.patterns import DENSE, NM, Pattern
+from zerocast.accelerators import Accelerator, dump, energy_table, load, parse, templates
+from zerocast.simulator import OpRow, plain_gemm
+from zerocast.simulator.area import area
+from zerocast.simulator.einsum_cost import Pricer
+from zerocast.simulator.resources import fpga_resources
+from zerocast.simulator.search import SLACK
+from zerocast.simulator.size import over_budget
+from zerocast.simulator.traffic import element_bits
+from zerocast.workloads.ir import BITS
+from zerocast.workloads.patterns import DENSE, NM, Pattern
 
 NAMES = [*templates(), "systolic-8x16"]
 SHAPES = [(49, 512, 1152), (784, 128, 576), (512, 1000, 64), (1, 1000, 512)]

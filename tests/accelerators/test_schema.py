@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import yaml
 
-from accelerators import AcceleratorError, dump, load, parse, templates
-from accelerators.library import read_yaml
-from accelerators.schema import FORMATS
-from workloads.formats import formats
+from zerocast.accelerators import AcceleratorError, dump, load, parse, templates
+from zerocast.accelerators.library import read_yaml
+from zerocast.accelerators.schema import FORMATS
+from zerocast.workloads.formats import formats
 
 
 def description() -> dict[str, Any]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.cli import main
+from zerocast.analysis.cli import main
 
 MODEL = """
 import torch

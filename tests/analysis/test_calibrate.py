@@ -12,20 +12,20 @@ import pandas as pd
 import pytest
 import yaml
 
-from accelerators import load
-from accelerators.library import templates
-from analysis.calibrate import FOLDS, _folds, calibrate
-from analysis.cli import main
-from analysis.errors import AnalysisError
-from analysis.gpu_tables import CARDS, dense_measured, dense_table, paired_measured, sparse_table
-from analysis.measure.results import FORMAT
-from analysis.measured_device import DEVICES, mismatch
-from analysis.measured_table import measured_products, read_measured
-from analysis.plausible import implausible
-from simulator.gpu.calibration import calibration_of
-from simulator.gpu.card import card_of, type_class
-from simulator.gpu.fitting import Measured
-from simulator.gpu.problem import problem
+from zerocast.accelerators import load
+from zerocast.accelerators.library import templates
+from zerocast.analysis.calibrate import FOLDS, _folds, calibrate
+from zerocast.analysis.cli import main
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.gpu_tables import CARDS, dense_measured, dense_table, paired_measured, sparse_table
+from zerocast.analysis.measure.results import FORMAT
+from zerocast.analysis.measured_device import DEVICES, mismatch
+from zerocast.analysis.measured_table import measured_products, read_measured
+from zerocast.analysis.plausible import implausible
+from zerocast.simulator.gpu.calibration import calibration_of
+from zerocast.simulator.gpu.card import card_of, type_class
+from zerocast.simulator.gpu.fitting import Measured
+from zerocast.simulator.gpu.problem import problem
 
 H200 = {"device": "NVIDIA H200", "host_cpu": "some processor", "sms": 132, "memory_bytes": 150_000_000_000}
 ON_H200 = ["--accelerator", "nvidia-h200-sxm"]

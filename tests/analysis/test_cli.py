@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from accelerators import load
-from analysis.cli import main
-from simulator import simulate
-from workloads import Einsum, Tensor, Workload
-from workloads.patterns import NM, Uniform
+from zerocast.accelerators import load
+from zerocast.analysis.cli import main
+from zerocast.simulator import simulate
+from zerocast.workloads import Einsum, Tensor, Workload
+from zerocast.workloads.patterns import NM, Uniform
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-c", "import sys; from analysis.cli import main; sys.exit(main())"]
+COMMAND = [sys.executable, "-c", "import sys; from zerocast.analysis.cli import main; sys.exit(main())"]
 
 
 def table(path: Path) -> list[dict[str, str]]:
@@ -145,8 +145,8 @@ def test_batch_multiplies_the_work(tmp_path: Path) -> None:
 
 
 def test_lists_name_everything(capsys: pytest.CaptureFixture[str]) -> None:
-    from accelerators import templates
-    from workloads import models
+    from zerocast.accelerators import templates
+    from zerocast.workloads import models
 
     for what, names in (("models", models()), ("accelerators", templates()), ("recipes", ["dense", "nm:N:M"])):
         assert main(["list", what]) == 0
@@ -178,8 +178,8 @@ def test_show_says_how_large_a_design_is(capsys: pytest.CaptureFixture[str]) -> 
 def test_validation_fails_on_a_broken_comparison(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import analysis.validate as validate
-    from analysis.validate.comparison import against, information
+    import zerocast.analysis.validate as validate
+    from zerocast.analysis.validate.comparison import against, information
 
     good = against("dense", "this", 1.0, 1.0, "s", 0.01, "a [source]")
     bad = against("dense", "that", 1.5, 1.0, "s", 0.01, "a [source]")

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.cli import main
+from zerocast.analysis.cli import main
 
 ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-c", "import sys; from analysis.cli import main; sys.exit(main())"]
+COMMAND = [sys.executable, "-c", "import sys; from zerocast.analysis.cli import main; sys.exit(main())"]
 
 
 def mistake(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
@@ -199,15 +199,15 @@ def test_baseline_of_another_name_is_shown(
 
 
 def test_without_pytorch(tmp_path: Path) -> None:
-    hidden = "import sys; sys.modules['torch'] = None; from analysis.cli import main; sys.exit(main())"
+    hidden = "import sys; sys.modules['torch'] = None; from zerocast.analysis.cli import main; sys.exit(main())"
     arguments = ["run", "resnet9", *SAT, "--out", str(tmp_path)]
     done = subprocess.run([sys.executable, "-c", hidden, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: PyTorch is needed to lower a model: install torch")
 
 
-@pytest.mark.parametrize("start", ["from analysis.cli import main; sys.exit(main(['measure']))",
-                                   "from analysis.measure.__main__ import main; sys.exit(main([]))"])  # fmt: skip
+@pytest.mark.parametrize("start", ["from zerocast.analysis.cli import main; sys.exit(main(['measure']))",
+    "from zerocast.analysis.measure.__main__ import main; sys.exit(main([]))"])  # fmt: skip
 def test_measuring_without_pytorch(start: str) -> None:
     hidden = f"import sys; sys.modules['torch'] = None; {start}"
     done = subprocess.run([sys.executable, "-c", hidden], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -256,11 +256,10 @@ def test_a_mistake_in_a_fresh_process(tmp_path: Path) -> None:
 
 
 def test_other_exceptions_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    import analysis.listing
 
     def broken() -> None:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr(analysis.listing, "models", broken)
+    monkeypatch.setattr("zerocast.analysis.listing.models", broken)
     with pytest.raises(RuntimeError, match="a fault of ours"):
         main(["list", "models"])

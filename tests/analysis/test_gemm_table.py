@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.cli import main
+from zerocast.analysis.cli import main
 
 H100 = ["--accelerator", "nvidia-h100-sxm"]
 

@@ -36,16 +36,24 @@ def test_rooms_import_only_what_they_may(room: str) -> None:
     files = sorted((ROOT / room).rglob("*.py"))
     assert files
     for path in files:
-        tops = {name.partition(".")[0] for name in imported(path)}
-        assert tops & set(ROOMS) <= ALLOWED[room], path
+        names = imported(path)
+        tops = {name.partition(".")[0] for name in names}
+        assert not tops & set(ROOMS), f"{path}: a room is imported as zerocast.ROOM"
+        rooms = {name.split(".")[1] for name in names if name.startswith("zerocast.")}
+        assert rooms <= ALLOWED[room], path
         if room in WITHOUT_TORCH:
             assert not tops & {"torch", "transformers", "torch_pruning"}, path
 
 
 def test_simulator_sees_only_the_ir_and_the_patterns_of_workloads() -> None:
     for path in (ROOT / "simulator").rglob("*.py"):
-        inside = {name for name in imported(path) if name.startswith("workloads")}
-        allowed = ("workloads.ir", "workloads.patterns", "workloads.errors", "workloads.formats")
+        inside = {name for name in imported(path) if name.startswith("zerocast.workloads")}
+        allowed = (
+            "zerocast.workloads.ir",
+            "zerocast.workloads.patterns",
+            "zerocast.workloads.errors",
+            "zerocast.workloads.formats",
+        )
         assert all(name.startswith(allowed) for name in inside), (path, inside)
 
 
@@ -56,25 +64,31 @@ def modules_after(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split()[1:])
 
 
-@pytest.mark.parametrize("statement", ["import workloads, accelerators, simulator, analysis", "import analysis.cli"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import zerocast.workloads, zerocast.accelerators, zerocast.simulator, zerocast.analysis",
+        "import zerocast.analysis.cli",
+    ],
+)
 def test_importing_is_light(statement: str) -> None:
     assert not modules_after(statement) & set(HEAVY)
 
 
 @pytest.mark.parametrize("arguments", [["list", "models"], ["list", "recipes"], ["list", "accelerators"]])
 def test_listing_loads_nothing_heavy(arguments: list[str]) -> None:
-    assert not modules_after(f"from analysis.cli import main\nmain({arguments})") & set(HEAVY)
+    assert not modules_after(f"from zerocast.analysis.cli import main\nmain({arguments})") & set(HEAVY)
 
 
 def test_pricing_a_table_loads_nothing_heavy(tmp_path: Path) -> None:
     shapes, out = tmp_path / "shapes.csv", tmp_path / "out.csv"
     shapes.write_text("M,N,K\n16,16,16\n")
     arguments = ["gemm", str(shapes), "--accelerator", "systolic-8x16", "--out", str(out)]
-    assert not modules_after(f"from analysis.cli import main\nassert main({arguments}) == 0") & set(HEAVY)
+    assert not modules_after(f"from zerocast.analysis.cli import main\nassert main({arguments}) == 0") & set(HEAVY)
     assert len(out.read_text().splitlines()) == 2
 
 
 def test_a_saved_workload_runs_without_torch(saved: Path, tmp_path: Path) -> None:
     arguments = ["run", str(saved), "--accelerator", "sat-vcu1525", "--out", str(tmp_path)]
-    assert "torch" not in modules_after(f"from analysis.cli import main\nassert main({arguments}) == 0")
+    assert "torch" not in modules_after(f"from zerocast.analysis.cli import main\nassert main({arguments}) == 0")
     assert (tmp_path / "report.html").is_file()

@@ -9,15 +9,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from accelerators import load
-from analysis import report
-from analysis.plots_formats import break_even, fiber_bits, formats_figure, losing_operands
-from analysis.plots_losses import losses_figure, losses_line, losses_of
-from analysis.summary_text import totals_of
-from simulator import simulate
-from simulator.result import Footprint, OpRow, Result
-from workloads import Einsum, Tensor, Workload
-from workloads.patterns import Uniform
+from zerocast.accelerators import load
+from zerocast.analysis import report
+from zerocast.analysis.plots_formats import break_even, fiber_bits, formats_figure, losing_operands
+from zerocast.analysis.plots_losses import losses_figure, losses_line, losses_of
+from zerocast.analysis.summary_text import totals_of
+from zerocast.simulator import simulate
+from zerocast.simulator.result import Footprint, OpRow, Result
+from zerocast.workloads import Einsum, Tensor, Workload
+from zerocast.workloads.patterns import Uniform
 
 CLOCK_HZ = 1e6
 

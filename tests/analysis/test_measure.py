@@ -18,23 +18,23 @@ import pytest
 import torch
 from torch import nn
 
-from analysis import cli
-from analysis.errors import AnalysisError
-from analysis.measure import command, networks, nvml, products, timing
-from analysis.measure.__main__ import main
-from analysis.measure.bandwidth import memory_of
-from analysis.measure.command import Watcher, measure
-from analysis.measure.drift import anchor_drift
-from analysis.measure.energy import measure_energy
-from analysis.measure.gemm import measure_gemm, measure_product
-from analysis.measure.options import parse
-from analysis.measure.products import copies, draw, make_product
-from analysis.measure.protocol import Session
-from analysis.measure.provenance import provenance
-from analysis.measure.results import FORMAT, ResultFile, load_measurements
-from analysis.measure.shapes import VARIANTS, Shape, Variant, measuring_order, read_shapes, refusal
-from analysis.measure.sparsity import prune_2to4
-from analysis.measure.target import Target, find_target
+from zerocast.analysis import cli
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.measure import command, networks, nvml, products, timing
+from zerocast.analysis.measure.__main__ import main
+from zerocast.analysis.measure.bandwidth import memory_of
+from zerocast.analysis.measure.command import Watcher, measure
+from zerocast.analysis.measure.drift import anchor_drift
+from zerocast.analysis.measure.energy import measure_energy
+from zerocast.analysis.measure.gemm import measure_gemm, measure_product
+from zerocast.analysis.measure.options import parse
+from zerocast.analysis.measure.products import copies, draw, make_product
+from zerocast.analysis.measure.protocol import Session
+from zerocast.analysis.measure.provenance import provenance
+from zerocast.analysis.measure.results import FORMAT, ResultFile, load_measurements
+from zerocast.analysis.measure.shapes import VARIANTS, Shape, Variant, measuring_order, read_shapes, refusal
+from zerocast.analysis.measure.sparsity import prune_2to4
+from zerocast.analysis.measure.target import Target, find_target
 
 ROOT = Path(__file__).parents[2]
 SHAPES = """role,network,op,M,N,K
@@ -227,7 +227,7 @@ def test_files_are_not_overwritten_nor_mixed(shapes: Path, tmp_path: Path) -> No
 
 def test_interrupting_leaves_a_readable_file(tmp_path: Path) -> None:
     out = tmp_path / "m.jsonl"
-    arguments = [sys.executable, "-m", "analysis.measure", "--device", "cpu", "--out", str(out), "--variants",
+    arguments = [sys.executable, "-m", "zerocast.analysis.measure", "--device", "cpu", "--out", str(out), "--variants",
                  "bf16_dense"]  # fmt: skip
     process = subprocess.Popen(arguments, cwd=ROOT, stderr=subprocess.PIPE, env={**os.environ, "OMP_NUM_THREADS": "1"})
     deadline = time.monotonic() + 60
@@ -259,7 +259,7 @@ def test_the_budget_ends_the_work_and_keeps_time_for_the_last_anchors(tmp_path: 
 def test_help_needs_neither_typer_nor_rich_nor_pydantic() -> None:
     script = (
         "import sys\nsys.argv[1:] = ['--help']\nimport runpy\n"
-        "try:\n    runpy.run_module('analysis.measure', run_name='__main__')\n"
+        "try:\n    runpy.run_module('zerocast.analysis.measure', run_name='__main__')\n"
         "except SystemExit as stop:\n    assert stop.code == 0\n"
         "print('MODULES', *sorted({name.partition('.')[0] for name in sys.modules}))"
     )
@@ -275,10 +275,10 @@ def test_all_suites_run_where_nothing_but_torch_numpy_and_pandas_can_be_imported
         "import sys\n"
         "for name in ('typer', 'rich', 'pydantic', 'matplotlib', 'jinja2', 'yaml', 'transformers', 'scipy',"
         " 'torch_pruning'):\n    sys.modules[name] = None\n"
-        "from analysis.measure.__main__ import main\n"
+        "from zerocast.analysis.measure.__main__ import main\n"
         f"assert main(['--device', 'cpu', '--suite', 'all', '--models', 'vit_cifar@1', '--budget-s', '6',"
         f" '--variants', 'bf16_dense', '--out', {str(tmp_path / 'm.jsonl')!r}]) == 0\n"
-        "from analysis.measure.results import load_measurements\n"
+        "from zerocast.analysis.measure.results import load_measurements\n"
         f"frame, _ = load_measurements({str(tmp_path / 'm.jsonl')!r})\n"
         "print(*sorted(set(frame.suite)))"
     )
@@ -810,10 +810,10 @@ def test_a_budget_that_ends_early_says_how_to_go_on(
 def test_interrupting_while_torch_loads_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     class Interrupted:
         def find_spec(self, name: str, *_: Any) -> None:
-            if name == "analysis.measure.command":
+            if name == "zerocast.analysis.measure.command":
                 raise KeyboardInterrupt
 
-    monkeypatch.delitem(sys.modules, "analysis.measure.command")
+    monkeypatch.delitem(sys.modules, "zerocast.analysis.measure.command")
     monkeypatch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
     assert main(["--help"]) == 130
     assert capsys.readouterr().err == "error: interrupted\n"

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from accelerators import load
-from analysis import gain, report
-from analysis.plots import LAYERS_SHOWN, layers_figure, shorten, timeline_figure
-from analysis.plots_costs import peak_rate, roofline_figure
-from analysis.tables import layer_rows, slowest
-from analysis.units import scale_of, si
-from simulator.result import Footprint, OpRow, Result
+from zerocast.accelerators import load
+from zerocast.analysis import gain, report
+from zerocast.analysis.plots import LAYERS_SHOWN, layers_figure, shorten, timeline_figure
+from zerocast.analysis.plots_costs import peak_rate, roofline_figure
+from zerocast.analysis.tables import layer_rows, slowest
+from zerocast.analysis.units import scale_of, si
+from zerocast.simulator.result import Footprint, OpRow, Result
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.cli import main
-from workloads import save_trace, trace
+from zerocast.analysis.cli import main
+from zerocast.workloads import save_trace, trace
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_measured_zeros_gate_energy(model_file: Path, tmp_path: Path) -> None:
-    from workloads import build
+    from zerocast.workloads import build
 
     module, inputs = build(f"{model_file}:net")
     measured = trace(module, inputs[0], name="mine.net")

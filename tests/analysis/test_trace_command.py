@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import typer
 
-from analysis.errors import AnalysisError
-from analysis.trace_command import measure, trace_command
-from workloads import WorkloadError, apply_trace, build, capture, load_trace
-from workloads.tracing.photos import IMAGENET, Scale, photo_files, read_photo
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.trace_command import measure, trace_command
+from zerocast.workloads import WorkloadError, apply_trace, build, capture, load_trace
+from zerocast.workloads.tracing.photos import IMAGENET, Scale, photo_files, read_photo
 
 NET = """
 import torch
@@ -60,7 +60,7 @@ def test_a_folder_becomes_a_file_and_a_table(folder: Path, capsys: pytest.Captur
 
 
 def test_batches_leave_the_rest_out(folder: Path) -> None:
-    from analysis.console import progress
+    from zerocast.analysis.console import progress
 
     model = f"{folder.parent / 'net.py'}:make"
     with progress() as steps:

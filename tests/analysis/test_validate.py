@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from accelerators import load
-from analysis import validate
-from analysis.validate import SUITES, area, dense, run, sat
-from analysis.validate.comparison import against, below, information
-from simulator import SimulationError
+from zerocast.accelerators import load
+from zerocast.analysis import validate
+from zerocast.analysis.validate import SUITES, area, dense, run, sat
+from zerocast.analysis.validate.comparison import against, below, information
+from zerocast.simulator import SimulationError
 
 
 def test_tpu_like_rows_are_exact() -> None:
@@ -20,7 +20,7 @@ def test_tpu_like_rows_are_exact() -> None:
 @pytest.mark.parametrize(("m", "n", "k"), [(128, 2048, 4096), (320, 3072, 4096), (35, 2560, 4096), (1024, 16, 500000)])
 def test_tpu_like_cycles_are_the_minimum_over_the_stationary_operand(m: int, n: int, k: int) -> None:
     """ceil(D/128) ceil(K/128) (S + min(K,128) + 128), minimum over (D,S) = (M,N), (N,M)."""
-    from simulator import best_mapping, plain_gemm
+    from zerocast.simulator import best_mapping, plain_gemm
 
     expected = min(-(-d // 128) * -(-k // 128) * (s + min(k, 128) + 128) for d, s in ((m, n), (n, m)))
     cost = best_mapping(plain_gemm(m, n, k, "bf16", 16), load("tpu-like-128"), "cycles")
@@ -45,7 +45,7 @@ def test_sat_average_is_near_the_published_one_and_below_the_mac_ceiling() -> No
 
 def test_sat_fits_its_part_and_a_doubled_array_does_not() -> None:
     assert all(row.ok for row in sat.budget())
-    from simulator.size import over_budget
+    from zerocast.simulator.size import over_budget
 
     assert over_budget(load("sat-vcu1525")) == {}
     assert "dsp" in over_budget(load("sat-vcu1525", {"compute.rows": 64, "compute.cols": 64}))
@@ -53,7 +53,7 @@ def test_sat_fits_its_part_and_a_doubled_array_does_not() -> None:
 
 def test_less_hardware_is_not_faster() -> None:
     """Each mechanism taken away must not shorten a step."""
-    from simulator import simulate
+    from zerocast.simulator import simulate
 
     full = simulate(sat.step_of("resnet9", "bdwp:2:8", 8), load("sat-vcu1525")).latency_s
     for overrides in sat.MECHANISMS.values():

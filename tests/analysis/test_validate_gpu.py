@@ -8,17 +8,25 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from accelerators import load
-from analysis.calibrate import calibrate
-from analysis.cli import main
-from analysis.errors import AnalysisError
-from analysis.gpu_tables import CARDS, dense_problem, dense_table, draw, part_of_pair, sparse_rows, sparse_table
-from analysis.measured_table import measured_products, read_measured
-from analysis.validate.gpu import OWN_ROWS, errors_of, held_out, left_out
-from simulator.gpu.calibration import calibration_of
-from simulator.gpu.card import card_of
-from simulator.gpu.predict import predict
-from simulator.gpu.problem import problem
+from zerocast.accelerators import load
+from zerocast.analysis.calibrate import calibrate
+from zerocast.analysis.cli import main
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.gpu_tables import (
+    CARDS,
+    dense_problem,
+    dense_table,
+    draw,
+    part_of_pair,
+    sparse_rows,
+    sparse_table,
+)
+from zerocast.analysis.measured_table import measured_products, read_measured
+from zerocast.analysis.validate.gpu import OWN_ROWS, errors_of, held_out, left_out
+from zerocast.simulator.gpu.calibration import calibration_of
+from zerocast.simulator.gpu.card import card_of
+from zerocast.simulator.gpu.predict import predict
+from zerocast.simulator.gpu.problem import problem
 
 
 def test_pairs_are_held_out_whole() -> None:

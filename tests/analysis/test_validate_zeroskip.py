@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from accelerators import load
-from analysis import validate
-from analysis.validate import zeroskip
-from analysis.validate.comparison import Comparison, information, reference_rows
-from analysis.validate.zeroskip import dstc, eie, eyeriss_pe, hisparse, mcbbs, rows, sigma
-from simulator import SimulationError, plain_gemm
-from simulator.engine import engine_cycles
-from workloads.ir import Einsum, Workload
-from workloads.patterns import Mask
+from zerocast.accelerators import load
+from zerocast.analysis import validate
+from zerocast.analysis.validate import zeroskip
+from zerocast.analysis.validate.comparison import Comparison, information, reference_rows
+from zerocast.analysis.validate.zeroskip import dstc, eie, eyeriss_pe, hisparse, mcbbs, rows, sigma
+from zerocast.simulator import SimulationError, plain_gemm
+from zerocast.simulator.engine import engine_cycles
+from zerocast.workloads.ir import Einsum, Workload
+from zerocast.workloads.patterns import Mask
 
 ROW = {"system": "some engine", "workload": "M4-N2-K3", "conditions": "A density=0.5; B density=1; build=x"}
 
@@ -180,7 +180,7 @@ def test_every_engine_of_the_folder_is_run_in_order(monkeypatch: pytest.MonkeyPa
     assert files == set(zeroskip.ENGINES) | {"rows", "layers"}
     for name in zeroskip.ENGINES:
         row = information("zeroskip", name, 1.0, "x")
-        monkeypatch.setattr(f"analysis.validate.zeroskip.{name}.compare", lambda row=row: [row])
+        monkeypatch.setattr(f"zerocast.analysis.validate.zeroskip.{name}.compare", lambda row=row: [row])
     said: list[str] = []
     assert [row.what for row in validate.run("zeroskip", said.append)] == list(zeroskip.ENGINES)
     assert said == list(zeroskip.ENGINES.values())
@@ -195,6 +195,6 @@ def test_without_torch_the_suite_says_so_at_once(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_engines_load_no_torch_before_they_run() -> None:
-    modules = ", ".join(f"analysis.validate.zeroskip.{name}" for name in zeroskip.ENGINES)
+    modules = ", ".join(f"zerocast.analysis.validate.zeroskip.{name}" for name in zeroskip.ENGINES)
     code = f"import sys, {modules}\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

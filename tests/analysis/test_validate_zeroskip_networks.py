@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch.nn import functional
 
-from accelerators import load
-from analysis.validate.comparison import Comparison, reference_rows
-from analysis.validate.zeroskip import cnvlutin, eyeriss_chip, eyeriss_v1
-from analysis.validate.zeroskip import scnn as scnn_suite
-from analysis.validate.zeroskip.layers import Layer, layers, unit_stride, workload_of
-from analysis.validate.zeroskip.scnn import DENSITIES, equal_at
-from simulator import SimulationError
-from simulator.engine.losses import CAUSES
-from simulator.gemm import gemms
+from zerocast.accelerators import load
+from zerocast.analysis.validate.comparison import Comparison, reference_rows
+from zerocast.analysis.validate.zeroskip import cnvlutin, eyeriss_chip, eyeriss_v1
+from zerocast.analysis.validate.zeroskip import scnn as scnn_suite
+from zerocast.analysis.validate.zeroskip.layers import Layer, layers, unit_stride, workload_of
+from zerocast.analysis.validate.zeroskip.scnn import DENSITIES, equal_at
+from zerocast.simulator import SimulationError
+from zerocast.simulator.engine.losses import CAUSES
+from zerocast.simulator.gemm import gemms
 
 MACS = {"alexnet": 665_784_864, "vgg16": 15_346_630_656, "googlenet": 1_581_647_872, "mobilenet_half_128": 49_160_192}
 """AlexNet (666 M), VGG-16 (15.3 G), GoogLeNet (1.58 G) without their classifiers, MobileNet (49.2 M) with its own."""

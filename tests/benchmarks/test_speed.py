@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from accelerators import load
-from simulator import plain_gemm, simulate
-from simulator.engine.cycles import forget
-from simulator.gemm_cost import gemm_cost
-from simulator.mapping import mapping_of
-from workloads import Workload, apply_trace, build, capture, expand_training, prune, save, trace
-from workloads.pruning import apply_pruning
-from workloads.tracing.photos import SCALES, photo_files, read_photo
+from zerocast.accelerators import load
+from zerocast.simulator import plain_gemm, simulate
+from zerocast.simulator.engine.cycles import forget
+from zerocast.simulator.gemm_cost import gemm_cost
+from zerocast.simulator.mapping import mapping_of
+from zerocast.workloads import Workload, apply_trace, build, capture, expand_training, prune, save, trace
+from zerocast.workloads.pruning import apply_pruning
+from zerocast.workloads.tracing.photos import SCALES, photo_files, read_photo
 
 
 def _resnet50(recipe: str, batch: int) -> Workload:
@@ -71,8 +71,8 @@ def test_peak_memory_without_torch(inference: Workload, tmp_path: Path) -> None:
     """Target 1 GB: simulate a saved workload in a process that never loads torch."""
     save(inference, tmp_path / "resnet50.npz")
     code = (
-        "import sys, resource; from workloads import load_workload; from accelerators import load;"
-        "from simulator import simulate;"
+        "import sys, resource; from zerocast.workloads import load_workload; from zerocast.accelerators import load;"
+        "from zerocast.simulator import simulate;"
         f"simulate(load_workload({str(tmp_path / 'resnet50.npz')!r}), load('sat-vcu1525'));"
         "assert 'torch' not in sys.modules;"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"

@@ -30,8 +30,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators.schema import Arrangement, Deal, Skipping, Vector
-from simulator.errors import SimulationError
+from zerocast.accelerators.schema import Arrangement, Deal, Skipping, Vector
+from zerocast.simulator.errors import SimulationError
 
 Round = list[Fraction]
 """Work of each lane in one round along K, in cycles."""

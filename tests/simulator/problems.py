@@ -6,10 +6,10 @@ import random
 from dataclasses import dataclass, replace
 from typing import Any
 
-from accelerators import Accelerator, load
-from simulator.gemm import Gemm, plain_gemm
-from simulator.mapping import ORDERS, Mapping, mapping_of, tile_units
-from workloads.patterns import DENSE, NM, Pattern
+from zerocast.accelerators import Accelerator, load
+from zerocast.simulator.gemm import Gemm, plain_gemm
+from zerocast.simulator.mapping import ORDERS, Mapping, mapping_of, tile_units
+from zerocast.workloads.patterns import DENSE, NM, Pattern
 
 PATTERNS: tuple[Pattern, ...] = (DENSE, DENSE, NM(2, 8, "k"), NM(1, 4, "k"), NM(3, 4, "k"))
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from workloads import Einsum, Index, Op, Tensor, Vector, Workload
-from workloads.ir import Affine
-from workloads.patterns import DENSE, NM, Pattern
+from zerocast.workloads import Einsum, Index, Op, Tensor, Vector, Workload
+from zerocast.workloads.ir import Affine
+from zerocast.workloads.patterns import DENSE, NM, Pattern
 
 INDEX = {"x": ((("m", 1),), (("k", 1),)), "w": ((("n", 1),), (("k", 1),)), "y": ((("m", 1),), (("n", 1),))}
 SIZES = {"m": 64, "n": 32, "k": 128}

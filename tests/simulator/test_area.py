@@ -8,14 +8,20 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from small_workloads import forward
 
-from accelerators import Accelerator, load
-from accelerators.errors import AcceleratorError
-from accelerators.tables import area_table, node_scaling
-from analysis.validate.comparison import reference_rows
-from simulator.area import area, operand_select_change_um2
-from simulator.area_match import benes_um2, crossbar_um2, leading_nonzero_um2, operand_select_um2, prefix_sum_um2
-from simulator.errors import SimulationError
-from simulator.simulate import simulate
+from zerocast.accelerators import Accelerator, load
+from zerocast.accelerators.errors import AcceleratorError
+from zerocast.accelerators.tables import area_table, node_scaling
+from zerocast.analysis.validate.comparison import reference_rows
+from zerocast.simulator.area import area, operand_select_change_um2
+from zerocast.simulator.area_match import (
+    benes_um2,
+    crossbar_um2,
+    leading_nonzero_um2,
+    operand_select_um2,
+    prefix_sum_um2,
+)
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.simulate import simulate
 
 TABLE = area_table("area-45nm")
 NANGATE = [(row["circuit"], int(row["size"]), float(row["area_um2"])) for row in reference_rows("area_cells.csv")]

@@ -8,10 +8,10 @@ import random
 import numpy as np
 import pytest
 
-from accelerators import load
-from simulator import SimulationError, best_mapping, plain_gemm
-from simulator.compute import array_cycles, reduction_steps, skips
-from workloads.patterns import DENSE, NM, Mask, Pattern, Uniform
+from zerocast.accelerators import load
+from zerocast.simulator import SimulationError, best_mapping, plain_gemm
+from zerocast.simulator.compute import array_cycles, reduction_steps, skips
+from zerocast.workloads.patterns import DENSE, NM, Mask, Pattern, Uniform
 
 RNG = random.Random(11)
 SHAPES = [tuple(int(2 ** RNG.uniform(0, 12)) for _ in range(3)) for _ in range(40)]

@@ -7,12 +7,12 @@ import math
 
 import pytest
 
-from accelerators import AcceleratorError, energy_table, load
-from simulator import best_mapping, gemm_cost, plain_gemm
-from simulator.compute import skips
-from simulator.energy import access_j_per_byte, executed_macs
-from simulator.mapping import mapping_of
-from workloads.patterns import DENSE, NM, Uniform
+from zerocast.accelerators import AcceleratorError, energy_table, load
+from zerocast.simulator import best_mapping, gemm_cost, plain_gemm
+from zerocast.simulator.compute import skips
+from zerocast.simulator.energy import access_j_per_byte, executed_macs
+from zerocast.simulator.mapping import mapping_of
+from zerocast.workloads.patterns import DENSE, NM, Uniform
 
 PJ = 1e-12
 

@@ -11,18 +11,18 @@ import pytest
 from engine_cycles import random_configuration, simulate_cycles
 from small_workloads import forward
 
-from accelerators import load, templates
-from accelerators.schema import Skipping
-from simulator import plain_gemm, simulate
-from simulator.einsum_cost import Pricer
-from simulator.engine import engine_cycles
-from simulator.engine.banks import conflict_factor
-from simulator.engine.operands import operand_bits
-from simulator.engine.slowest import expected_slowest
-from simulator.engine.walked import walked_cycles
-from simulator.errors import SimulationError
-from simulator.gemm import Conv, Gemm, Operand
-from workloads.patterns import DENSE, NM, Block, Mask, Pattern, PerChannel, Uniform
+from zerocast.accelerators import load, templates
+from zerocast.accelerators.schema import Skipping
+from zerocast.simulator import plain_gemm, simulate
+from zerocast.simulator.einsum_cost import Pricer
+from zerocast.simulator.engine import engine_cycles
+from zerocast.simulator.engine.banks import conflict_factor
+from zerocast.simulator.engine.operands import operand_bits
+from zerocast.simulator.engine.slowest import expected_slowest
+from zerocast.simulator.engine.walked import walked_cycles
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.gemm import Conv, Gemm, Operand
+from zerocast.workloads.patterns import DENSE, NM, Block, Mask, Pattern, PerChannel, Uniform
 
 ENGINES = [name for name in templates() if load(name).skipping is not None]
 
@@ -160,7 +160,7 @@ def test_thin_zeros_are_not_rounded_away() -> None:
 
 
 def test_slowest_of_equal_lanes_is_the_binomial_order_statistic() -> None:
-    from workloads.patterns.binomial import expected_maximum
+    from zerocast.workloads.patterns.binomial import expected_maximum
 
     for trials, share, lanes in ((40, 0.1, 64), (100, 0.5, 16), (2000, 0.3, 8)):
         mean = np.full((1, lanes), trials * share)

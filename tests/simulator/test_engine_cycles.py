@@ -9,8 +9,8 @@ import pytest
 from engine_cycles import Configuration, random_configuration, shares, simulate_cycles, stored_words
 from numpy.typing import NDArray
 
-from accelerators.schema import Arrangement, Deal, Skipping, Vector
-from simulator.errors import SimulationError
+from zerocast.accelerators.schema import Arrangement, Deal, Skipping, Vector
+from zerocast.simulator.errors import SimulationError
 
 
 def engine(arrangement: Arrangement, law: str = "cartesian", **fields: Any) -> Skipping:

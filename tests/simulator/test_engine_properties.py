@@ -8,12 +8,12 @@ from engine_cycles import random_configuration
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator import plain_gemm
-from simulator.engine.expected import expected_cycles
-from simulator.engine.laws import law_along_k
-from simulator.engine.losses import EngineCycles
-from simulator.engine.walked import walked_cycles
-from workloads.patterns import DENSE, Uniform
+from zerocast.simulator import plain_gemm
+from zerocast.simulator.engine.expected import expected_cycles
+from zerocast.simulator.engine.laws import law_along_k
+from zerocast.simulator.engine.losses import EngineCycles
+from zerocast.simulator.engine.walked import walked_cycles
+from zerocast.workloads.patterns import DENSE, Uniform
 
 quick = settings(max_examples=60, deadline=None, derandomize=True)
 Bits = np.ndarray
@@ -80,8 +80,8 @@ def test_dense_products_are_expected_exactly(seed: int) -> None:
 @pytest.mark.parametrize("density", [0.0, 1e-6])
 def test_next_to_no_nonzeros(density: float) -> None:
     """No work, or hardly any: no division by nothing, no negative cycles."""
-    from accelerators import load, templates
-    from simulator.engine import engine_cycles
+    from zerocast.accelerators import load, templates
+    from zerocast.simulator.engine import engine_cycles
 
     gemm = plain_gemm(64, 64, 256, "fp16", 16, Uniform(density), Uniform(density))
     for name in templates():

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelerators import load
-from simulator import best_mapping
-from simulator.gemm import gemms, plain_gemm
-from simulator.mapping import mapping_of
-from simulator.traffic import tile_bytes
-from workloads import Einsum, Tensor, Workload
-from workloads.ir import Affine
-from workloads.patterns import DENSE, NM
+from zerocast.accelerators import load
+from zerocast.simulator import best_mapping
+from zerocast.simulator.gemm import gemms, plain_gemm
+from zerocast.simulator.mapping import mapping_of
+from zerocast.simulator.traffic import tile_bytes
+from zerocast.workloads import Einsum, Tensor, Workload
+from zerocast.workloads.ir import Affine
+from zerocast.workloads.patterns import DENSE, NM
 
 quick = settings(max_examples=40, deadline=None, derandomize=True)
 

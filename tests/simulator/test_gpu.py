@@ -14,20 +14,20 @@ import pytest
 import yaml
 from small_workloads import attention
 
-from accelerators import Accelerator, AcceleratorError, load, templates
-from simulator import SimulationError, plain_gemm, simulate
-from simulator.einsum_cost import Pricer
-from simulator.gemm import Conv
-from simulator.gpu.calibration import VERSION, calibration_of
-from simulator.gpu.card import Card, card_of
-from simulator.gpu.constants import Constants
-from simulator.gpu.fitting import Measured, fit
-from simulator.gpu.neighbours import correction, distances, log_shapes, nearest, spread
-from simulator.gpu.predict import datasheet_roofline, predict
-from simulator.gpu.problem import problem
-from simulator.gpu.rules import group_of, refusal
-from simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, choose
-from workloads.patterns import DENSE, NM, Uniform
+from zerocast.accelerators import Accelerator, AcceleratorError, load, templates
+from zerocast.simulator import SimulationError, plain_gemm, simulate
+from zerocast.simulator.einsum_cost import Pricer
+from zerocast.simulator.gemm import Conv
+from zerocast.simulator.gpu.calibration import VERSION, calibration_of
+from zerocast.simulator.gpu.card import Card, card_of
+from zerocast.simulator.gpu.constants import Constants
+from zerocast.simulator.gpu.fitting import Measured, fit
+from zerocast.simulator.gpu.neighbours import correction, distances, log_shapes, nearest, spread
+from zerocast.simulator.gpu.predict import datasheet_roofline, predict
+from zerocast.simulator.gpu.problem import problem
+from zerocast.simulator.gpu.rules import group_of, refusal
+from zerocast.simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, choose
+from zerocast.workloads.patterns import DENSE, NM, Uniform
 
 NVIDIA = [name for name in templates() if name.startswith("nvidia-")]
 CARD = Card("card", 100, 1.5e9, 200e12, 200e12, 2e12, 40e6, 180e12)
@@ -286,7 +286,7 @@ def test_calibrations_that_say_nothing_are_refused(
     place: str, value: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    text = (files("accelerators") / "calibrations" / "hopper.yaml").read_text(encoding="utf-8")
+    text = (files("zerocast.accelerators") / "calibrations" / "hopper.yaml").read_text(encoding="utf-8")
     content = yaml.safe_load(text)
     if place == "base":
         content["base"] = value

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelerators import AcceleratorError, load, templates
-from simulator import SimulationError, plain_gemm
-from simulator.einsum_cost import Pricer
-from simulator.gpu.calibration import calibration_of
-from simulator.gpu.card import Card, card_of, type_class
-from simulator.gpu.constants import HALVED, LESS_IS_QUICKER, MORE_IS_QUICKER, Constants
-from simulator.gpu.fitting import Measured, fit
-from simulator.gpu.problem import problem
-from simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, Chosen, choose
-from workloads.patterns import DENSE, NM
+from zerocast.accelerators import AcceleratorError, load, templates
+from zerocast.simulator import SimulationError, plain_gemm
+from zerocast.simulator.einsum_cost import Pricer
+from zerocast.simulator.gpu.calibration import calibration_of
+from zerocast.simulator.gpu.card import Card, card_of, type_class
+from zerocast.simulator.gpu.constants import HALVED, LESS_IS_QUICKER, MORE_IS_QUICKER, Constants
+from zerocast.simulator.gpu.fitting import Measured, fit
+from zerocast.simulator.gpu.problem import problem
+from zerocast.simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, Chosen, choose
+from zerocast.workloads.patterns import DENSE, NM
 
 NVIDIA = [name for name in templates() if name.startswith("nvidia-")]
 CARD = Card("card", 100, 1.5e9, 200e12, 200e12, 2e12, 40e6, 180e12, gap_s=1e-6)

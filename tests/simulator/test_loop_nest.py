@@ -6,8 +6,8 @@ import pytest
 from loop_nest import Count, interpret
 from problems import Problem, random_problem
 
-from simulator.gemm_cost import GemmCost, gemm_cost
-from simulator.tiles import walk_tiles
+from zerocast.simulator.gemm_cost import GemmCost, gemm_cost
+from zerocast.simulator.tiles import walk_tiles
 
 SEEDS = range(300)
 

@@ -12,15 +12,15 @@ import numpy as np
 import pytest
 from small_workloads import forward, step
 
-from accelerators import Accelerator, load
-from simulator import SimulationError, Totals, plain_gemm, simulate, simulate_many
-from simulator.gemm_cost import Objective, gemm_cost
-from simulator.mapping import ORDERS, mapping_of, mapspace
-from simulator.rates import is_rate, rates_of, same_structure
-from simulator.search import Search
-from simulator.totals import totals
-from simulator.traffic import TileBytes, changes, link_bytes, tile_bytes
-from workloads.patterns import DENSE, NM, Uniform
+from zerocast.accelerators import Accelerator, load
+from zerocast.simulator import SimulationError, Totals, plain_gemm, simulate, simulate_many
+from zerocast.simulator.gemm_cost import Objective, gemm_cost
+from zerocast.simulator.mapping import ORDERS, mapping_of, mapspace
+from zerocast.simulator.rates import is_rate, rates_of, same_structure
+from zerocast.simulator.search import Search
+from zerocast.simulator.totals import totals
+from zerocast.simulator.traffic import TileBytes, changes, link_bytes, tile_bytes
+from zerocast.workloads.patterns import DENSE, NM, Uniform
 
 RATES: dict[str, list[Any]] = {
     "technology.clock_hz": [1e8, 4e8],

@@ -11,13 +11,13 @@ import pytest
 from loop_nest import interpret
 from problems import PATTERNS, small_accelerator
 
-from accelerators import Accelerator, load, parse
-from simulator import SimulationError, best_mapping, gemm_cost, plain_gemm
-from simulator.gemm import Gemm
-from simulator.gemm_cost import Objective
-from simulator.mapping import ORDERS, Mapping, mapping_of, tile_extents, tile_units
-from simulator.search import SLACK
-from workloads.patterns import DENSE, NM
+from zerocast.accelerators import Accelerator, load, parse
+from zerocast.simulator import SimulationError, best_mapping, gemm_cost, plain_gemm
+from zerocast.simulator.gemm import Gemm
+from zerocast.simulator.gemm_cost import Objective
+from zerocast.simulator.mapping import ORDERS, Mapping, mapping_of, tile_extents, tile_units
+from zerocast.simulator.search import SLACK
+from zerocast.workloads.patterns import DENSE, NM
 
 OBJECTIVES: tuple[Objective, ...] = ("latency", "energy", "edp", "cycles")
 

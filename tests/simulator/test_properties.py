@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelerators import Accelerator, load, parse
-from simulator import SimulationError, best_mapping, gemm_cost, plain_gemm
-from simulator.compute import reduction_steps
-from simulator.einsum_cost import Pricer
-from simulator.gemm import Gemm
-from simulator.gemm_cost import GemmCost
-from simulator.search import SLACK
-from workloads.patterns import DENSE, NM, Pattern
+from zerocast.accelerators import Accelerator, load, parse
+from zerocast.simulator import SimulationError, best_mapping, gemm_cost, plain_gemm
+from zerocast.simulator.compute import reduction_steps
+from zerocast.simulator.einsum_cost import Pricer
+from zerocast.simulator.gemm import Gemm
+from zerocast.simulator.gemm_cost import GemmCost
+from zerocast.simulator.search import SLACK
+from zerocast.workloads.patterns import DENSE, NM, Pattern
 
 EVERY = 10**9
 sides = st.integers(1, 200)

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accelerators import Accelerator, load
-from simulator.errors import SimulationError
-from simulator.resources import fpga_resources, operand_select
-from simulator.size import over_budget
+from zerocast.accelerators import Accelerator, load
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.resources import fpga_resources, operand_select
+from zerocast.simulator.size import over_budget
 
 SAT = load("sat-vcu1525")
 

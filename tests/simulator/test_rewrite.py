@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from small_workloads import attention, forward, step
 
-from accelerators import load
-from simulator import simulate
-from simulator.rewrite import plan
-from workloads import Vector
+from zerocast.accelerators import load
+from zerocast.simulator import simulate
+from zerocast.simulator.rewrite import plan
+from zerocast.workloads import Vector
 
 
 def names(accelerator: str, **switches: bool) -> list[str]:

@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from accelerators import Accelerator, load
-from accelerators.errors import AcceleratorError
-from simulator import SimulationError, best_mapping, plain_gemm, simulate
-from simulator.einsum_cost import Pricer
-from simulator.gemm import Conv, Gemm, Operand
-from simulator.row_stationary import (
+from zerocast.accelerators import Accelerator, load
+from zerocast.accelerators.errors import AcceleratorError
+from zerocast.simulator import SimulationError, best_mapping, plain_gemm, simulate
+from zerocast.simulator.einsum_cost import Pricer
+from zerocast.simulator.gemm import Conv, Gemm, Operand
+from zerocast.simulator.row_stationary import (
     SLACK,
     RowLayer,
     RowMapping,
@@ -27,8 +27,8 @@ from simulator.row_stationary import (
     row_traffic,
     trips,
 )
-from workloads import Einsum, Op, Tensor, Vector, Workload
-from workloads.patterns import DENSE, Pattern, Uniform
+from zerocast.workloads import Einsum, Op, Tensor, Vector, Workload
+from zerocast.workloads.patterns import DENSE, Pattern, Uniform
 
 
 def convolution(
@@ -170,7 +170,9 @@ def test_dropping_blocks_early_changes_no_choice(
     eyeriss: Accelerator, monkeypatch: pytest.MonkeyPatch, gemm: Gemm
 ) -> None:
     chosen = row_stationary_cost(gemm, eyeriss)
-    monkeypatch.setattr("simulator.row_stationary.mapspace._lean", lambda gemm, accelerator, layer, blocks: blocks)
+    monkeypatch.setattr(
+        "zerocast.simulator.row_stationary.mapspace._lean", lambda gemm, accelerator, layer, blocks: blocks
+    )
     assert row_stationary_cost(gemm, eyeriss) == chosen
 
 

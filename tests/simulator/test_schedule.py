@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from simulator.schedule import Span, Task, link_shares, schedule
+from zerocast.simulator.schedule import Span, Task, link_shares, schedule
 
 
 def spans(*tasks: Task) -> dict[str, tuple[float, float]]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from accelerators import Accelerator, load
-from simulator import SimulationError, best_mapping, gemm_cost, plain_gemm
-from simulator.compute import skips
-from simulator.einsum_cost import Pricer
-from simulator.gemm import Gemm, Operand
-from simulator.mapping import mapping_of
-from simulator.tiles import walk_tiles
-from workloads.patterns import DENSE, NM, Mask, Pattern, Uniform
+from zerocast.accelerators import Accelerator, load
+from zerocast.simulator import SimulationError, best_mapping, gemm_cost, plain_gemm
+from zerocast.simulator.compute import skips
+from zerocast.simulator.einsum_cost import Pricer
+from zerocast.simulator.gemm import Gemm, Operand
+from zerocast.simulator.mapping import mapping_of
+from zerocast.simulator.tiles import walk_tiles
+from zerocast.workloads.patterns import DENSE, NM, Mask, Pattern, Uniform
 
 RESNET = [
     (12544, 64, 147), (3136, 64, 64), (3136, 64, 576), (784, 128, 1152), (784, 256, 64), (196, 256, 2304),

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 from small_workloads import forward, step
 
-from accelerators import load
-from simulator import SimulationError, simulate
-from simulator.footprint import footprint, stored_bytes
-from simulator.unit_cost import moved_bytes, selection_cycles, unit_cost, unit_cycles
-from workloads import Index, Tensor, Transfer, Vector
-from workloads.patterns import NM
+from zerocast.accelerators import load
+from zerocast.simulator import SimulationError, simulate
+from zerocast.simulator.footprint import footprint, stored_bytes
+from zerocast.simulator.unit_cost import moved_bytes, selection_cycles, unit_cost, unit_cycles
+from zerocast.workloads import Index, Tensor, Transfer, Vector
+from zerocast.workloads.patterns import NM
 
 SAT = load("sat-vcu1525")
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from accelerators import load
-from accelerators.errors import AcceleratorError
-from accelerators.schema import Window
-from simulator import plain_gemm
-from simulator.engine import engine_cycles
-from simulator.engine.window import scheduled_cycles
-from workloads.patterns import DENSE, Mask, Uniform
+from zerocast.accelerators import load
+from zerocast.accelerators.errors import AcceleratorError
+from zerocast.accelerators.schema import Window
+from zerocast.simulator import plain_gemm
+from zerocast.simulator.engine import engine_cycles
+from zerocast.simulator.engine.window import scheduled_cycles
+from zerocast.workloads.patterns import DENSE, Mask, Uniform
 
 
 def cycles_of(group: NDArray[np.bool_], reach: list[tuple[int, int]]) -> int:

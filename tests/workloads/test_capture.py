@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn.utils import prune as torch_prune
 
-from workloads import LayerPruning, Pruning, WorkloadError, capture
-from workloads.patterns import NM, Mask
+from zerocast.workloads import LayerPruning, Pruning, WorkloadError, capture
+from zerocast.workloads.patterns import NM, Mask
 
 
 def small_net() -> nn.Sequential:

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from workloads import Einsum, Workload, capture
+from zerocast.workloads import Einsum, Workload, capture
 
 
 class Call(nn.Module):
@@ -163,8 +163,8 @@ def test_copies_and_parts_are_transfers() -> None:
 
 def test_all_functions_have_a_cost() -> None:
     """Every elementwise rule finds its arithmetic in the table."""
-    from workloads.flops import FLOPS
-    from workloads.lowering import vectors
+    from zerocast.workloads.flops import FLOPS
+    from zerocast.workloads.lowering import vectors
 
     names = itertools.chain(vectors._ELEMENTWISE, vectors._REDUCTIONS)
     missing = [name for name in names if vectors._ALIASES.get(name, name) not in FLOPS]

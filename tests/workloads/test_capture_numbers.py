@@ -10,8 +10,8 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
-from workloads import Workload, build, capture, models
-from workloads.zoo.trained import EfficientNetLite0, VGG16Trunk
+from zerocast.workloads import Workload, build, capture, models
+from zerocast.workloads.zoo.trained import EfficientNetLite0, VGG16Trunk
 
 # fewer layers (or steps) of the same kind, so that the suite stays short
 SHORTER = {
@@ -88,7 +88,7 @@ def test_bert_base_in_full() -> None:
 
 def test_llama_is_lowered_in_a_minute_and_two_gigabytes() -> None:
     script = (
-        "import resource, time; from workloads import build, capture\n"
+        "import resource, time; from zerocast.workloads import build, capture\n"
         "start = time.time(); workload = capture(*build('llama2_7b'))\n"
         "print(workload.parameters, time.time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )

@@ -8,9 +8,9 @@ import math
 import numpy as np
 import pytest
 
-from workloads.errors import WorkloadError
-from workloads.formats import formats, storage_bits
-from workloads.patterns import DENSE, NM, Block, Mask, Uniform
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.formats import formats, storage_bits
+from zerocast.workloads.patterns import DENSE, NM, Block, Mask, Uniform
 
 WORD = 16
 

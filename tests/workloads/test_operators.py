@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from workloads import Vector, WorkloadError, capture
+from zerocast.workloads import Vector, WorkloadError, capture
 
 
 class Call(nn.Module):

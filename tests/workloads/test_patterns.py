@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workloads.errors import WorkloadError
-from workloads.patterns import DENSE, NM, Block, Mask, Pattern, Uniform, channel_group
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.patterns import DENSE, NM, Block, Mask, Pattern, Uniform, channel_group
 
 RNG_SEED = 20
 quick = settings(max_examples=60, deadline=None, derandomize=True)

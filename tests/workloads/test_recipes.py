@@ -11,11 +11,11 @@ from small_models import Language, Residual, copies, mlp, unchanged
 from torch import nn
 from torch.nn.utils import prune as torch_prune
 
-from workloads.errors import WorkloadError
-from workloads.patterns import NM, Block, Mask, Uniform
-from workloads.recipes import prune
-from workloads.recipes.magnitude import erk_densities
-from workloads.recipes.nm import nm_mask
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.patterns import NM, Block, Mask, Uniform
+from zerocast.workloads.recipes import prune
+from zerocast.workloads.recipes.magnitude import erk_densities
+from zerocast.workloads.recipes.nm import nm_mask
 
 N8 = NM(2, 8, "c")
 

@@ -7,8 +7,8 @@ import torch
 from small_models import Residual, copies, mlp, unchanged
 from torch import nn
 
-from workloads.errors import WorkloadError
-from workloads.recipes import prune
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.recipes import prune
 
 
 @pytest.fixture(autouse=True)

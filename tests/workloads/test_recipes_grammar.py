@@ -8,8 +8,8 @@ import sys
 import pytest
 from small_models import mlp
 
-from workloads.errors import WorkloadError
-from workloads.recipes import parse, prune, recipes
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.recipes import parse, prune, recipes
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_wrong_recipes_say_what_is_wrong(text: str, message: str) -> None:
 
 
 def test_the_list_of_recipes_needs_no_torch() -> None:
-    code = "import sys; from workloads.recipes import recipes; recipes(); print('torch' in sys.modules)"
+    code = "import sys; from zerocast.workloads.recipes import recipes; recipes(); print('torch' in sys.modules)"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "False"
     assert set(recipes()) == {"dense", "nm", "bdwp", "srste", "sdgp", "magnitude", "block", "channel"}

@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from torch.nn.utils import prune as torch_prune
 
-from workloads import LayerPruning, Pruning, Workload, WorkloadError, capture, load_workload, save
-from workloads.patterns import NM, Pattern, Uniform, channel_group
+from zerocast.workloads import LayerPruning, Pruning, Workload, WorkloadError, capture, load_workload, save
+from zerocast.workloads.patterns import NM, Pattern, Uniform, channel_group
 
 
 def pruned_step() -> Workload:
@@ -52,7 +52,7 @@ def test_roundtrip(tmp_path: Path) -> None:
 def test_loading_needs_no_torch(tmp_path: Path) -> None:
     path = save(pruned_step(), tmp_path / "step.npz")
     script = (
-        f"import sys; from workloads import load_workload; print(load_workload({str(path)!r}).macs);"
+        f"import sys; from zerocast.workloads import load_workload; print(load_workload({str(path)!r}).macs);"
         "sys.exit('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

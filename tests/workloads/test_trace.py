@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from workloads import WorkloadError, apply_trace, build, capture, load_workload, prune, save, trace
-from workloads.patterns import DENSE, Mask, PerChannel
-from workloads.tracing import Trace
+from zerocast.workloads import WorkloadError, apply_trace, build, capture, load_workload, prune, save, trace
+from zerocast.workloads.patterns import DENSE, Mask, PerChannel
+from zerocast.workloads.tracing import Trace
 
 
 class Net(nn.Module):

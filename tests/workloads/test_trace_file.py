@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workloads import WorkloadError, load_trace, save_trace
-from workloads.tracing import TensorTrace, Trace
+from zerocast.workloads import WorkloadError, load_trace, save_trace
+from zerocast.workloads.tracing import TensorTrace, Trace
 
 
 def tensor(name: str, masks: bool = True, **changes: object) -> TensorTrace:

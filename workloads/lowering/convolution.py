@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from workloads.ir import Affine
-from workloads.lowering.builder import Call
-from workloads.lowering.contractions import contract, plain
-from workloads.lowering.values import Value
+from zerocast.workloads.ir import Affine
+from zerocast.workloads.lowering.builder import Call
+from zerocast.workloads.lowering.contractions import contract, plain
+from zerocast.workloads.lowering.values import Value
 
 _POSITIONS = ("p", "q", "o")
 _KERNEL = ("r", "s", "t")

@@ -15,8 +15,8 @@ from torch import nn
 from torch._decomp import get_decompositions
 from torch.export import ExportedProgram
 
-from workloads.blame import line, place
-from workloads.errors import WorkloadError
+from zerocast.workloads.blame import line, place
+from zerocast.workloads.errors import WorkloadError
 
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 

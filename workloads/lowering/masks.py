@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from workloads.errors import WorkloadError
+from zerocast.workloads.errors import WorkloadError
 
 _FEWEST_ZEROS = 0.01
 """Share of exact zeros from which a weight counts as pruned: random weights hold next to none."""

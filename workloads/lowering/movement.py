@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from workloads.ir import Index, Transfer, Vector
-from workloads.lowering.builder import Call, elements
-from workloads.lowering.values import Value, expand, permute, reshape
+from zerocast.workloads.ir import Index, Transfer, Vector
+from zerocast.workloads.lowering.builder import Call, elements
+from zerocast.workloads.lowering.values import Value, expand, permute, reshape
 
 
 def same(call: Call) -> Value:

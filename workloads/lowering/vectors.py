@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from workloads.flops import FLOPS, is_elementwise
-from workloads.ir import Vector
-from workloads.lowering.builder import Call, elements
-from workloads.lowering.values import Value
+from zerocast.workloads.flops import FLOPS, is_elementwise
+from zerocast.workloads.ir import Vector
+from zerocast.workloads.lowering.builder import Call, elements
+from zerocast.workloads.lowering.values import Value
 
 
 def vector(

@@ -9,12 +9,12 @@ import torch
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
-from workloads.blame import place_in
-from workloads.errors import WorkloadError
-from workloads.ir import Vector
-from workloads.lowering import attention, contractions, convolution, movement, vectors
-from workloads.lowering.builder import Builder, Call, NoRule, elements
-from workloads.lowering.values import Value
+from zerocast.workloads.blame import place_in
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.ir import Vector
+from zerocast.workloads.lowering import attention, contractions, convolution, movement, vectors
+from zerocast.workloads.lowering.builder import Builder, Call, NoRule, elements
+from zerocast.workloads.lowering.values import Value
 
 RULES: dict[str, Any] = {
     **contractions.RULES, **convolution.RULES, **attention.RULES, **vectors.RULES, **movement.RULES,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from workloads.patterns.base import Array
+from zerocast.workloads.patterns.base import Array
 
 EXACT_UP_TO = 4096
 """Trials up to which the maximum is summed from the binomial law; above it the normal law is as good."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workloads.errors import WorkloadError
-from workloads.patterns.base import Array, Extents, Occupancy, Pattern, tile_size
-from workloads.patterns.uniform import check_density
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.patterns.base import Array, Extents, Occupancy, Pattern, tile_size
+from zerocast.workloads.patterns.uniform import check_density
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workloads.patterns.base import Extents, Occupancy, Pattern, tile_size
+from zerocast.workloads.patterns.base import Extents, Occupancy, Pattern, tile_size
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workloads.errors import WorkloadError
-from workloads.patterns.base import Array, Extents, Occupancy, Pattern, tile_size
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.patterns.base import Array, Extents, Occupancy, Pattern, tile_size
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workloads.errors import WorkloadError
-from workloads.patterns.base import Array, Extents, Occupancy, Pattern, tile_size
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.patterns.base import Array, Extents, Occupancy, Pattern, tile_size
 
 
 @dataclass(frozen=True, slots=True)

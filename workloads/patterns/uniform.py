@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from workloads.errors import WorkloadError
-from workloads.patterns.base import Array, Extents, Occupancy, Pattern, tile_size
-from workloads.patterns.binomial import EXACT_UP_TO, expected_maximum
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.patterns.base import Array, Extents, Occupancy, Pattern, tile_size
+from zerocast.workloads.patterns.binomial import EXACT_UP_TO, expected_maximum
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from workloads.errors import WorkloadError
-from workloads.pruning import Pruning
-from workloads.recipes.grammar import Recipe, parse, recipes
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.pruning import Pruning
+from zerocast.workloads.recipes.grammar import Recipe, parse, recipes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -40,7 +40,7 @@ def prune(
         raise WorkloadError(f"recipe {recipe!r} is no text; write it like 'nm:2:4', or 'dense' for none")
     from torch import nn
 
-    from workloads.recipes.apply import apply
+    from zerocast.workloads.recipes.apply import apply
 
     if not isinstance(model, nn.Module):
         raise WorkloadError(f"prune takes a torch.nn.Module, not {model!r}; `build` makes one from a zoo name")

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from workloads.errors import WorkloadError
-from workloads.pruning import Pruning
-from workloads.recipes.block import block
-from workloads.recipes.channel import channel
-from workloads.recipes.grammar import Recipe
-from workloads.recipes.magnitude import magnitude
-from workloads.recipes.nm import bdwp, nm, sdgp, srste
-from workloads.recipes.plan import Plan
-from workloads.recipes.targets import Target, check_finite, is_meta, kept_dense, targets
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.pruning import Pruning
+from zerocast.workloads.recipes.block import block
+from zerocast.workloads.recipes.channel import channel
+from zerocast.workloads.recipes.grammar import Recipe
+from zerocast.workloads.recipes.magnitude import magnitude
+from zerocast.workloads.recipes.nm import bdwp, nm, sdgp, srste
+from zerocast.workloads.recipes.plan import Plan
+from zerocast.workloads.recipes.targets import Target, check_finite, is_meta, kept_dense, targets
 
 _FAMILIES: dict[str, Callable[[Sequence[Target], Recipe, bool], Plan]] = {
     "nm": nm, "bdwp": bdwp, "srste": srste, "sdgp": sdgp, "magnitude": magnitude, "block": block,

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn.functional import pad
 
-from workloads.patterns import Block
-from workloads.recipes.grammar import Recipe
-from workloads.recipes.plan import Plan, fixed, keep_largest, mask_pattern
-from workloads.recipes.targets import Target
+from zerocast.workloads.patterns import Block
+from zerocast.workloads.recipes.grammar import Recipe
+from zerocast.workloads.recipes.plan import Plan, fixed, keep_largest, mask_pattern
+from zerocast.workloads.recipes.targets import Target
 
 
 def block(found: Sequence[Target], recipe: Recipe, real: bool) -> Plan:

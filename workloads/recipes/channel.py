@@ -13,10 +13,10 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
 
-from workloads.errors import WorkloadError
-from workloads.pruning import LayerPruning, Pruning
-from workloads.recipes.grammar import Recipe
-from workloads.recipes.targets import Target, classifier, targets
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.pruning import LayerPruning, Pruning
+from zerocast.workloads.recipes.grammar import Recipe
+from zerocast.workloads.recipes.targets import Target, classifier, targets
 
 GRAIN = 8
 """Widths that are multiples of 8 stay so while 8 channels are left: arrays and tensor cores fill by 8."""

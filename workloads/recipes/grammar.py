@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from workloads.errors import WorkloadError, closest
+from zerocast.workloads.errors import WorkloadError, closest
 
 GRAMMAR = {
     "dense": ("dense", "nothing is pruned"),

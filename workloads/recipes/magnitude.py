@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from workloads.errors import WorkloadError
-from workloads.patterns import Uniform
-from workloads.recipes.grammar import Recipe
-from workloads.recipes.plan import Plan, fixed, keep_largest, mask_pattern
-from workloads.recipes.targets import Target
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.patterns import Uniform
+from zerocast.workloads.recipes.grammar import Recipe
+from zerocast.workloads.recipes.plan import Plan, fixed, keep_largest, mask_pattern
+from zerocast.workloads.recipes.targets import Target
 
 
 def magnitude(found: Sequence[Target], recipe: Recipe, real: bool) -> Plan:

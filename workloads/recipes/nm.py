@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from workloads.ir import Phase
-from workloads.patterns import NM
-from workloads.pruning import LayerPruning
-from workloads.recipes.grammar import Recipe
-from workloads.recipes.plan import Plan, fixed
-from workloads.recipes.targets import Target
+from zerocast.workloads.ir import Phase
+from zerocast.workloads.patterns import NM
+from zerocast.workloads.pruning import LayerPruning
+from zerocast.workloads.recipes.grammar import Recipe
+from zerocast.workloads.recipes.plan import Plan, fixed
+from zerocast.workloads.recipes.targets import Target
 
 _CHANNELS = {"c": "input", "k": "output"}
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from workloads.patterns import Mask, Pattern
-from workloads.pruning import LayerPruning
-from workloads.recipes.targets import Target
+from zerocast.workloads.patterns import Mask, Pattern
+from zerocast.workloads.pruning import LayerPruning
+from zerocast.workloads.recipes.targets import Target
 
 
 @dataclass(frozen=True, slots=True)

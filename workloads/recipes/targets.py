@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from workloads.errors import WorkloadError, closest
+from zerocast.workloads.errors import WorkloadError, closest
 
 HEADS = ("fc", "classifier", "head", "heads", "lm_head", "score", "logits", "qa_outputs")
 """Names that classifiers go by, as whole parts of a module path."""

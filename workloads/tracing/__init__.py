@@ -3,8 +3,8 @@
 Only `workloads.tracing.record` needs PyTorch.
 """
 
-from workloads.tracing.apply import apply_trace
-from workloads.tracing.contents import TensorTrace, Trace
-from workloads.tracing.file import load_trace, save_trace
+from zerocast.workloads.tracing.apply import apply_trace
+from zerocast.workloads.tracing.contents import TensorTrace, Trace
+from zerocast.workloads.tracing.file import load_trace, save_trace
 
 __all__ = ["TensorTrace", "Trace", "apply_trace", "load_trace", "save_trace"]

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.errors import WorkloadError
-from workloads.ir import Einsum, Op, Tensor, Workload
-from workloads.patterns import DENSE, Mask, Pattern, PerChannel, Uniform
-from workloads.tracing.axes import mask_ranks
-from workloads.tracing.contents import TensorTrace, Trace
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.ir import Einsum, Op, Tensor, Workload
+from zerocast.workloads.patterns import DENSE, Mask, Pattern, PerChannel, Uniform
+from zerocast.workloads.tracing.axes import mask_ranks
+from zerocast.workloads.tracing.contents import TensorTrace, Trace
 
 
 def apply_trace(workload: Workload, trace: Trace, masks: bool = True) -> Workload:

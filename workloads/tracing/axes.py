@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from workloads.ir import Affine, Einsum
+from zerocast.workloads.ir import Affine, Einsum
 
 POSITION = {"r": "h", "s": "w", "t": "d"}
 """Rank of a convolution's input position, by the kernel rank that moves over it. The einsum has no rank of its

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.errors import WorkloadError
+from zerocast.workloads.errors import WorkloadError
 
 Counts = NDArray[np.int64]
 

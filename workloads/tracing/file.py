@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.archive import Archive, Arrays
-from workloads.errors import WorkloadError
-from workloads.tracing.contents import TensorTrace, Trace
+from zerocast.workloads.archive import Archive, Arrays
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.tracing.contents import TensorTrace, Trace
 
 _FILE = Archive("trace", version=1, remedy="write one with `zerocast trace`")
 _ARRAYS: dict[str, type[np.generic]] = {"channel_nonzeros": np.int64, "token_nonzeros": np.int64, "masks": np.uint8}

@@ -12,14 +12,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from workloads.errors import WorkloadError
-from workloads.from_torch import lower_graph
-from workloads.ir import Einsum
-from workloads.lowering.builder import Builder
-from workloads.tracing.apply import is_traced
-from workloads.tracing.axes import channel_axis, token_axis
-from workloads.tracing.contents import TensorTrace, Trace
-from workloads.tracing.replay import Replay
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.from_torch import lower_graph
+from zerocast.workloads.ir import Einsum
+from zerocast.workloads.lowering.builder import Builder
+from zerocast.workloads.tracing.apply import is_traced
+from zerocast.workloads.tracing.axes import channel_axis, token_axis
+from zerocast.workloads.tracing.contents import TensorTrace, Trace
+from zerocast.workloads.tracing.replay import Replay
 
 Run = torch.Tensor | NDArray[Any] | tuple[Any, ...]
 """Inputs of one forward pass: a tensor or array, or the positional arguments."""

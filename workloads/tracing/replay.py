@@ -11,9 +11,9 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.fx import GraphModule, Interpreter, Node
 
-from workloads.errors import WorkloadError
-from workloads.ir import Einsum
-from workloads.lowering.builder import Builder
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.ir import Einsum
+from zerocast.workloads.lowering.builder import Builder
 
 See = Callable[[str, torch.Tensor], None]
 """Told the name of a tensor and what it holds."""

@@ -1,5 +1,5 @@
 """From a forward workload to a training step: loss, backward passes, optimizer update. No PyTorch in here."""
 
-from workloads.training.expand import expand_training
+from zerocast.workloads.training.expand import expand_training
 
 __all__ = ["expand_training"]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from workloads.ir import Einsum, Index, Op, Transfer, Vector, Workload
-from workloads.pruning import NOTHING_PRUNED, Pruning
-from workloads.training import contractions, movement, vectors
-from workloads.training.loss import seed
-from workloads.training.online import with_selection
-from workloads.training.tape import Tape, needing
-from workloads.training.update import optimizer_named, update
+from zerocast.workloads.ir import Einsum, Index, Op, Transfer, Vector, Workload
+from zerocast.workloads.pruning import NOTHING_PRUNED, Pruning
+from zerocast.workloads.training import contractions, movement, vectors
+from zerocast.workloads.training.loss import seed
+from zerocast.workloads.training.online import with_selection
+from zerocast.workloads.training.tape import Tape, needing
+from zerocast.workloads.training.update import optimizer_named, update
 
 
 def expand_training(

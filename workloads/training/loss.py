@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from workloads.errors import WorkloadError
-from workloads.ir import Einsum, Tensor, Vector, Workload
-from workloads.training.tape import Tape
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.ir import Einsum, Tensor, Vector, Workload
+from zerocast.workloads.training.tape import Tape
 
 
 def seed(tape: Tape, forward: Workload) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from workloads.ir import Index, Transfer, Vector
-from workloads.training.tape import Tape, phase_of
-from workloads.training.vectors import passed
+from zerocast.workloads.ir import Index, Transfer, Vector
+from zerocast.workloads.training.tape import Tape, phase_of
+from zerocast.workloads.training.vectors import passed
 
 
 def index_backward(tape: Tape, op: Index, gradient: str) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from workloads.ir import Einsum, Index, Op, Phase, Tensor, Workload
-from workloads.patterns import NM, Pattern
-from workloads.pruning import Pruning
-from workloads.training.tape import weight_of
+from zerocast.workloads.ir import Einsum, Index, Op, Phase, Tensor, Workload
+from zerocast.workloads.patterns import NM, Pattern
+from zerocast.workloads.pruning import Pruning
+from zerocast.workloads.training.tape import weight_of
 
 
 def with_selection(workload: Workload, pruning: Pruning) -> Workload:

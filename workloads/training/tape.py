@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from workloads.flops import is_elementwise
-from workloads.ir import Einsum, Op, Phase, Tensor, Vector, Workload
+from zerocast.workloads.flops import is_elementwise
+from zerocast.workloads.ir import Einsum, Op, Phase, Tensor, Vector, Workload
 
 
 @dataclass

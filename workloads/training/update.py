@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from workloads.errors import WorkloadError
-from workloads.ir import Tensor, Vector
-from workloads.training.tape import Tape
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.ir import Tensor, Vector
+from zerocast.workloads.training.tape import Tape
 
 
 @dataclass(frozen=True, slots=True)

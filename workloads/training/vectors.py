@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from workloads.ir import Op, Tensor, Vector, Workload
-from workloads.training.tape import Tape, mark
+from zerocast.workloads.ir import Op, Tensor, Vector, Workload
+from zerocast.workloads.training.tape import Tape, mark
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from workloads.blame import line, place
-from workloads.errors import WorkloadError
+from zerocast.workloads.blame import line, place
+from zerocast.workloads.errors import WorkloadError
 
 _EMPTY = inspect.Parameter.empty
 _POSITIONAL = (

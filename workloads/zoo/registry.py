@@ -8,8 +8,8 @@ import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from workloads.errors import WorkloadError
-from workloads.zoo.own_file import from_file
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.zoo.own_file import from_file
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -116,7 +116,7 @@ def build(name: str, batch: int | None = None, *, tokens: int | None = None, **a
 def _construct(entry: Entry, batch: int, tokens: int, overrides: dict[str, Any]) -> Built:
     import torch
 
-    module = importlib.import_module(f"workloads.zoo.{entry.module}")
+    module = importlib.import_module(f"zerocast.workloads.zoo.{entry.module}")
     factory: Any = getattr(module, entry.factory)
     arguments = {**entry.arguments, **overrides}
     if isinstance(arguments.get("block"), str):

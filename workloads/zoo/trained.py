@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from workloads.errors import WorkloadError
+from zerocast.workloads.errors import WorkloadError
 
 EFFICIENTNET_LITE0_STAGES = ((1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3), (6, 112, 3, 1, 5), (6, 192, 4, 2, 5), (6, 320, 1, 1, 3))  # fmt: skip  # noqa: E501
 """Expansion, channels, repeats, first stride and kernel of each stage: Table 1 of the EfficientNet paper (Tan and Le,

@@ -9,8 +9,8 @@ import importlib
 from collections.abc import Callable
 from importlib.util import find_spec
 
-from analysis.validate.comparison import Comparison
-from simulator.errors import SimulationError
+from zerocast.analysis.validate.comparison import Comparison
+from zerocast.simulator.errors import SimulationError
 
 ENGINES = {
     "eyeriss_v1": "Eyeriss v1 against measured AlexNet layers",

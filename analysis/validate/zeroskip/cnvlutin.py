@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from accelerators import load
-from analysis.validate.comparison import Comparison, information
-from analysis.validate.zeroskip.layers import layers, without_zeros, workload_of
-from analysis.validate.zeroskip.rows import SUITE
-from simulator import Result, simulate
-from simulator.simulate import Fidelity
-from workloads import Einsum, Workload, WorkloadError
+from zerocast.accelerators import load
+from zerocast.analysis.validate.comparison import Comparison, information
+from zerocast.analysis.validate.zeroskip.layers import layers, without_zeros, workload_of
+from zerocast.analysis.validate.zeroskip.rows import SUITE
+from zerocast.simulator import Result, simulate
+from zerocast.simulator.simulate import Fidelity
+from zerocast.workloads import Einsum, Workload, WorkloadError
 
 PAPER = "Cnvlutin (Albericio et al., ISCA 2016), abstract"
 
@@ -93,8 +93,8 @@ def photographed() -> Workload:
 
     Raises `WorkloadError`, which names the extra to install, where weights or pictures are missing.
     """
-    from workloads import apply_trace, build, capture, trace
-    from workloads.tracing.photos import SCALES, photo_files, read_photo
+    from zerocast.workloads import apply_trace, build, capture, trace
+    from zerocast.workloads.tracing.photos import SCALES, photo_files, read_photo
 
     name = "vgg16_hed"
     module, example = build(name)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from accelerators import load
-from analysis.validate.comparison import Comparison, against
-from analysis.validate.zeroskip.rows import SUITE, fact, product_of, rows_of
-from simulator.engine import engine_cycles
-from simulator.gemm import plain_gemm
+from zerocast.accelerators import load
+from zerocast.analysis.validate.comparison import Comparison, against
+from zerocast.analysis.validate.zeroskip.rows import SUITE, fact, product_of, rows_of
+from zerocast.simulator.engine import engine_cycles
+from zerocast.simulator.gemm import plain_gemm
 
 
 def compare(tolerance: float = 0.08, most: int = 1024) -> list[Comparison]:

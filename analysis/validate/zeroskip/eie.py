@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from statistics import median
 
-from accelerators import Accelerator, load
-from analysis.validate.comparison import Comparison, against
-from analysis.validate.zeroskip.rows import SUITE, rows_of, shown, zeros_of
-from simulator.engine import engine_cycles
-from simulator.errors import SimulationError
-from simulator.gemm import Gemm, plain_gemm
-from workloads.formats import storage_bits
-from workloads.patterns import Uniform
+from zerocast.accelerators import Accelerator, load
+from zerocast.analysis.validate.comparison import Comparison, against
+from zerocast.analysis.validate.zeroskip.rows import SUITE, rows_of, shown, zeros_of
+from zerocast.simulator.engine import engine_cycles
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.gemm import Gemm, plain_gemm
+from zerocast.workloads.formats import storage_bits
+from zerocast.workloads.patterns import Uniform
 
 LAYERS: dict[str, tuple[int, int, float]] = {
     "Alex-6": (9216, 4096, 0.351),

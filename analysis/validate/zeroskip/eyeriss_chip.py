@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from accelerators import Accelerator, load
-from analysis.validate.comparison import Comparison, against, information
-from analysis.validate.zeroskip.layers import Layer, layers, without_zeros, workload_of
-from analysis.validate.zeroskip.rows import SUITE
-from simulator import OpRow, simulate
-from simulator.engine.losses import CAUSES
-from simulator.simulate import Fidelity
+from zerocast.accelerators import Accelerator, load
+from zerocast.analysis.validate.comparison import Comparison, against, information
+from zerocast.analysis.validate.zeroskip.layers import Layer, layers, without_zeros, workload_of
+from zerocast.analysis.validate.zeroskip.rows import SUITE
+from zerocast.simulator import OpRow, simulate
+from zerocast.simulator.engine.losses import CAUSES
+from zerocast.simulator.simulate import Fidelity
 
 PAPER = "Eyeriss v2 (Chen et al., JETCAS 2019, arXiv 1807.07928)"
 

@@ -8,12 +8,12 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from accelerators import load
-from analysis.validate.comparison import Comparison, against, below
-from analysis.validate.zeroskip.rows import SUITE, Row, fact, numbers, rows_of, zeros_of
-from simulator.engine import engine_cycles
-from simulator.gemm import Gemm, plain_gemm
-from workloads.patterns import Mask, Pattern
+from zerocast.accelerators import load
+from zerocast.analysis.validate.comparison import Comparison, against, below
+from zerocast.analysis.validate.zeroskip.rows import SUITE, Row, fact, numbers, rows_of, zeros_of
+from zerocast.simulator.engine import engine_cycles
+from zerocast.simulator.gemm import Gemm, plain_gemm
+from zerocast.workloads.patterns import Mask, Pattern
 
 Bits = NDArray[np.bool_]
 

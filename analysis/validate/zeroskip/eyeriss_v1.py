@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from accelerators import load
-from analysis.validate.comparison import Comparison, against, information, reference_rows
-from analysis.validate.zeroskip.layers import layers, without_zeros, workload_of
-from analysis.validate.zeroskip.rows import SUITE, Row
-from simulator.errors import SimulationError
-from simulator.gemm import Gemm, gemms
-from simulator.row_stationary import RowStationaryCost, row_stationary_cost
+from zerocast.accelerators import load
+from zerocast.analysis.validate.comparison import Comparison, against, information, reference_rows
+from zerocast.analysis.validate.zeroskip.layers import layers, without_zeros, workload_of
+from zerocast.analysis.validate.zeroskip.rows import SUITE, Row
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.gemm import Gemm, gemms
+from zerocast.simulator.row_stationary import RowStationaryCost, row_stationary_cost
 
 TOLERANCES = {"processing": 0.08, "total": 0.12, "global buffer": 0.10, "DRAM": 0.10, "power": 0.20}
 """Relative error allowed for each measured figure of a layer."""

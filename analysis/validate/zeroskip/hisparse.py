@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from accelerators import load
-from analysis.validate.comparison import Comparison, against
-from analysis.validate.zeroskip.rows import SUITE, fact, numbers, rows_of, shown
-from simulator.einsum_cost import Pricer
-from simulator.gemm import plain_gemm
-from workloads.patterns import DENSE, Uniform
+from zerocast.accelerators import load
+from zerocast.analysis.validate.comparison import Comparison, against
+from zerocast.analysis.validate.zeroskip.rows import SUITE, fact, numbers, rows_of, shown
+from zerocast.simulator.einsum_cost import Pricer
+from zerocast.simulator.gemm import plain_gemm
+from zerocast.workloads.patterns import DENSE, Uniform
 
 
 def compare(tolerance: float = 0.15) -> list[Comparison]:

@@ -9,10 +9,10 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from analysis.validate.comparison import reference_rows
-from analysis.validate.zeroskip.rows import zeros_of
-from simulator.errors import SimulationError
-from workloads.ir import Affine, Einsum, Tensor, Workload
+from zerocast.analysis.validate.comparison import reference_rows
+from zerocast.analysis.validate.zeroskip.rows import zeros_of
+from zerocast.simulator.errors import SimulationError
+from zerocast.workloads.ir import Affine, Einsum, Tensor, Workload
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,14 @@ from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from accelerators import Accelerator, load
-from analysis.validate.comparison import Comparison, against
-from analysis.validate.zeroskip.rows import SUITE, Row, fact, numbers, rows_of, shown
-from simulator import simulate
-from simulator.errors import SimulationError
-from workloads.ir import Workload
-from workloads.patterns import NM
-from workloads.pruning import LayerPruning, Pruning, apply_pruning
+from zerocast.accelerators import Accelerator, load
+from zerocast.analysis.validate.comparison import Comparison, against
+from zerocast.analysis.validate.zeroskip.rows import SUITE, Row, fact, numbers, rows_of, shown
+from zerocast.simulator import simulate
+from zerocast.simulator.errors import SimulationError
+from zerocast.workloads.ir import Workload
+from zerocast.workloads.patterns import NM
+from zerocast.workloads.pruning import LayerPruning, Pruning, apply_pruning
 
 if TYPE_CHECKING:
     from torch import nn
@@ -44,7 +44,7 @@ def vgg16() -> nn.Module:
 
 def resnet50() -> nn.Module:
     """ResNet-50 for ImageNet."""
-    from workloads import build
+    from zerocast.workloads import build
 
     return build("resnet50", batch=1)[0]
 
@@ -64,7 +64,7 @@ def network_of(name: str, ranges: int) -> Workload:
     import torch
     from torch import nn
 
-    from workloads import capture
+    from zerocast.workloads import capture
 
     with torch.device("meta"):
         model, images = NETWORKS[name](), torch.empty(1, 3, POINTS, POINTS)

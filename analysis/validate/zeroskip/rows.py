@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from analysis.validate.comparison import Comparison, reference_rows
-from simulator.errors import SimulationError
-from simulator.gemm import Gemm, plain_gemm
-from workloads.patterns import DENSE, Pattern, Uniform
+from zerocast.analysis.validate.comparison import Comparison, reference_rows
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.gemm import Gemm, plain_gemm
+from zerocast.workloads.patterns import DENSE, Pattern, Uniform
 
 SUITE = "zeroskip"
 Row = dict[str, str]

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from accelerators import load
-from analysis.validate.comparison import Comparison, against, information
-from analysis.validate.zeroskip.layers import layers, unit_stride, workload_of
-from analysis.validate.zeroskip.rows import SUITE
-from simulator import simulate
+from zerocast.accelerators import load
+from zerocast.analysis.validate.comparison import Comparison, against, information
+from zerocast.analysis.validate.zeroskip.layers import layers, unit_stride, workload_of
+from zerocast.analysis.validate.zeroskip.rows import SUITE
+from zerocast.simulator import simulate
 
 PAPER = "SCNN (Parashar et al., ISCA 2017), from reading notes on the paper"
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from accelerators import load
-from analysis.validate.comparison import Comparison, against
-from analysis.validate.zeroskip.rows import SUITE, product_of, rows_of, shown
-from simulator.engine import engine_cycles
+from zerocast.accelerators import load
+from zerocast.analysis.validate.comparison import Comparison, against
+from zerocast.analysis.validate.zeroskip.rows import SUITE, product_of, rows_of, shown
+from zerocast.simulator.engine import engine_cycles
 
 
 def compare(tolerance: float = 0.03) -> list[Comparison]:

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from analysis.cli import main
-from analysis.errors import AnalysisError
-from analysis.explore.conditions import MOST_COUNTED
-from analysis.explore.designs import count, grid, settle
-from analysis.explore.domains import Choices, choices, stretch
-from analysis.explore.expressions import parse_expression
-from analysis.explore.reading import read_space
-from analysis.explore.session import Method, run_id
-from analysis.explore.table import read_table
+from zerocast.analysis.cli import main
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.explore.conditions import MOST_COUNTED
+from zerocast.analysis.explore.designs import count, grid, settle
+from zerocast.analysis.explore.domains import Choices, choices, stretch
+from zerocast.analysis.explore.expressions import parse_expression
+from zerocast.analysis.explore.reading import read_space
+from zerocast.analysis.explore.session import Method, run_id
+from zerocast.analysis.explore.table import read_table
 
 ROWS = "compute.rows: [16, 32]"
 COLS = "compute.cols: [16, 32]"

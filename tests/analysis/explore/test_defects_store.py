@@ -13,13 +13,13 @@ import pytest
 from conftest import three_products
 from pandas.testing import assert_frame_equal
 
-from analysis.cli import main
-from analysis.errors import AnalysisError
-from analysis.explore.export import export
-from analysis.explore.store import Store
-from analysis.explore.table import read_table
-from workloads.ir import Workload
-from workloads.store import save
+from zerocast.analysis.cli import main
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.explore.export import export
+from zerocast.analysis.explore.store import Store
+from zerocast.analysis.explore.table import read_table
+from zerocast.workloads.ir import Workload
+from zerocast.workloads.store import save
 
 ROWS = "compute.rows: [16, 32]"
 COLS = "compute.cols: [16, 32]"

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.errors import AnalysisError
-from analysis.explore.designs import count, grid, sample, settle
-from analysis.explore.domains import Choices, stretch
-from analysis.explore.expressions import parse_expression
-from analysis.explore.reading import read_space
-from analysis.explore.search import _neighbours
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.explore.designs import count, grid, sample, settle
+from zerocast.analysis.explore.domains import Choices, stretch
+from zerocast.analysis.explore.expressions import parse_expression
+from zerocast.analysis.explore.reading import read_space
+from zerocast.analysis.explore.search import _neighbours
 
 NUMBER = st.integers(-5, 5)
 

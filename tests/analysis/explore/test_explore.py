@@ -12,16 +12,16 @@ import pandas
 import pytest
 from pandas.testing import assert_frame_equal
 
-from accelerators import load
-from analysis.cli import main
-from analysis.errors import AnalysisError
-from analysis.explore.reading import read_space
-from analysis.explore.table import Table, read_table, yaml_value
-from analysis.run import overrides
-from simulator import simulate
-from simulator.size import over_budget
-from simulator.totals import COLUMNS, totals
-from workloads.store import load_workload
+from zerocast.accelerators import load
+from zerocast.analysis.cli import main
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.explore.reading import read_space
+from zerocast.analysis.explore.table import Table, read_table, yaml_value
+from zerocast.analysis.run import overrides
+from zerocast.simulator import simulate
+from zerocast.simulator.size import over_budget
+from zerocast.simulator.totals import COLUMNS, totals
+from zerocast.workloads.store import load_workload
 
 MANY = ("compute.rows: [16, 32]", "compute.rows: [4, 8, 12, 16, 20, 24, 28, 32, 40, 48]")
 COLS = ("compute.cols: [16, 32]", "compute.cols: [4, 8, 12, 16, 20, 24, 28, 32, 40, 48]")

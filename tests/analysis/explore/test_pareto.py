@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.explore.pareto import crowding, front, hypervolume, losses
+from zerocast.analysis.explore.pareto import crowding, front, hypervolume, losses
 
 POINTS = st.lists(st.tuples(*[st.integers(0, 6)] * 3), min_size=1, max_size=25)
 

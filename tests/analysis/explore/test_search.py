@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.cli import main
-from analysis.explore.pareto import hypervolume, losses
-from analysis.explore.table import Table, read_table
+from zerocast.analysis.cli import main
+from zerocast.analysis.explore.pareto import hypervolume, losses
+from zerocast.analysis.explore.table import Table, read_table
 
 ROWS = ("compute.rows: [16, 32]", "compute.rows: {from: 4, to: 44, step: 4}")
 COLS = ("compute.cols: [16, 32]", "compute.cols: {from: 4, to: 44, step: 4}")

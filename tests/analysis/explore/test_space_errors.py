@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from accelerators import AcceleratorError
-from analysis.cli import main
-from analysis.errors import AnalysisError
-from analysis.explore.reading import read_space
-from workloads.errors import WorkloadError
+from zerocast.accelerators import AcceleratorError
+from zerocast.analysis.cli import main
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.explore.reading import read_space
+from zerocast.workloads.errors import WorkloadError
 
 ROWS = "compute.rows: [16, 32]"
 OBJECTIVES = "objectives: [latency_s, energy_j]"

@@ -18,17 +18,17 @@ import pytest
 from pandas.testing import assert_frame_equal
 from small_space import SPACE
 
-from analysis.cli import main
-from analysis.errors import AnalysisError
-from analysis.explore.crews import Died, Done, Outcome
-from analysis.explore.metrics import STORED
-from analysis.explore.pricing import Chunk
-from analysis.explore.store import Priced, Row, Store
-from analysis.explore.sweep import DIED, Sweep
-from analysis.explore.table import read_table
+from zerocast.analysis.cli import main
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.explore.crews import Died, Done, Outcome
+from zerocast.analysis.explore.metrics import STORED
+from zerocast.analysis.explore.pricing import Chunk
+from zerocast.analysis.explore.store import Priced, Row, Store
+from zerocast.analysis.explore.sweep import DIED, Sweep
+from zerocast.analysis.explore.table import read_table
 
 ROOT = Path(__file__).parents[3]
-COMMAND = [sys.executable, "-c", "import sys; from analysis.cli import main; sys.exit(main())"]
+COMMAND = [sys.executable, "-c", "import sys; from zerocast.analysis.cli import main; sys.exit(main())"]
 LARGE = (("compute.rows: [16, 32]", "compute.rows: {from: 4, to: 28, step: 2}"),
          ("compute.cols: [16, 32]", "compute.cols: {from: 4, to: 28, step: 2}"))  # fmt: skip
 DESIGNS = 13 * 13 * 3

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from accelerators import AcceleratorError, dump, load, templates, variants
+from zerocast.accelerators import AcceleratorError, dump, load, templates, variants
 
 CHANGES: list[dict[str, Any]] = [
     {},

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from accelerators import load
-from analysis.cli import main
-from analysis.explore.designs import count
-from analysis.explore.reading import read_space
-from analysis.explore.table import read_table
-from simulator import simulate
-from workloads.store import load_workload
+from zerocast.accelerators import load
+from zerocast.analysis.cli import main
+from zerocast.analysis.explore.designs import count
+from zerocast.analysis.explore.reading import read_space
+from zerocast.analysis.explore.table import read_table
+from zerocast.simulator import simulate
+from zerocast.workloads.store import load_workload
 
-FOLDER = Path(str(files("analysis") / "spaces"))
+FOLDER = Path(str(files("zerocast.analysis") / "spaces"))
 DESIGNS = {"lanes-queue": 42, "nm-inference": 10_000, "nm-training": 3_600, "sparse-tensor-core": 108}
 
 

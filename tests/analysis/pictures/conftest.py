@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.explore.table import Objective, Table
+from zerocast.analysis.explore.table import Objective, Table
 
 pandas = pytest.importorskip("pandas")
 HOSTILE = "</script><script>window.hacked=1</script>&\"'<b>"

@@ -8,11 +8,11 @@ from urllib.parse import unquote
 
 import pytest
 
-from analysis.cli import main
-from analysis.errors import AnalysisError
-from analysis.explore.table import Table
-from analysis.pictures import style
-from analysis.pictures.command import Pictures, plot_table
+from zerocast.analysis.cli import main
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.explore.table import Table
+from zerocast.analysis.pictures import style
+from zerocast.analysis.pictures.command import Pictures, plot_table
 
 COARSE = 40
 """Dots per inch: the resolution is another test's."""
@@ -167,7 +167,7 @@ def test_command_line(
         asked.append((folder, run))
         return replace(hostile, objectives=hostile.objectives[:1])
 
-    monkeypatch.setattr("analysis.explore.table.read_table", read)
+    monkeypatch.setattr("zerocast.analysis.explore.table.read_table", read)
     assert (
         main(
             [

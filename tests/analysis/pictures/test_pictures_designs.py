@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from analysis.errors import AnalysisError
-from analysis.explore.table import Table
-from analysis.pictures.columns import axis_title, levels_of, spans_decades, unit_of, value_text, words_of
-from analysis.pictures.designs import chosen_by_key, drawable, extremes_and_knee, front, knee, reasons_of
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.explore.table import Table
+from zerocast.analysis.pictures.columns import axis_title, levels_of, spans_decades, unit_of, value_text, words_of
+from zerocast.analysis.pictures.designs import chosen_by_key, drawable, extremes_and_knee, front, knee, reasons_of
 
 pandas = pytest.importorskip("pandas")
 

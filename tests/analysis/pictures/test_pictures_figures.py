@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from analysis.explore.table import Objective, Table
-from analysis.pictures.designs import drawable, extremes_and_knee, front
-from analysis.pictures.energies import energy_figure
-from analysis.pictures.fronts import front_figure, pair_figure, parameter_figure, three_figure
-from analysis.pictures.heat import heat_figure
-from analysis.pictures.letters import HALF, RADII, offsets
-from analysis.pictures.parallel import coordinates, parallel_figure
-from analysis.pictures.rooflines import roofline_figure
-from analysis.pictures.sensitivity import sensitivity_figure
-from analysis.pictures.style import COLUMN, DPI, FRONT, paper_style, scale, short_number, write_figure
+from zerocast.analysis.explore.table import Objective, Table
+from zerocast.analysis.pictures.designs import drawable, extremes_and_knee, front
+from zerocast.analysis.pictures.energies import energy_figure
+from zerocast.analysis.pictures.fronts import front_figure, pair_figure, parameter_figure, three_figure
+from zerocast.analysis.pictures.heat import heat_figure
+from zerocast.analysis.pictures.letters import HALF, RADII, offsets
+from zerocast.analysis.pictures.parallel import coordinates, parallel_figure
+from zerocast.analysis.pictures.rooflines import roofline_figure
+from zerocast.analysis.pictures.sensitivity import sensitivity_figure
+from zerocast.analysis.pictures.style import COLUMN, DPI, FRONT, paper_style, scale, short_number, write_figure
 
 NONE = float("nan")
 

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.explore.table import Table
-from analysis.pictures import page
-from analysis.pictures.designs import drawable, extremes_and_knee
-from analysis.pictures.page import payload, write_page
+from zerocast.analysis.explore.table import Table
+from zerocast.analysis.pictures import page
+from zerocast.analysis.pictures.designs import drawable, extremes_and_knee
+from zerocast.analysis.pictures.page import payload, write_page
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip

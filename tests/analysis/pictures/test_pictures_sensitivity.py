@@ -7,11 +7,11 @@ from itertools import product
 import numpy as np
 import pytest
 
-from analysis.explore.table import Table
-from analysis.pictures.columns import levels_of
-from analysis.pictures.designs import drawable
-from analysis.pictures.heat import CELLS, best_cells, gathered
-from analysis.pictures.sensitivity import (
+from zerocast.analysis.explore.table import Table
+from zerocast.analysis.pictures.columns import levels_of
+from zerocast.analysis.pictures.designs import drawable
+from zerocast.analysis.pictures.heat import CELLS, best_cells, gathered
+from zerocast.analysis.pictures.sensitivity import (
     BINS,
     by_importance,
     classes,

@@ -1,0 +1,53 @@
+"""Forecast what the zeros in a neural network are worth on hardware, before anyone builds it.
+
+The four rooms `workloads`, `accelerators`, `simulator` and `analysis` lie beside this folder in a checkout, reached
+through links; an installed package holds them itself. Names below are loaded on first use: this import is light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zerocast.accelerators.library import load as load
+    from zerocast.analysis.explore.command import explore as explore
+    from zerocast.analysis.reporting import report as report
+    from zerocast.analysis.speedup import gain as gain
+    from zerocast.simulator.many import simulate_many as simulate_many
+    from zerocast.simulator.simulate import simulate as simulate
+    from zerocast.workloads.from_torch import capture as capture
+    from zerocast.workloads.recipes import prune as prune
+    from zerocast.workloads.store import load_workload as load_workload
+    from zerocast.workloads.store import save as save
+    from zerocast.workloads.tracing.apply import apply_trace as apply_trace
+    from zerocast.workloads.tracing.record import trace as trace
+    from zerocast.workloads.zoo import build as build
+
+_HOME = {
+    "build": "workloads.zoo",
+    "prune": "workloads.recipes",
+    "capture": "workloads.from_torch",
+    "trace": "workloads.tracing.record",
+    "apply_trace": "workloads.tracing.apply",
+    "save": "workloads.store",
+    "load_workload": "workloads.store",
+    "load": "accelerators.library",
+    "simulate": "simulator.simulate",
+    "simulate_many": "simulator.many",
+    "explore": "analysis.explore.command",
+    "gain": "analysis.speedup",
+    "report": "analysis.reporting",
+}
+
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f"zerocast.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'zerocast' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])
