@@ -167,7 +167,7 @@ class Watcher:
         command = [sys.executable, "-m", "zerocast.analysis.measure", *self.argv, "--worker", str(time.time() + left),
                    "--resume", "--out", str(options.out), "--suite", ",".join(options.suites),
                    "--variants", ",".join(options.variants)]  # fmt: skip
-        root = str(Path(__file__).parents[2])
+        root = str(Path(__file__).parents[3])
         paths = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         # a session of its own: Ctrl-C reaches the watcher alone, which passes it on once
         return subprocess.Popen(command, env={**os.environ, "PYTHONPATH": paths}, start_new_session=True)

@@ -26,7 +26,7 @@ def test_every_space_is_known_here() -> None:
 @pytest.mark.parametrize("name", DESIGNS)
 def test_a_worked_space_holds_what_the_readme_says(name: str) -> None:
     assert count(read_space(FOLDER / f"{name}.yaml")) == DESIGNS[name]
-    readme = (FOLDER.parents[1] / "README.md").read_text(encoding="utf-8")
+    readme = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
     assert f"analysis/spaces/{name}.yaml" in readme and f"{DESIGNS[name]:,} designs" in readme
 
 
