@@ -14,6 +14,7 @@ import typer
 from zerocast.analysis.explore_commands import explore_command, export_command, plot_command
 from zerocast.analysis.remark import note
 from zerocast.analysis.trace_command import trace_command
+from zerocast.extras import MissingExtra
 
 if TYPE_CHECKING:
     from zerocast.accelerators import Accelerator
@@ -384,6 +385,8 @@ def _mistake(error: Exception) -> str:
         kind = getattr(sys.modules.get(f"zerocast.{room}.errors"), name, None)
         if kind is not None and isinstance(error, kind):
             return str(error)
+    if isinstance(error, MissingExtra):
+        return str(error)
     if isinstance(error, ModuleNotFoundError) and error.name == "torch":
         return "PyTorch is needed to lower a model: install torch, or run a saved workload (.npz)"
     # usage errors: typer vendors the library that defines them, so they are known by what they offer
