@@ -86,6 +86,8 @@ def _forget() -> None:
     """Drop what is kept of products priced before."""
     cycles._engine_cycles.cache_clear()
     cycles._quickest.cache_clear()
+    cycles._asked.cache_clear()
+    cycles.pool.cache_clear()
 
 
 def test_zero_skipping_engine_on_real_masks(benchmark: Any) -> None:
