@@ -55,17 +55,32 @@ def _export_on_meta(model: nn.Module, inputs: tuple[Any, ...], training: bool) -
 def taken_apart(program: ExportedProgram, target: Any) -> ExportedProgram | None:
     """The graph with one operator replaced by what PyTorch composes it of; None where it has no parts.
 
-    This also turns in-place writes into parts of a tensor (`copy_`) into whole operators, and drops what no
-    output depends on.
+    This also turns in-place writes into parts of a tensor (`copy_`) into whole operators, maps functions over a
+    dimension as whole operators (vmap), and drops what no output depends on.
     """
-    known = torch.export.default_decompositions()
-    writes = str(target).split(".")[1].endswith("_")
-    if target not in known and not writes:
+    parts = _parts(target)
+    if parts is None:
         return None
     with quiet():
-        parts = program.run_decompositions({target: known[target]} if target in known else {})
+        try:
+            program = program.run_decompositions(parts)
+        except Exception:  # parts that cannot be traced are none
+            return None
     # some operators come apart into checks with side effects, which are no work for an accelerator
-    return None if any("with_effects" in str(node.target) for node in parts.graph.nodes) else parts
+    unfit = any(node.target == target or "with_effects" in str(node.target) for node in program.graph.nodes)
+    return None if unfit else program
+
+
+def _parts(target: Any) -> dict[Any, Any] | None:
+    """What a function of the graph is replaced by; nothing where tracing it anew shows its parts."""
+    if not isinstance(target, torch._ops.OpOverload):
+        return {}
+    known = torch.export.default_decompositions()
+    if target in known:
+        return {target: known[target]}
+    if target.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd):
+        return {target: target.decompose}
+    return {} if target._schema.is_mutable else None
 
 
 def _export(model: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:
