@@ -17,6 +17,7 @@ from torch.export import ExportedProgram
 
 from zerocast.workloads.blame import line, place
 from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.lowering.outputs import asked_for
 
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
@@ -84,10 +85,11 @@ def _parts(target: Any) -> dict[Any, Any] | None:
 
 
 def _export(model: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:
+    """The graph of a model that is a copy of the user's."""
     with quiet():
         vars(exporter)["print"] = _no_print  # where it fails, it prints the graph so far on stderr
         try:
-            return torch.export.export(model, inputs, strict=False)
+            return torch.export.export(asked_for(model), inputs, strict=False)
         finally:
             vars(exporter).pop("print", None)
 
