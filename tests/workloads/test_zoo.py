@@ -50,7 +50,7 @@ def test_batch_and_tokens_set_the_shape() -> None:
         (("resnet81",), "unknown model 'resnet81': did you mean resnet18"),
         (("zzz",), "unknown model 'zzz': known are bert_base"),
         (("resnet9", 0), "batch 0 must be 1 or more"),
-        (("nowhere.py:make",), "no such file"),
+        (("nowhere.py:make",), "the file .nowhere.py. does not exist"),
         ((None,), "None is no name"),
         (("resnet9", "4"), "batch '4' must be a whole number"),
         (("resnet9", 1.5), "batch 1.5 must be a whole number"),

@@ -18,6 +18,7 @@ from torch.export import ExportedProgram
 from zerocast.workloads.blame import line, place
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.lowering.outputs import asked_for
+from zerocast.workloads.neighbours import beside, folders_of
 
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
@@ -31,15 +32,16 @@ def export(
     Tried on the meta device first, where no data moves; models that mix devices are exported on their own, and
     so are those whose graph is to be run.
     """
-    program = None if runnable else _export_on_meta(model, inputs, training)
-    if program is None:
-        try:
-            program = _export(copy.deepcopy(model).train(training), inputs)
-        except Exception as error:
-            raise WorkloadError(
-                f"model {name!r} cannot be exported to a graph: {line(error)}{place(error)}; "
-                "make torch.export.export(model, example_inputs, strict=False) work first"
-            ) from error
+    with beside(folders_of(model)):
+        program = None if runnable else _export_on_meta(model, inputs, training)
+        if program is None:
+            try:
+                program = _export(copy.deepcopy(model).train(training), inputs)
+            except Exception as error:
+                raise WorkloadError(
+                    f"model {name!r} cannot be exported to a graph: {line(error)}{place(error)}; "
+                    "make torch.export.export(model, example_inputs, strict=False) work first"
+                ) from error
     if any(_recurrent(node) for node in program.graph.nodes):
         with quiet():
             program = program.run_decompositions(_unrolled())

@@ -6,6 +6,7 @@ import difflib
 import importlib
 import inspect
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zerocast.workloads.errors import WorkloadError
@@ -93,6 +94,8 @@ def build(name: str, batch: int | None = None, *, tokens: int | None = None, **a
         raise WorkloadError(f"model {name!r}: batch {batch} must be 1 or more")
     if ":" in name or name.endswith(".py"):
         return from_file(name, batch)
+    if name not in ENTRIES and _is_path(name):
+        raise WorkloadError(f"model {name!r}: {_no_model(Path(name))}")
     if name not in ENTRIES:
         close = difflib.get_close_matches(name, ENTRIES, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(models())}"
@@ -111,6 +114,18 @@ def build(name: str, batch: int | None = None, *, tokens: int | None = None, **a
         raise WorkloadError(
             f"model {name!r}: inputs of batch {rows} do not fit in this machine's memory; give a smaller batch"
         ) from error
+
+
+def _is_path(name: str) -> bool:
+    """True where a name can only be meant as a file: it names a folder, has a suffix, or is there."""
+    path = Path(name)
+    return "/" in name or len(path.parts) > 1 or path.suffix[1:].isalpha() or path.exists()
+
+
+def _no_model(path: Path) -> str:
+    remedy = "give a zoo name, path/to/file.py:factory, or a workload saved by `zerocast lower` (.npz)"
+    kind = "is a folder" if path.is_dir() else "is no Python file" if path.exists() else "does not exist"
+    return f"the file {str(path)!r} {kind}; {remedy}"
 
 
 def _construct(entry: Entry, batch: int, tokens: int, overrides: dict[str, Any]) -> Built:
