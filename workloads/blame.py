@@ -35,6 +35,14 @@ def place_in(stack: str) -> str:
     return ""
 
 
+def reason(error: BaseException) -> str:
+    """What an error says in one line, without its type: libraries wrap the sentence that tells in lines of theirs."""
+    lines = [text.strip() for text in str(error).splitlines() if text.strip()]
+    while len(lines) > 1 and lines[0].endswith(":"):
+        lines.pop(0)
+    return lines[0] if lines else type(error).__name__
+
+
 def line(error: BaseException) -> str:
     """Type and message of an error in one line: torch's messages go on for pages after the first."""
     first = next((text.strip() for text in str(error).splitlines() if text.strip()), "")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zerocast.workloads.blame import reason
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.zoo.own_file import from_file
 
@@ -103,17 +104,20 @@ def build(name: str, batch: int | None = None, *, tokens: int | None = None, **a
     entry = ENTRIES[name]
     if tokens is not None and not entry.tokens:
         raise WorkloadError(f"model {name!r} takes images, not tokens; leave `tokens` out")
+    if tokens is not None and (isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1):
+        raise WorkloadError(f"model {name!r}: tokens {tokens!r} must be a whole number of 1 or more, such as 128")
     rows = 1 if batch is None else batch
     try:
         return _construct(entry, rows, tokens or entry.tokens, arguments)
-    except TypeError as error:
-        raise WorkloadError(f"model {name!r} does not take these arguments: {error}") from error
-    except (RuntimeError, MemoryError) as error:
-        if isinstance(error, RuntimeError) and "allocate" not in str(error):
-            raise
-        raise WorkloadError(
-            f"model {name!r}: inputs of batch {rows} do not fit in this machine's memory; give a smaller batch"
-        ) from error
+    except WorkloadError:
+        raise
+    except Exception as error:
+        if isinstance(error, MemoryError) or "allocate" in str(error):
+            raise WorkloadError(
+                f"model {name!r}: inputs of batch {rows} do not fit in this machine's memory; give a smaller batch"
+            ) from error
+        given = ", ".join(f"{key}={value!r}" for key, value in arguments.items()) or "none of its own"
+        raise WorkloadError(f"model {name!r} does not take these arguments ({given}): {reason(error)}") from error
 
 
 def _is_path(name: str) -> bool:
@@ -134,6 +138,10 @@ def _construct(entry: Entry, batch: int, tokens: int, overrides: dict[str, Any])
     module = importlib.import_module(f"zerocast.workloads.zoo.{entry.module}")
     factory: Any = getattr(module, entry.factory)
     arguments = {**entry.arguments, **overrides}
+    sizes = inspect.signature(factory).parameters
+    for key, value in overrides.items():
+        if key in sizes and isinstance(value, int) and not isinstance(value, bool) and value < 1:
+            raise ValueError(f"{key} must be 1 or more")
     if isinstance(arguments.get("block"), str):
         arguments["block"] = getattr(module, arguments["block"])
     with torch.random.fork_rng(devices=[]):
