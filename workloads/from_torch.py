@@ -99,7 +99,7 @@ def lower_graph(
             parts = taken_apart(program, strange.target)
             if parts is not None:
                 program = parts
-            elif allow_unknown:
+            elif allow_unknown and strange.target not in unknown:
                 unknown |= {strange.target}
             else:
                 raise

@@ -65,6 +65,11 @@ class Accelerator(Part):
         offchip, *buffers = self.memories
         if offchip.bandwidth_bytes_per_s is None:
             raise ValueError(f"memories.{offchip.name}: the off-chip level needs bandwidth_bytes_per_s")
+        if kept := [side for side in ("input", "weight", "output") if side not in offchip.holds]:
+            raise ValueError(
+                f"memories.{offchip.name}.holds: an operand that never leaves the chip ({', '.join(kept)}) is not "
+                "modelled; list input, weight and output, or leave `holds` out"
+            )
         for operand in ("input", "weight", "output"):
             homes = [memory.name for memory in buffers if operand in memory.holds]
             if len(homes) != 1:

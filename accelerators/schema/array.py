@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from zerocast.accelerators.schema.part import Part
+
+DTYPES = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp4", "int32", "int16", "int8", "int4")
+"""Data types that hardware can multiply."""
+
+
+def check_dtypes(names: Iterable[str]) -> None:
+    """Raise `ValueError` for a word that is no data type of hardware."""
+    for name in names:
+        if name not in DTYPES:
+            near = difflib.get_close_matches(name.lower(), DTYPES, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(DTYPES)}"
+            raise ValueError(f"unknown data type {name!r}; {hint}")
+
 
 Dataflow = Literal[
     "output_stationary", "weight_stationary", "input_stationary", "row_stationary", "zero_skipping", "tensor_core"
@@ -60,6 +75,14 @@ class Compute(Part):
     """Whether independent accumulations are interleaved to hide the accumulate latency."""
     fold: Fold = Fold()
     """Timing of a fold."""
+
+    @field_validator("rates")
+    @classmethod
+    def _types_are_known(cls, rates: dict[str, float]) -> dict[str, float]:
+        if not rates:
+            raise ValueError("list at least one data type, such as {fp16: 1.0}")
+        check_dtypes(rates)
+        return rates
 
     @property
     def multipliers(self) -> int:

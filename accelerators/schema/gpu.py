@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, PositiveFloat, field_validator
 
+from zerocast.accelerators.schema.array import check_dtypes
 from zerocast.accelerators.schema.part import Part
 
 LONGEST_GAP_S = 2e-6
@@ -27,6 +28,12 @@ class Gpu(Part):
     and may be larger, for launches one by one."""
     sparse_types: tuple[str, ...] = ()
     """Data types with 2:4 sparse tensor cores for the weights."""
+
+    @field_validator("sparse_types")
+    @classmethod
+    def _types_are_known(cls, types: tuple[str, ...]) -> tuple[str, ...]:
+        check_dtypes(types)
+        return types
 
     @field_validator("launch_floor_s")
     @classmethod

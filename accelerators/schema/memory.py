@@ -24,7 +24,7 @@ class Memory(Part):
     name: str
     """Unique name."""
     holds: tuple[Operand, ...] = ("input", "weight", "output")
-    """Operands kept here; what a level does not hold bypasses it."""
+    """Operands kept here. Off chip these are all three: an operand that lives on chip for good is not modelled yet."""
     capacity_bytes: PositiveFloat | None = None
     """Usable size in bytes, both halves of a double buffer counted; None for a level that is never full."""
     bandwidth_bytes_per_s: PositiveFloat | None = None
@@ -41,6 +41,13 @@ class Memory(Part):
     """Compression formats that an operand may be kept in; uncompressed where none is named."""
     energy: str
     """Entry of the energy table that prices an access: `dram.NAME` (per bit) or `sram` (by capacity)."""
+
+    @field_validator("holds")
+    @classmethod
+    def _holds_each_once(cls, holds: tuple[Operand, ...]) -> tuple[Operand, ...]:
+        if len(set(holds)) < len(holds):
+            raise ValueError("name each operand once")
+        return holds
 
     @field_validator("formats")
     @classmethod

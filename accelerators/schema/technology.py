@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
+from zerocast.accelerators.schema.array import check_dtypes
 from zerocast.accelerators.schema.part import Part
 
 
@@ -84,3 +85,9 @@ class Resources(Part):
     """Controller, DMA, interconnect."""
     uram_from_bytes: PositiveFloat = 65536
     """Memories of this size and above are built from UltraRAM, smaller ones from block RAM."""
+
+    @field_validator("multiply_add")
+    @classmethod
+    def _types_are_known(cls, costs: dict[str, Cost]) -> dict[str, Cost]:
+        check_dtypes(costs)
+        return costs

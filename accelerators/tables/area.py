@@ -59,7 +59,7 @@ class AreaTable:
         """An adder of sums of `bits` bits: floating-point for floating types (fp16 up to 16 bits, fp32 above)."""
         if dtype.startswith("int"):
             return self.integer_add_um2_per_bit * bits
-        return self.float_add_um2["fp16" if bits <= 16 else "fp32"]
+        return self.float_add_um2["fp16" if bits <= 16 else "fp32" if bits <= 32 else "fp64"]
 
     def memory_um2(self, capacity_bytes: ArrayLike) -> NDArray[np.float64]:
         """A memory macro of that capacity with its periphery; broadcasts.

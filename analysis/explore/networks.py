@@ -38,12 +38,13 @@ class Networks:
         return file_of(self._out, content)
 
     def source(self, network: Network) -> str:
-        """Hash of what a workload is made from: its options, this program, and the user's own files that it names
-        (but not what these import)."""
+        """Hash of what a workload is made from: its options, this program, the user's own files that it names, and
+        the Python files beside these, which they may import."""
         if network not in self._sources:
             facts = {**asdict(network), "code": code_version()}
-            files = [network.model.rpartition(":")[0] or network.model, network.trace or ""]
-            for file in map(Path, filter(None, files)):
+            own = Path(network.model.rpartition(":")[0] or network.model)
+            beside = [*own.parent.glob("*.py"), *own.parent.glob("*/*.py")] if own.suffix == ".py" else []
+            for file in (own, *sorted(beside), *map(Path, filter(None, [network.trace]))):
                 if file.is_file():
                     facts[f"content of {file}"] = hashlib.sha256(file.read_bytes()).hexdigest()
             self._sources[network] = digest(json.dumps(facts, sort_keys=True))

@@ -5,13 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
 from zerocast.accelerators import AcceleratorError, dump, load, parse, templates
 from zerocast.accelerators.library import read_yaml
 from zerocast.accelerators.schema import FORMATS
+from zerocast.accelerators.schema.array import DTYPES
+from zerocast.accelerators.tables.area import area_table
+from zerocast.accelerators.tables.energy import energy_table
+from zerocast.accelerators.tables.reading import table_names
+from zerocast.workloads.dtypes import FLOATING, QUANTISED
 from zerocast.workloads.formats import formats
+from zerocast.workloads.ir import BITS
 
 
 def description() -> dict[str, Any]:
@@ -231,3 +238,72 @@ def test_unreadable_files(content: bytes, words: str, tmp_path: Path) -> None:
 def test_a_merge_key_may_be_overridden() -> None:
     """Keys merged by `<<` are defaults; they and the mapping's own are no duplicates."""
     assert read_yaml("a: &x {k: 1, l: 2}\nb: {<<: *x, k: 3}\n", "f")["b"] == {"k": 3, "l": 2}
+
+
+@pytest.mark.parametrize("name", ["scnn", "sat-vcu1525", "systolic-8x8", "eyeriss-v1", "nvidia-h100-sxm"])
+@pytest.mark.parametrize("holds", [["weight"], ["input", "weight"], []])
+def test_an_operand_that_stays_on_chip_is_refused(name: str, holds: list[str]) -> None:
+    dram = load(name).dram.name
+    with pytest.raises(AcceleratorError, match=rf"memories\.{dram}\.holds: .*output.*is not modelled; list input"):
+        load(name, {f"memories.{dram}.holds": holds})
+    assert load(name, {f"memories.{dram}.holds": ["weight", "output", "input"]}).dram.name == dram
+
+
+def test_an_operand_is_held_once() -> None:
+    with pytest.raises(AcceleratorError, match=r"output_buffer\.holds: name each operand once"):
+        load("sat-vcu1525", {"memories.output_buffer.holds": ["output", "output"]})
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("compute.rates", {"bf61": 1.0}, "compute.rates: unknown data type 'bf61'; did you mean 'bf16'?"),
+        ("compute.rates", {"INT8": 1.0}, "unknown data type 'INT8'; did you mean 'int8'?"),
+        ("compute.rates", {"banana": 1.0}, "unknown data type 'banana'; allowed: fp64, fp32, tf32"),
+        ("compute.rates", {}, "list at least one data type"),
+        ("resources.multiply_add", {"half": {"lut": 1}}, "resources.multiply_add: unknown data type 'half'"),
+    ],
+)
+def test_types_are_checked(path: str, value: dict, message: str) -> None:
+    with pytest.raises(AcceleratorError) as caught:
+        load("sat-vcu1525", {path: value})
+    assert message in str(caught.value)
+
+
+def test_sparse_types_are_checked() -> None:
+    with pytest.raises(AcceleratorError, match=r"gpu\.sparse_types: unknown data type 'bf15'; did you mean 'bf16'"):
+        load("nvidia-h100-sxm", {"gpu.sparse_types": ["bf15"]})
+
+
+def test_every_type_of_a_network_can_be_built_and_is_priced_in_every_table() -> None:
+    """What a network's tensors can be, hardware can multiply; each has its energies, and its multiplier an area."""
+    types = {*FLOATING, *QUANTISED, "fp64"}
+    assert types <= set(DTYPES) <= set(BITS)
+    for name in table_names("energy"):
+        table = energy_table(name)
+        for section, values in (("mac_pj", table.mac_pj), ("flop_pj", table.flop_pj)):
+            assert types <= set(values)
+            assert all(table.sources[f"{section}.{dtype}"] for dtype in types)
+    for name in table_names("area"):
+        assert types <= set(area_table(name).multiply_um2)
+
+
+def test_derived_energies_lie_on_the_lines_through_published_ones() -> None:
+    """Horowitz, ISSCC 2014, at 45 nm: multiply 0.2 and 3.1 pJ at 8 and 32 bits; 1.1 and 3.7 pJ at 11 and 24
+    significand bits; add 0.4 and 0.9 pJ there, 0.1 at 32 bits."""
+
+    def on_line(bits: float, low: tuple[float, float], high: tuple[float, float]) -> float:
+        logs = np.log([low, high])
+        return float(np.exp(np.polyval(np.polyfit(*logs.T, 1), np.log(bits))))
+
+    table = energy_table("cmos-45nm")
+    multiply, add = ((11, 1.1), (24, 3.7)), ((11, 0.4), (24, 0.9))
+    assert table.mac_pj["int4"] == pytest.approx(on_line(4, (8, 0.2), (32, 3.1)) + 0.1, rel=0.01)
+    assert table.mac_pj["fp4"] == pytest.approx(on_line(2, *multiply) + 0.9, rel=0.01)
+    assert table.mac_pj["fp64"] == pytest.approx(on_line(53, *multiply) + on_line(53, *add), rel=0.01)
+    assert table.flop_pj["fp64"] == pytest.approx((on_line(53, *multiply) + on_line(53, *add)) / 2, rel=0.01)
+    assert table.flop_pj["int16"] == pytest.approx((on_line(16, (8, 0.2), (32, 3.1)) + 0.05) / 2, rel=0.01)
+    for name in table_names("energy"):  # narrower is never dearer
+        mac = energy_table(name).mac_pj
+        assert mac["fp4"] <= mac["fp8"] <= mac["fp16"] <= mac["tf32"] <= mac["fp32"] <= mac["fp64"]
+        assert mac["int4"] <= mac["int8"] <= mac["int16"]

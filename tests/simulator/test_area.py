@@ -206,8 +206,8 @@ def test_what_cannot_be_priced_is_named() -> None:
         of("systolic-8x8", {"technology.area_table": "cmos-45nm"})
     with pytest.raises(SimulationError, match=r"stillmaker-2017 spans 4 to 130 nm, not 3 nm; set another node"):
         of("systolic-8x8", {"technology.node_nm": 3})
-    with pytest.raises(AcceleratorError, match="multiply_um2 has no 'int4'; it has int8"):
-        TABLE.multiplier_um2("int4")
+    with pytest.raises(AcceleratorError, match="multiply_um2 has no 'int12'; it has int8"):
+        TABLE.multiplier_um2("int12")
     with pytest.raises(AcceleratorError, match="no table 'stillmaker'; there are stillmaker-2017"):
         node_scaling("stillmaker")
 

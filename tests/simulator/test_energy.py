@@ -106,6 +106,6 @@ def test_structured_skipping_and_gating_multiply() -> None:
 def test_unknown_entries_name_what_there_is() -> None:
     with pytest.raises(AcceleratorError, match="no table 'cmos-1nm'; there are cmos-45nm"):
         energy_table("cmos-1nm")
-    with pytest.raises(AcceleratorError, match="mac_pj has no 'fp4'"):
-        energy_table("cmos-45nm").mac_j("fp4")
+    with pytest.raises(AcceleratorError, match="mac_pj has no 'fp12'"):
+        energy_table("cmos-45nm").mac_j("fp12")
     assert set(energy_table("cmos-45nm").sources) >= {"mac_pj.fp16", "dram_pj_per_bit.ddr4", "sram_pj_per_bit"}

@@ -384,13 +384,7 @@ def test_tiled_mappings_are_refused(eyeriss: Accelerator) -> None:
         best_mapping(plain_gemm(8, 8, 8, "int16", 16), eyeriss)
 
 
-@pytest.mark.parametrize(
-    ("changed", "named"),
-    [
-        ({"compute.dataflows": ["row_stationary", "output_stationary"]}, "output_stationary"),
-        ({"memories.dram.holds": ["input", "weight"]}, "output.*memories.dram.holds"),
-    ],
-)
-def test_what_the_dataflow_does_not_know_is_refused(changed: dict[str, list[str]], named: str) -> None:
-    with pytest.raises(SimulationError, match=named):
+def test_what_the_dataflow_does_not_know_is_refused() -> None:
+    changed = {"compute.dataflows": ["row_stationary", "output_stationary"]}
+    with pytest.raises(SimulationError, match="output_stationary"):
         row_stationary_cost(plain_gemm(8, 8, 8, "int16", 16), load("eyeriss-v1", changed))

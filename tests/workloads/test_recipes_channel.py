@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from small_models import Residual, copies, mlp, unchanged
 from torch import nn
 
+from zerocast.workloads import build
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.recipes import prune
 
@@ -93,3 +96,41 @@ def test_channel_says_why_it_cannot() -> None:
         prune(Heads(), "channel:0.5", torch.randn(3, 32))
     with pytest.raises(WorkloadError, match="finds no channel to remove"):
         prune(mlp(16, 32, 4), "channel:1.0", torch.randn(1, 16))
+
+
+GPT2 = {"n_embd": 64, "n_layer": 1, "n_head": 4, "vocab_size": 100}
+
+
+class Tied(nn.Module):
+    """Channels in and out of a grouped convolution stay together with its groups."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 12, 3), nn.Conv2d(12, 18, 3, groups=6), nn.Conv2d(18, 10, 3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x)
+
+
+@pytest.mark.parametrize(
+    ("make", "recipe", "why"),
+    [
+        (lambda: build("gpt2", tokens=4, **GPT2), "channel:0.5", "Conv1D, whose channels are not followed; use 'nm'"),
+        (lambda: build("lstm", tokens=4), "channel:0.5", "LSTM, whose channels are not followed; use 'nm'"),
+        (lambda: (nn.Linear(4, 4), torch.zeros(1, 4)), "channel:0.5", "the only layer gives the outputs"),
+        (lambda: (mlp(4, 1, 4, 2), torch.zeros(1, 4)), "channel:0.9", "keeps all of its few channels; lower the"),
+        (lambda: (Tied(), torch.zeros(1, 3, 9, 9)), "channel:0.3", r"layers\.1 are tied to groups or outputs"),
+        (lambda: (nn.Sequential(nn.Linear(4, 8), nn.Linear(7, 2)), torch.zeros(1, 4)), "channel:0.5",
+         "does not run on example_inputs: RuntimeError"),
+    ],
+)  # fmt: skip
+def test_advice_fits_the_network(make: Callable, recipe: str, why: str) -> None:
+    model, inputs = make()
+    with pytest.raises(WorkloadError, match=why):
+        prune(model, recipe, inputs)
+
+
+def test_the_advice_for_gpt2_works() -> None:
+    model, inputs = build("gpt2", tokens=4, **GPT2)
+    for recipe in ("nm:2:4", "block:4x4:0.5", "magnitude:0.5"):
+        assert prune(model, recipe, inputs)[1].layers

@@ -50,7 +50,7 @@ def test_batch_and_tokens_set_the_shape() -> None:
         (("resnet81",), "unknown model 'resnet81': did you mean resnet18"),
         (("zzz",), "unknown model 'zzz': known are bert_base"),
         (("resnet9", 0), "batch 0 must be 1 or more"),
-        (("nowhere.py:make",), "no such file"),
+        (("nowhere.py:make",), "the file .nowhere.py. does not exist"),
         ((None,), "None is no name"),
         (("resnet9", "4"), "batch '4' must be a whole number"),
         (("resnet9", 1.5), "batch 1.5 must be a whole number"),
@@ -208,3 +208,26 @@ def test_decode_reads_the_whole_cache_once() -> None:
     model, inputs = build("llama2_7b_decode", tokens=16, intermediate_size=64, vocab_size=100, **sizes)
     attention = [op for op in capture(model, inputs).einsums if ".causal" in op.source or "attention" in op.source]
     assert sum(op.macs for op in attention) == 2 * 2 * (17 * 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("vit_cifar", {"width": 100, "heads": 7}, "width 100 is not a multiple of heads 7"),
+        ("vit_cifar", {"width": 0}, "width must be 1 or more"),
+        ("vit_cifar", {"patch": 0}, "patch must be 1 or more"),
+        ("resnet9", {"classes": -1}, "classes must be 1 or more"),
+        ("resnet18", {"block": "Nope"}, "block='Nope'"),
+        ("lstm", {"width": -1}, "width must be 1 or more"),
+        ("bert_base", {"hidden_size": 100, "num_attention_heads": 7}, "not a multiple of the number of attention"),
+        ("gpt2", {"n_embd": 100, "n_head": 7, "n_layer": 1}, "must be divisible by num_heads"),
+        ("llama2_7b", {"hidden_size": 100, "num_attention_heads": 7}, "not a multiple of the number of attention"),
+        ("llama2_7b_decode", {"hidden_size": 0, "num_hidden_layers": 1}, "hidden_size=0"),
+        ("gpt2", {"tokens": 0}, "tokens 0 must be a whole number of 1 or more"),
+        ("gpt2", {"tokens": 2.5}, "tokens 2.5 must be a whole number"),
+    ],
+)
+def test_sizes_that_no_network_can_have_are_named(name: str, arguments: dict, message: str) -> None:
+    with pytest.raises(WorkloadError, match=f"model '{name}'.*{message}") as caught:
+        build(name, **arguments)
+    assert "\n" not in str(caught.value)

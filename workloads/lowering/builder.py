@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch.fx import Node
 
+from zerocast.workloads.blame import place_in
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Op, Role, Tensor
 from zerocast.workloads.lowering.values import Value
@@ -124,12 +125,13 @@ class Call:
 class NoRule(WorkloadError):
     """An operator call that no rule lowers as it stands; `target` may have parts that do."""
 
-    def __init__(self, call: Call, why: str = "has no cost rule") -> None:
-        self.target = call.node.target
-        super().__init__(
-            f"operator {call.node.target} (node {call.node.name!r}, layer {call.layer!r}) {why}; "
-            "pass allow_unknown=True (--allow-unknown) to price it by its bytes"
-        )
+    def __init__(self, node: Node, layer: str, why: str = "has no cost rule", remedy: str = "") -> None:
+        self.target: Any = node.target
+        known = isinstance(node.target, torch._ops.OpOverload)
+        name = node.target if known else getattr(node.target, "__name__", node.target)
+        place = place_in(node.meta.get("stack_trace") or "")
+        remedy = remedy or "pass allow_unknown=True (--allow-unknown) to price it by its bytes"
+        super().__init__(f"operator {name} (node {node.name!r}, layer {layer!r}{place}) {why}; {remedy}")
 
 
 def elements(tensor: torch.Tensor) -> int:

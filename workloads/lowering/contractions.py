@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zerocast.workloads.ir import Affine, Einsum
+from zerocast.workloads.ir import Affine, Einsum, Transfer
 from zerocast.workloads.lowering.builder import Call, NoRule
 from zerocast.workloads.lowering.values import Value
 from zerocast.workloads.lowering.vectors import vector
@@ -34,6 +34,7 @@ def contract(
 ) -> Value:
     """Emit one einsum. A weight is put at operand b; zeros that it holds are its pattern."""
     build = call.build
+    a, b = ((_gathered(call, value), ranks) for value, ranks in (a, b))
     if build.is_weight(a[0]) and not build.is_weight(b[0]):
         a, b = b, a
     weight = b[0].tensor if build.is_weight(b[0]) else ""
@@ -59,6 +60,17 @@ def contract(
         )
     )
     return value
+
+
+def _gathered(call: Call, value: Value) -> Value:
+    """The operand, written out where it is a view that repeats elements in overlapping windows (`unfold`), as PyTorch
+    does before it multiplies; a broadcast repeats them too, but indexes nothing."""
+    if value.terms is None or value.expanded or value.elements <= call.build.tensors[value.tensor].elements:
+        return value
+    name = call.name("windows")
+    out = call.build.scratch(f"{name}.out", value.shape, call.build.tensors[value.tensor].dtype)
+    call.build.ops.append(Transfer(name, call.layer, "FF", (value.tensor,), (out.tensor,), "copy", value.elements))
+    return out
 
 
 def on_tensor(value: Value, ranks: Ranks) -> tuple[Affine, ...]:
@@ -154,7 +166,11 @@ def einsum(call: Call) -> Value:
     operands = call["tensors"]
     letters = terms.split(",")
     if not is_product(equation):
-        raise NoRule(call, f"with equation {equation!r} is not a product of two operands with named ranks and '->'")
+        raise NoRule(
+            call.node,
+            call.layer,
+            f"with equation {equation!r} is not a product of two operands with named ranks and '->'",
+        )
     names = _rank_names(call, letters, out)
     sizes = {names[letter]: size for term, value in zip(letters, operands, strict=True)
              for letter, size in zip(term, value.shape, strict=True)}  # fmt: skip

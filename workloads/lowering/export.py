@@ -17,6 +17,8 @@ from torch.export import ExportedProgram
 
 from zerocast.workloads.blame import line, place
 from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.lowering.outputs import asked_for
+from zerocast.workloads.neighbours import beside, folders_of
 
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
@@ -30,15 +32,16 @@ def export(
     Tried on the meta device first, where no data moves; models that mix devices are exported on their own, and
     so are those whose graph is to be run.
     """
-    program = None if runnable else _export_on_meta(model, inputs, training)
-    if program is None:
-        try:
-            program = _export(copy.deepcopy(model).train(training), inputs)
-        except Exception as error:
-            raise WorkloadError(
-                f"model {name!r} cannot be exported to a graph: {line(error)}{place(error)}; "
-                "make torch.export.export(model, example_inputs, strict=False) work first"
-            ) from error
+    with beside(folders_of(model)):
+        program = None if runnable else _export_on_meta(model, inputs, training)
+        if program is None:
+            try:
+                program = _export(copy.deepcopy(model).train(training), inputs)
+            except Exception as error:
+                raise WorkloadError(
+                    f"model {name!r} cannot be exported to a graph: {line(error)}{place(error)}; "
+                    "make torch.export.export(model, example_inputs, strict=False) work first"
+                ) from error
     if any(_recurrent(node) for node in program.graph.nodes):
         with quiet():
             program = program.run_decompositions(_unrolled())
@@ -55,24 +58,40 @@ def _export_on_meta(model: nn.Module, inputs: tuple[Any, ...], training: bool) -
 def taken_apart(program: ExportedProgram, target: Any) -> ExportedProgram | None:
     """The graph with one operator replaced by what PyTorch composes it of; None where it has no parts.
 
-    This also turns in-place writes into parts of a tensor (`copy_`) into whole operators, and drops what no
-    output depends on.
+    This also turns in-place writes into parts of a tensor (`copy_`) into whole operators, maps functions over a
+    dimension as whole operators (vmap), and drops what no output depends on.
     """
-    known = torch.export.default_decompositions()
-    writes = str(target).split(".")[1].endswith("_")
-    if target not in known and not writes:
+    parts = _parts(target)
+    if parts is None:
         return None
     with quiet():
-        parts = program.run_decompositions({target: known[target]} if target in known else {})
+        try:
+            program = program.run_decompositions(parts)
+        except Exception:  # parts that cannot be traced are none
+            return None
     # some operators come apart into checks with side effects, which are no work for an accelerator
-    return None if any("with_effects" in str(node.target) for node in parts.graph.nodes) else parts
+    unfit = any(node.target == target or "with_effects" in str(node.target) for node in program.graph.nodes)
+    return None if unfit else program
+
+
+def _parts(target: Any) -> dict[Any, Any] | None:
+    """What a function of the graph is replaced by; nothing where tracing it anew shows its parts."""
+    if not isinstance(target, torch._ops.OpOverload):
+        return {}
+    known = torch.export.default_decompositions()
+    if target in known:
+        return {target: known[target]}
+    if target.has_kernel_for_dispatch_key(torch._C.DispatchKey.CompositeImplicitAutograd):
+        return {target: target.decompose}
+    return {} if target._schema.is_mutable else None
 
 
 def _export(model: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:
+    """The graph of a model that is a copy of the user's."""
     with quiet():
         vars(exporter)["print"] = _no_print  # where it fails, it prints the graph so far on stderr
         try:
-            return torch.export.export(model, inputs, strict=False)
+            return torch.export.export(asked_for(model), inputs, strict=False)
         finally:
             vars(exporter).pop("print", None)
 

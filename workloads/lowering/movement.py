@@ -1,9 +1,6 @@
-"""Views, which are free, and movement, which is not.
+"""Movement, which is not free (views are: `workloads.lowering.views`).
 
-- view, permute, expand and the like give another view of the same tensor;
-- slice, split, unbind and select give tensors of their own by a transfer of 0 elements: a reader of a part
-  must not be charged for the whole, and the copy takes no time;
-- contiguous, clone and reshape cost a transfer where PyTorch would really copy;
+- contiguous and clone cost a transfer where PyTorch would really copy;
 - cat, stack, repeat, roll, flip and padding are transfers; embedding, gather, top-k and scatter are index
   ops.
 """
@@ -17,20 +14,15 @@ import torch
 
 from zerocast.workloads.ir import Index, Transfer, Vector
 from zerocast.workloads.lowering.builder import Call, elements
-from zerocast.workloads.lowering.values import Value, expand, permute, reshape
-
-
-def same(call: Call) -> Value:
-    """detach, alias, identity and casts between floating types (all are the workload's one type)."""
-    return call.values[0]
+from zerocast.workloads.lowering.values import Value
 
 
 def convert(call: Call) -> Value:
-    """A cast: free between floating types, else a vector op."""
+    """A cast: free between floating types, else a vector op; a copy where it asks for another order in memory."""
     value = call.values[0]
     target = call.build.dtype_of(call.out.dtype)
     if call.build.tensors[value.tensor].dtype == target:
-        return value
+        return value if call["memory_format"] is None or lies_in_order(call) else copy(call)
     name = call.name()
     out = call.result(name)
     call.build.ops.append(
@@ -44,31 +36,6 @@ def shape_of(call: Call) -> tuple[int, ...]:
     return tuple(int(size) for size in call.out.shape)
 
 
-def view(call: Call) -> Value:
-    """view, reshape, flatten, squeeze, unsqueeze: a copy only where the strides forbid a view."""
-    value = call.values[0]
-    source = call.node.args[0].meta["val"]  # type: ignore[union-attr]
-    if value.expanded and not _broadcast_only(value, shape_of(call)):
-        return copy(call)
-    if not value.any_layout and not _viewable(source, shape_of(call)):
-        return copy(call)
-    return reshape(value, shape_of(call))
-
-
-def _broadcast_only(value: Value, shape: tuple[int, ...]) -> bool:
-    """True where only dimensions of 1 come or go, so that an expanded view stays one."""
-    return [size for size in value.shape if size != 1] == [size for size in shape if size != 1]
-
-
-def _viewable(source: torch.Tensor, shape: tuple[int, ...]) -> bool:
-    probe = torch.empty_strided(source.shape, source.stride(), device="meta")
-    try:
-        probe.view(shape)
-    except RuntimeError:
-        return False
-    return True
-
-
 def copy(call: Call) -> Value:
     """A real copy into a new layout."""
     return transfer(call, "copy", call.values[:1], elements(call.out))
@@ -76,9 +43,17 @@ def copy(call: Call) -> Value:
 
 def contiguous(call: Call) -> Value:
     """Free where the tensor already lies in order, or a fused kernel wrote it."""
-    value = call.values[0]
+    return call.values[0] if lies_in_order(call) else copy(call)
+
+
+def lies_in_order(call: Call) -> bool:
+    """True where the tensor lies in the order that the call asks for, such as channels_last: as it is, or because a
+    fused kernel writes it in whatever order its reader wants."""
+    wanted = call["memory_format"]
+    if call.values[0].any_layout or wanted == torch.preserve_format:
+        return True
     source = call.node.args[0].meta["val"]  # type: ignore[union-attr]
-    return value if value.any_layout or source.is_contiguous() else copy(call)
+    return bool(source.is_contiguous(memory_format=wanted or torch.contiguous_format))
 
 
 def transfer(call: Call, function: str, inputs: Sequence[Value], count: int) -> Any:
@@ -92,48 +67,6 @@ def transfer(call: Call, function: str, inputs: Sequence[Value], count: int) -> 
     names = tuple(value.tensor for value in inputs), tuple(value.tensor for value in results)
     call.build.ops.append(Transfer(name, call.layer, "FF", *names, function, count))
     return results if isinstance(call.out, (list, tuple)) else results[0]
-
-
-def dims(call: Call) -> Value:
-    """transpose, t, permute: the same tensor read in another order."""
-    value = call.values[0]
-    rank = len(value.shape)
-    order = list(range(rank))
-    if call.operator == "permute":
-        order = list(call["dims"])
-    elif rank > 1:
-        first, second = (0, 1) if call.operator in ("t", "numpy_T") else (call["dim0"], call["dim1"])
-        order[first], order[second] = order[second], order[first]
-    return permute(value, order)
-
-
-def reorder(call: Call) -> Value:
-    """movedim, moveaxis, swapdims: the order is read off a probe whose strides name its dimensions."""
-    value = call.values[0]
-    rank = len(value.shape)
-    probe = torch.empty_strided([2] * rank, [10**axis for axis in range(rank)], device="meta")
-    moved = call.node.target(probe, *call.node.args[1:], **call.node.kwargs)  # type: ignore[operator]
-    return permute(value, [[10**axis for axis in range(rank)].index(stride) for stride in moved.stride()])
-
-
-def broadcast(call: Call) -> Value:
-    """expand, expand_as, broadcast_to."""
-    return expand(call.values[0], shape_of(call))
-
-
-def part(call: Call) -> Value:
-    """slice, select, narrow: the whole is the same tensor, a part is a tensor of its own."""
-    value = call.values[0]
-    if elements(call.out) == value.elements:
-        return reshape(value, shape_of(call)) if shape_of(call) != value.shape else value
-    return transfer(call, "slice", [value], 0)
-
-
-def split(call: Call) -> list[Value]:
-    """split, chunk, unbind."""
-    if len(call.out) == 1:
-        return [reshape(call.values[0], tuple(call.out[0].shape))]
-    return transfer(call, "split", [call.values[0]], 0)
 
 
 def cat(call: Call) -> Value:
@@ -172,7 +105,7 @@ def gather(call: Call) -> Any:
 
 def scatter(call: Call) -> Any:
     """scatter, index_put, index_copy: one move for each element of the source."""
-    return index(call, "scatter_add" if "add" in call.operator else "scatter", call.values, call.values[-1].elements)
+    return index(call, _SCATTERS.get(call.operator, "scatter"), call.values, call.values[-1].elements)
 
 
 def select(call: Call) -> Any:
@@ -183,25 +116,20 @@ def select(call: Call) -> Any:
     return index(call, "top_k" if call.operator == "topk" else call.operator, [x], x.elements, group)
 
 
+_SCATTERS = dict.fromkeys(("scatter_add", "index_add", "scatter_reduce"), "scatter_add")
+"""Those that read what they write to."""
+
 RULES: dict[str, Any] = {
-    **dict.fromkeys(("detach", "alias", "lift_fresh_copy", "lift_fresh", "feature_dropout"), same),
     **dict.fromkeys(("to", "type_as", "_to_copy", "float", "half"), convert),
-    **dict.fromkeys(("view", "reshape", "flatten", "squeeze", "unsqueeze", "unflatten", "_unsafe_view",
-    "view_as", "reshape_as"),
-                    view),
-    "clone": copy, "contiguous": contiguous,
-    **dict.fromkeys(("permute", "transpose", "t", "numpy_T", "swapaxes"), dims),
-    **dict.fromkeys(("movedim", "moveaxis", "swapdims"), reorder),
-    **dict.fromkeys(("expand", "expand_as", "broadcast_to"), broadcast),
-    **dict.fromkeys(("slice", "select", "narrow", "diagonal"), part),
-    **dict.fromkeys(("split", "chunk", "unbind", "split_with_sizes", "tensor_split"), split),
+    **dict.fromkeys(("clone", "permute_copy", "view_copy"), copy), "contiguous": contiguous,
     **dict.fromkeys(("cat", "stack", "concat"), cat),
     **dict.fromkeys(("repeat", "roll", "flip", "pad", "constant_pad_nd", "repeat_interleave", "pixel_shuffle",
-                     "im2col", "unfold", "col2im", "tile", "pixel_unshuffle", "channel_shuffle", "rot90", "copy",
+                     "im2col", "col2im", "tile", "pixel_unshuffle", "channel_shuffle", "rot90", "copy",
                      "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d",
                      "replication_pad2d", "replication_pad3d"), move),
-    **dict.fromkeys(("slice_scatter", "select_scatter", "diagonal_scatter"), overwrite),
+    **dict.fromkeys(("slice_scatter", "select_scatter", "diagonal_scatter", "as_strided_scatter"), overwrite),
     **dict.fromkeys(("embedding", "gather", "index", "index_select", "take_along_dim"), gather),
-    **dict.fromkeys(("scatter", "index_put", "index_copy", "scatter_add", "index_add"), scatter),
+    **dict.fromkeys(("scatter", "index_put", "index_copy", "scatter_add", "index_add", "scatter_reduce",
+                     "masked_scatter"), scatter),
     **dict.fromkeys(("topk", "sort", "argmax", "argmin", "argsort"), select),
 }  # fmt: skip

@@ -67,6 +67,19 @@ def expand(value: Value, shape: Sequence[int]) -> Value:
     return _renumber(value, tuple(shape), place)
 
 
+def windows(value: Value, axis: int, size: int, step: int, shape: Sequence[int]) -> Value:
+    """Windows of `size` every `step` places along `axis`, which then counts windows; the place in a window is a new
+    last dimension: index = window * step + place."""
+    if value.terms is None or not value.shape:
+        return replace(value, shape=tuple(shape), terms=None)
+    last = len(value.shape)
+    terms = tuple(
+        tuple(term for at, by in dim for term in (((at, by * step), (last, by)) if at == axis else ((at, by),)))
+        for dim in value.terms
+    )
+    return replace(value, shape=tuple(shape), terms=terms)
+
+
 def _renumber(value: Value, shape: tuple[int, ...], place: dict[int, int]) -> Value:
     if value.terms is None:
         return replace(value, shape=shape)

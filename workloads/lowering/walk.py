@@ -9,15 +9,16 @@ import torch
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
-from zerocast.workloads.blame import place_in
+from zerocast.workloads.blame import line, place_in
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Vector
-from zerocast.workloads.lowering import attention, contractions, convolution, movement, vectors
+from zerocast.workloads.lowering import attention, contractions, convolution, movement, vectors, views
 from zerocast.workloads.lowering.builder import Builder, Call, NoRule, elements
 from zerocast.workloads.lowering.values import Value
 
 RULES: dict[str, Any] = {
     **contractions.RULES, **convolution.RULES, **attention.RULES, **vectors.RULES, **movement.RULES,
+    **views.RULES,
     **dict.fromkeys(("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full",
                      "new_empty", "zero", "fill", "rand_like", "randn_like"), lambda call: _constant(call)),
 }  # fmt: skip
@@ -82,7 +83,7 @@ def _function(build: Builder, graph: GraphModule, node: Node, known: dict[Node, 
     if isinstance(node.target, torch._ops.HigherOrderOperator):
         return _subgraph(build, node, known)
     if not isinstance(node.target, torch._ops.OpOverload):
-        return None  # arithmetic on Python numbers
+        return _foreign(node, known)
     name, in_place = _operator(node)
     if name in _CHECKS:
         return None
@@ -92,6 +93,13 @@ def _function(build: Builder, graph: GraphModule, node: Node, known: dict[Node, 
     if in_place and isinstance(first, Node) and isinstance(value, Value):
         known[first] = value  # later readers of the overwritten tensor see the new content
     return value
+
+
+def _foreign(node: Node, known: dict[Node, Any]) -> None:
+    """A function of Python: arithmetic on numbers, for which nothing is emitted; one that takes a tensor (what vmap
+    leaves in a graph, for one) has no rule as it stands."""
+    if any(isinstance(known.get(before), Value) for before in node.all_input_nodes):
+        raise NoRule(node, owner(node)[0], remedy="write what it does with operators of torch")
 
 
 def _operator(node: Node) -> tuple[str, bool]:
@@ -133,12 +141,25 @@ def _apply(call: Call) -> Any:
         return _constant(call)
     if (weight := _masked_weight(call)) is not None:
         return weight
+    try:
+        return _by_rule(call)
+    except NoRule:
+        if call.node.target not in call.build.unknown:
+            raise
+        return _unknown(call)
+
+
+def _by_rule(call: Call) -> Any:
+    """What the operator's rule makes of the call; `NoRule` where there is none or where it does not know the call."""
     rule = None if _writes_a_part(call) else RULES.get(call.operator)
     if rule is None:
-        if call.node.target not in call.build.unknown:
-            raise NoRule(call)
-        return _unknown(call)
-    return rule(call)
+        raise NoRule(call.node, call.layer)
+    try:
+        return rule(call)
+    except (WorkloadError, GuardOnDataDependentSymNode):
+        raise
+    except Exception as error:
+        raise NoRule(call.node, call.layer, f"is called as its cost rule does not know it ({line(error)})") from error
 
 
 def _writes_a_part(call: Call) -> bool:

@@ -14,6 +14,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
 
 from zerocast.extras import need
+from zerocast.workloads.blame import line, place, reason
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.pruning import LayerPruning, Pruning
 from zerocast.workloads.recipes.grammar import Recipe
@@ -43,14 +44,17 @@ def channel(
     modules = {target.layer: smaller.get_submodule(target.layer) for target in found}
     output = classifier(found) or found[-1]
     fixed = [t for t in found if t is output or dense.get(t.name, "first layer") != "first layer"]
+    before = None
     try:
         with _traceable(smaller):
             before = _output_shapes(smaller, inputs)
             _cut(smaller, inputs, _ratios(modules, recipe.density), [modules[t.layer] for t in fixed])
             after = _output_shapes(smaller, inputs)
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise WorkloadError(_advice(recipe, model, f"does not run with fewer channels ({reason})")) from error
+        if before is None:
+            what = f"{type(model).__name__} does not run on example_inputs: {line(error)}{place(error)}"
+            raise WorkloadError(f"recipe {recipe.text!r}: {what}; give inputs that its forward takes") from error
+        raise WorkloadError(_advice(recipe, model, f"does not run with fewer channels ({reason(error)})")) from error
     if before != after:
         raise WorkloadError(_advice(recipe, model, f"gives outputs of shapes {after} instead of {before}"))
     return smaller, _report(recipe, found, smaller, dense)
@@ -65,8 +69,7 @@ def _ratios(modules: Mapping[str, nn.Module], density: float) -> dict[nn.Module,
     """Share of channels to remove from each layer, so that the number that stays is a sensible one."""
     ratios: dict[nn.Module, float] = {}
     for module in modules.values():
-        if isinstance(module, (_ConvNd, nn.Linear)):
-            width = module.out_channels if isinstance(module, _ConvNd) else module.out_features
+        if width := _width(module):
             # The library keeps int(width * (1 - ratio)): half a channel more guards against rounding.
             ratios[module] = max(1.0 - (kept_channels(width, density) + 0.5) / width, 0.0)
     return ratios
@@ -115,14 +118,35 @@ def _output_shapes(model: nn.Module, inputs: tuple[Any, ...]) -> list[tuple[int,
     return [tuple(leaf.shape) for leaf in leaves if isinstance(leaf, torch.Tensor)]
 
 
+def _nothing_removed(density: float, found: Sequence[Target], dense: Mapping[str, str]) -> tuple[str, str]:
+    """Why no layer became smaller, and what to do instead."""
+    others = "use 'nm', 'block' or 'magnitude' instead"
+    output = classifier(found) or found[-1]
+    followed = [target for target in found if _width(target.module)]
+    free = [target for target in followed if target is not output and target.name not in dense]
+    kinds = sorted({type(target.module).__name__ for target in found if not _width(target.module)})
+    if not free and kinds:
+        return f"nearly all of the network is {' and '.join(kinds)}, whose channels are not followed", others
+    if not free:
+        return f"{output.layer or 'the only layer'} gives the outputs, and no other layer may shrink", others
+    if all(kept_channels(_width(target.module), density) >= _width(target.module) for target in free):
+        return f"at {density:g} every layer keeps all of its few channels", "lower the density"
+    names = ", ".join(target.layer for target in free[:3]) + (", ..." if len(free) > 3 else "")
+    return f"those of {names} are tied to groups or outputs that must stay whole", others
+
+
+def _width(module: nn.Module) -> int:
+    """Channels that a layer gives, 0 for a kind of layer whose channels are not followed."""
+    return module.out_channels if isinstance(module, _ConvNd) else getattr(module, "out_features", 0)
+
+
 def _report(recipe: Recipe, found: Sequence[Target], smaller: nn.Module, dense: Mapping[str, str]) -> Pruning:
     """Weights that shrank count as pruned, without a pattern: what is left of them is dense."""
     now = {target.name: target for target in targets(smaller)}
     shrunk = [target.name for target in found if now[target.name].shape != target.shape]
     if not shrunk:
-        raise WorkloadError(
-            f"recipe {recipe.text!r} finds no channel to remove; lower the density, or use 'block' or 'nm'"
-        )
+        why, remedy = _nothing_removed(recipe.density, found, dense)
+        raise WorkloadError(f"recipe {recipe.text!r} finds no channel to remove: {why}; {remedy}")
     kept = {
         target.name: dense.get(target.name, "its channels cannot be removed")
         for target in found if target.name not in shrunk

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from zerocast.workloads.blame import line, place
+from zerocast.workloads.blame import is_users, line, place
 from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.neighbours import beside
 
 _EMPTY = inspect.Parameter.empty
 _POSITIONAL = (
@@ -22,20 +24,22 @@ def from_file(name: str, batch: int | None) -> tuple[Any, tuple[Any, ...]]:
     """The module and the inputs that the factory of "file.py:factory" returns.
 
     batch: handed to the parameter `batch`, else to the first; None leaves a default alone and fills a parameter
-    that has none with 1. Raises `WorkloadError`, with the user's file and line where their code fails.
+    that has none with 1. The file's neighbours can be imported, as from a script. Raises `WorkloadError`, with the
+    user's file and line where their code fails.
     """
     path, _, function = name.rpartition(":")
     if not path and Path(name).is_file():
         raise WorkloadError(f"model {name!r}: name the factory: {name}:FACTORY")
-    file = Path(path)
+    file = Path(path or name)
     if not path or not file.is_file():
-        raise WorkloadError(f"model {name!r}: no such file; write path/to/file.py:factory")
-    factory = _factory(name, file, function)
-    positional, keywords = _arguments(name, function, factory, batch)
-    try:
-        built = factory(*positional, **keywords)
-    except (Exception, SystemExit) as error:
-        raise WorkloadError(f"model {name!r}: {function}() failed with {line(error)}{place(error)}") from error
+        raise WorkloadError(f"model {name!r}: the file {str(file)!r} does not exist; write path/to/file.py:factory")
+    with beside([file.parent]):
+        factory = _factory(name, file, function)
+        positional, keywords = _arguments(name, function, factory, batch)
+        try:
+            built = factory(*positional, **keywords)
+        except (Exception, SystemExit) as error:
+            raise WorkloadError(f"model {name!r}: {function}() failed with {line(error)}{place(error)}") from error
     if not (isinstance(built, tuple) and len(built) == 2 and hasattr(built[0], "named_parameters")):
         raise WorkloadError(f"model {name!r}: {function}() must return (module, example_inputs)")
     return built[0], built[1] if isinstance(built[1], tuple) else (built[1],)
@@ -60,9 +64,14 @@ def _module(name: str, file: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise WorkloadError(f"model {name!r}: {file} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    is_free = is_users(getattr(sys.modules.get(file.stem, module), "__file__", None) or "<built in>")
+    if is_free:
+        sys.modules[file.stem] = module  # where dataclasses, and neighbours, look it up
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
+        if is_free:
+            del sys.modules[file.stem]
         raise WorkloadError(f"model {name!r}: {file} cannot be run: {line(error)}{place(error)}; repair it") from error
     return module
 

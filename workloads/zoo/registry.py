@@ -6,9 +6,11 @@ import difflib
 import importlib
 import inspect
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zerocast.extras import need
+from zerocast.workloads.blame import reason
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.zoo.own_file import from_file
 
@@ -96,6 +98,8 @@ def build(name: str, batch: int | None = None, *, tokens: int | None = None, **a
         raise WorkloadError(f"model {name!r}: batch {batch} must be 1 or more")
     if ":" in name or name.endswith(".py"):
         return from_file(name, batch)
+    if name not in ENTRIES and _is_path(name):
+        raise WorkloadError(f"model {name!r}: {_no_model(Path(name))}")
     if name not in ENTRIES:
         close = difflib.get_close_matches(name, ENTRIES, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(models())}"
@@ -105,17 +109,32 @@ def build(name: str, batch: int | None = None, *, tokens: int | None = None, **a
         need(entry.package, f"model {name!r}")
     if tokens is not None and not entry.tokens:
         raise WorkloadError(f"model {name!r} takes images, not tokens; leave `tokens` out")
+    if tokens is not None and (isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1):
+        raise WorkloadError(f"model {name!r}: tokens {tokens!r} must be a whole number of 1 or more, such as 128")
     rows = 1 if batch is None else batch
     try:
         return _construct(entry, rows, tokens or entry.tokens, arguments)
-    except TypeError as error:
-        raise WorkloadError(f"model {name!r} does not take these arguments: {error}") from error
-    except (RuntimeError, MemoryError) as error:
-        if isinstance(error, RuntimeError) and "allocate" not in str(error):
-            raise
-        raise WorkloadError(
-            f"model {name!r}: inputs of batch {rows} do not fit in this machine's memory; give a smaller batch"
-        ) from error
+    except WorkloadError:
+        raise
+    except Exception as error:
+        if isinstance(error, MemoryError) or "allocate" in str(error):
+            raise WorkloadError(
+                f"model {name!r}: inputs of batch {rows} do not fit in this machine's memory; give a smaller batch"
+            ) from error
+        given = ", ".join(f"{key}={value!r}" for key, value in arguments.items()) or "none of its own"
+        raise WorkloadError(f"model {name!r} does not take these arguments ({given}): {reason(error)}") from error
+
+
+def _is_path(name: str) -> bool:
+    """True where a name can only be meant as a file: it names a folder, has a suffix, or is there."""
+    path = Path(name)
+    return "/" in name or len(path.parts) > 1 or path.suffix[1:].isalpha() or path.exists()
+
+
+def _no_model(path: Path) -> str:
+    remedy = "give a zoo name, path/to/file.py:factory, or a workload saved by `zerocast lower` (.npz)"
+    kind = "is a folder" if path.is_dir() else "is no Python file" if path.exists() else "does not exist"
+    return f"the file {str(path)!r} {kind}; {remedy}"
 
 
 def _construct(entry: Entry, batch: int, tokens: int, overrides: dict[str, Any]) -> Built:
@@ -124,6 +143,10 @@ def _construct(entry: Entry, batch: int, tokens: int, overrides: dict[str, Any])
     module = importlib.import_module(f"zerocast.workloads.zoo.{entry.module}")
     factory: Any = getattr(module, entry.factory)
     arguments = {**entry.arguments, **overrides}
+    sizes = inspect.signature(factory).parameters
+    for key, value in overrides.items():
+        if key in sizes and isinstance(value, int) and not isinstance(value, bool) and value < 1:
+            raise ValueError(f"{key} must be 1 or more")
     if isinstance(arguments.get("block"), str):
         arguments["block"] = getattr(module, arguments["block"])
     with torch.random.fork_rng(devices=[]):
