@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerocast.simulator.errors import SimulationError
-from zerocast.workloads.ir import Affine, Einsum, Workload
+from zerocast.workloads.ir import Affine, Einsum, Window, Workload, overlaps
 from zerocast.workloads.patterns import DENSE, NM, Pattern
 
 
@@ -50,7 +50,7 @@ class Conv:
     """The convolution that a product stands for, one group of it: engines that do not gather windows need it.
 
     samples; input channels, height and width (without padding); kernel, output and stride, each (vertical,
-    horizontal).
+    horizontal); windows: the einsum's, of one dimension the vertical one alone; without them no mask can be laid out.
     """
 
     samples: int
@@ -61,6 +61,7 @@ class Conv:
     output: tuple[int, int]
     stride: tuple[int, int]
     dilation: tuple[int, int]
+    windows: tuple[Window, ...] = ()
 
     @property
     def taps(self) -> int:
@@ -137,19 +138,21 @@ def plain_gemm(m: int, n: int, k: int, dtype: str, bits: int, a: Pattern = DENSE
 def gemms(workload: Workload, op: Einsum) -> tuple[Gemm, ...]:
     """The matrix products that an array runs for one einsum.
 
-    An output whose index mixes ranks (the input gradient of a convolution: h = p * stride + r) is computed by
+    An output whose index makes ranks meet (the input gradient of a convolution: h = p * stride + r) is computed by
     gathering: the kernel ranks move into K and each residue class of h modulo the stride is one product over
-    the taps that reach it. All classes together hold exactly the einsum's multiply-accumulates.
+    the taps that reach it. All classes together hold exactly the einsum's multiply-accumulates. Where no two points
+    meet (windows side by side, a weight that was flattened) every output element is one sum, so that nothing is
+    gathered and the ranks stay what they are.
     """
-    mixed = [affine for affine in op.index[2] if len(affine) > 1 and _is_window(op, affine)]
+    mixed = [affine for affine in op.index[2] if _is_gathered(op, affine)]
     return tuple(_product(workload, op, taps, classes) for taps, classes in _tap_classes(op, mixed))
 
 
-def _is_window(op: Einsum, affine: Affine) -> bool:
-    """True for p * stride + r, where p comes with a and r with b; not for a split rank such as g * size + c."""
+def _is_gathered(op: Einsum, affine: Affine) -> bool:
+    """True for p * stride + r, where p comes with a and r with b and neighbouring windows meet."""
     in_a, in_b = op.ranks_of(0), op.ranks_of(1)
     ranks = {rank for rank, _ in affine}
-    return bool(ranks & (in_b - in_a)) and bool(ranks & (in_a - in_b))
+    return bool(ranks & (in_b - in_a)) and bool(ranks & (in_a - in_b)) and overlaps(affine, op.sizes)
 
 
 def _tap_classes(op: Einsum, mixed: list[Affine]) -> Iterator[tuple[dict[str, int], int]]:
@@ -207,27 +210,20 @@ def _product(workload: Workload, op: Einsum, taps: dict[str, int], classes: int)
     )  # fmt: skip
 
 
-WINDOWS = (("p", "r"), ("q", "s"))
-"""Output position and kernel position of each dimension of an image, as the convolution's einsum names them."""
-
-
 def _conv(op: Einsum, shape: tuple[int, ...], groups: dict[str, list[str]]) -> Conv | None:
     """The convolution of one or two dimensions that the einsum is, or None."""
-    windows = {frozenset(rank for rank, _ in affine): dict(affine) for affine in op.index[0] if len(affine) == 2}
-    places = {frozenset(rank for rank, _ in affine): at for at, affine in enumerate(op.index[0])}
-    found = [pair for pair in WINDOWS if frozenset(pair) in windows]
-    inside = all(out in groups["m"] and tap in groups["k"] for out, tap in found)
-    if not found or not inside or len(op.index[0]) != len(shape) or "t" in op.sizes:
+    windows = op.windows(0)
+    inside = all(each.position in groups["m"] and each.tap in groups["k"] for each in windows)
+    if not 1 <= len(windows) <= 2 or not inside or len(op.index[0]) != len(shape):
         return None
     size, kernel, output, stride, dilation = ([1, 1] for _ in range(5))
-    for axis, pair in enumerate(WINDOWS):
-        if pair in found:
-            terms = windows[frozenset(pair)]
-            size[axis], kernel[axis] = shape[places[frozenset(pair)]], op.sizes[pair[1]]
-            output[axis], stride[axis], dilation[axis] = op.sizes[pair[0]], terms[pair[0]], terms[pair[1]]
+    for axis, each in enumerate(windows):
+        size[axis], kernel[axis], output[axis] = shape[each.axis], op.sizes[each.tap], op.sizes[each.position]
+        stride[axis], dilation[axis] = each.stride, each.dilation
     samples = math.prod(op.sizes[rank] for rank in groups["m"]) // (output[0] * output[1])
     channels = math.prod(op.sizes[rank] for rank in groups["k"]) // (kernel[0] * kernel[1])
-    return Conv(samples, channels, *size, *(tuple(pair) for pair in (kernel, output, stride, dilation)))  # type: ignore[arg-type]
+    pairs = (tuple(pair) for pair in (kernel, output, stride, dilation))
+    return Conv(samples, channels, *size, *pairs, windows=windows)  # type: ignore[arg-type]
 
 
 def _halo(op: Einsum, taps: dict[str, int], m_ranks: list[str]) -> int:
@@ -237,15 +233,20 @@ def _halo(op: Einsum, taps: dict[str, int], m_ranks: list[str]) -> int:
     of the product as there are of them per line. Where the output is gathered (`taps`), neighbouring rows of one
     residue class share all but one of their taps.
     """
-    for affine in (*op.index[0], *op.index[2]):
-        outer = next((term for term in affine if term[0] in m_ranks), None)
-        inner = next((term for term in affine if term[0] not in m_ranks), None)
-        if len(affine) != 2 or outer is None or inner is None:
-            continue
-        after = math.prod(op.sizes[rank] for rank in m_ranks[m_ranks.index(outer[0]) + 1 :])
-        if inner[0] in taps:
-            return (taps[inner[0]] - 1) * after
-        span = (op.sizes[inner[0]] - 1) * inner[1] + 1
-        lines = (op.sizes[outer[0]] - 1) * outer[1] + span
-        return -(-max(span - outer[1], 0) * op.sizes[outer[0]] * after // lines)
+    for affine in op.index[2]:
+        outer = next((rank for rank, _ in affine if rank in m_ranks), None)
+        inner = next((rank for rank, _ in affine if rank in taps), None)
+        if outer is not None and inner is not None:
+            return (taps[inner] - 1) * _inside(op, outer, m_ranks)
+    for window in op.windows(0):
+        if window.position in m_ranks:
+            span = (op.sizes[window.tap] - 1) * window.dilation + 1
+            rows = op.sizes[window.position]
+            lines = (rows - 1) * window.stride + span
+            return -(-max(span - window.stride, 0) * rows * _inside(op, window.position, m_ranks) // lines)
     return 0
+
+
+def _inside(op: Einsum, rank: str, m_ranks: list[str]) -> int:
+    """Rows of the product for each place of a rank."""
+    return math.prod(op.sizes[inner] for inner in m_ranks[m_ranks.index(rank) + 1 :])

@@ -77,6 +77,22 @@ class Op:
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """A dimension of an operand over which a kernel slides: its index is position * stride + tap * dilation.
+
+    axis: the dimension. position: the rank that the output keeps and the other operand lacks. tap: the one that is
+    summed with the other operand. name: of the dimension itself, which no rank runs along; no rank has such a name.
+    """
+
+    axis: int
+    position: str
+    tap: str
+    stride: int
+    dilation: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Einsum(Op):
     """A contraction of two tensors over named ranks: out[...] = sum a[...] * b[...].
 
@@ -99,6 +115,34 @@ class Einsum(Op):
     def ranks_of(self, operand: int) -> frozenset[str]:
         """Ranks that index operand 0 (a), 1 (b) or 2 (out)."""
         return frozenset(rank for affine in self.index[operand] for rank, _ in affine)
+
+    def windows(self, operand: int) -> tuple[Window, ...]:
+        """The dimensions of operand 0 or 1 that a kernel slides over, outermost first.
+
+        What makes a window is what its two ranks do, whatever they are called: one goes on to the output and is not in
+        the other operand, the other one is summed with it.
+        """
+        mine, others, out = self.ranks_of(operand), self.ranks_of(1 - operand), self.ranks_of(2)
+        found = []
+        for axis, affine in enumerate(self.index[operand]):
+            places = [term for term in affine if term[0] in out - others]
+            taps = [term for term in affine if term[0] in (mine & others) - out]
+            if len(affine) == 2 and places and taps:
+                name = "+".join(rank for rank, _ in affine)
+                found.append(Window(axis, places[0][0], taps[0][0], places[0][1], taps[0][1], name))
+        return tuple(found)
+
+
+def overlaps(affine: Affine, sizes: Mapping[str, int]) -> bool:
+    """Whether several points of the ranks meet at one place of a dimension, as neighbouring windows do; False where
+    the index only splits the dimension, such as group * channels + channel."""
+    reach = 0
+    for rank, by in sorted(affine, key=lambda term: term[1]):
+        if sizes[rank] > 1:
+            if by <= reach:
+                return True
+            reach += by * (sizes[rank] - 1)
+    return False
 
 
 @dataclass(frozen=True, slots=True)

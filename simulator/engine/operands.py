@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from zerocast.accelerators.schema import Skipping
 from zerocast.simulator.errors import SimulationError
-from zerocast.simulator.gemm import WINDOWS, Conv, Gemm
+from zerocast.simulator.gemm import Conv, Gemm
 
 Bits = NDArray[np.bool_]
 
@@ -21,9 +21,6 @@ SEED = 0
 
 MOST_ELEMENTS = 500_000_000
 """Elements of an operand that are laid out at most, one byte each."""
-
-_IMAGE = dict(zip("hw", WINDOWS, strict=True))
-"""Ranks of a stored image, with the output and kernel positions that index it."""
 
 
 POOL_ELEMENTS = 2**25
@@ -42,8 +39,8 @@ def operand_bits(gemm: Gemm, side: str, scatter: bool = False, beyond: bool = Fa
     operand = gemm.input if side == "input" else gemm.weight
     across, fiber = operand.across, fiber_of(gemm, side, scatter)
     if scatter and gemm.conv is not None:
-        inner = tuple((rank, size) for rank, size in across if rank not in "pq")
-        across = (*inner, *_image(gemm.conv)) if side == "input" else (*across, *_kernel(gemm))
+        inner = tuple((rank, size) for rank, size in across if rank not in _positions(gemm.conv))
+        across = (*inner, *_image(gemm.conv)) if side == "input" else (*across, *_kernel(gemm.conv, gemm.weight.fiber))
     axes = (*gemm.outer, *across, *fiber)
     split = math.prod(size for _, size in across)
     classes = gemm.batch // math.prod(size for _, size in gemm.outer)
@@ -92,7 +89,7 @@ def fiber_of(gemm: Gemm, side: str, scatter: bool) -> tuple[tuple[str, int], ...
     fiber: tuple[tuple[str, int], ...] = getattr(gemm, side).fiber
     if not scatter or gemm.conv is None:
         return fiber
-    return tuple((rank, size) for rank, size in fiber if rank not in "rs")
+    return tuple((rank, size) for rank, size in fiber if rank not in _taps(gemm.conv))
 
 
 def scattered(gemm: Gemm, skipping: Skipping) -> Conv | None:
@@ -100,20 +97,30 @@ def scattered(gemm: Gemm, skipping: Skipping) -> Conv | None:
     return gemm.conv if skipping.convolution == "scatter" else None
 
 
+def _positions(conv: Conv) -> tuple[str, ...]:
+    return tuple(window.position for window in conv.windows)
+
+
+def _taps(conv: Conv) -> tuple[str, ...]:
+    return tuple(window.tap for window in conv.windows)
+
+
 def _image(conv: Conv) -> tuple[tuple[str, int], ...]:
-    return ("h", conv.height), ("w", conv.width)
+    """Dimensions of the stored image, under the names that masks have for them."""
+    return tuple((window.name, size) for window, size in zip(conv.windows, (conv.height, conv.width), strict=False))
 
 
-def _kernel(gemm: Gemm) -> tuple[tuple[str, int], ...]:
-    return tuple((rank, size) for rank, size in gemm.weight.fiber if rank in "rs")
+def _kernel(conv: Conv, fiber: tuple[tuple[str, int], ...]) -> tuple[tuple[str, int], ...]:
+    return tuple((rank, size) for rank, size in fiber if rank in _taps(conv))
 
 
 def _stored(gemm: Gemm, side: str, axes: Mapping[str, int]) -> dict[str, int]:
     """Ranks of the operand's tensor: those of the product, with the image in place of its windows."""
     if side == "weight" or gemm.conv is None:
         return dict(axes)
-    plain = {rank: size for rank, size in axes.items() if rank not in "pqrshw"}
-    return {**plain, **dict(_image(gemm.conv))}
+    image = dict(_image(gemm.conv))
+    windows = (*_positions(gemm.conv), *_taps(gemm.conv))
+    return {**{rank: size for rank, size in axes.items() if rank not in windows and rank not in image}, **image}
 
 
 def _lay_out(
@@ -122,6 +129,7 @@ def _lay_out(
     """The operand's bits over the product's ranks: windows gathered (`beyond` outside the image), missing ranks
     repeated, kernel positions beyond those that a product takes left out."""
     grid = dict(zip(axes, np.ogrid[tuple(slice(size) for size in axes.values())], strict=True)) if axes else {}
+    image = {window.name: axis for axis, window in enumerate(conv.windows)} if conv is not None else {}
     index: list[NDArray[np.intp]] = []
     outside: Bits | None = None
     for rank, size in zip(ranks, bits.shape, strict=True):
@@ -129,8 +137,8 @@ def _lay_out(
             if axes[rank] > size:
                 raise SimulationError(_unfit(what, rank, size, axes))
             index.append(grid[rank])
-        elif rank in _IMAGE and conv is not None and _IMAGE[rank][0] in grid:
-            place, out = _window(conv, rank, grid, size)
+        elif conv is not None and rank in image and conv.windows[image[rank]].position in grid:
+            place, out = _window(conv, image[rank], grid, size)
             index.append(place)
             outside = out if outside is None else outside | out
         elif size == 1:
@@ -145,12 +153,11 @@ def _lay_out(
     return np.broadcast_to(laid, tuple(axes.values()))
 
 
-def _window(conv: Conv, rank: str, grid: Mapping[str, NDArray[np.intp]], size: int) -> tuple[NDArray[np.intp], Bits]:
+def _window(conv: Conv, axis: int, grid: Mapping[str, NDArray[np.intp]], size: int) -> tuple[NDArray[np.intp], Bits]:
     """Image position of every (output, kernel) position along one dimension, and where it lies in the padding."""
-    axis = "hw".index(rank)
-    out, tap = _IMAGE[rank]
-    taps = grid.get(tap, np.zeros(1, dtype=np.intp))
-    place = grid[out] * conv.stride[axis] + taps * conv.dilation[axis] - conv.padding[axis]
+    window = conv.windows[axis]
+    taps = grid.get(window.tap, np.zeros(1, dtype=np.intp))
+    place = grid[window.position] * conv.stride[axis] + taps * conv.dilation[axis] - conv.padding[axis]
     return np.clip(place, 0, size - 1), (place < 0) | (place >= size)
 
 

@@ -18,12 +18,12 @@ from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.engine import engine_cycles
 from zerocast.simulator.engine.banks import conflict_factor
 from zerocast.simulator.engine.expected import expected_cycles
-from zerocast.simulator.engine.laws import Law
 from zerocast.simulator.engine.operands import operand_bits
 from zerocast.simulator.engine.slowest import expected_slowest
 from zerocast.simulator.engine.walked import walked_cycles
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm import Conv, Gemm, Operand
+from zerocast.workloads.ir import Window
 from zerocast.workloads.patterns import DENSE, NM, Block, Mask, Pattern, PerChannel, Uniform
 
 ENGINES = [name for name in templates() if load(name).skipping is not None]
@@ -45,7 +45,8 @@ def test_walk_equals_the_cycle_by_cycle_simulator(seed: int) -> None:
 def conv_gemm(stride: int = 1, a: Pattern = DENSE, w: Pattern = DENSE) -> Gemm:
     """2 groups of 3 -> 4 channels, 5 x 6 images, 3 x 2 kernels, padding 1 above and below, 0 beside; 2 samples."""
     rows, cols = (5 + 2 - 3) // stride + 1, (6 - 2) // stride + 1
-    conv = Conv(2, 3, 5, 6, (3, 2), (rows, cols), (stride, stride), (1, 1))
+    windows = Window(2, "p", "r", stride, 1, "p+r"), Window(3, "q", "s", stride, 1, "q+s")
+    conv = Conv(2, 3, 5, 6, (3, 2), (rows, cols), (stride, stride), (1, 1), windows)
     fiber = (("c", 3), ("r", 3), ("s", 2))
     m = 2 * rows * cols
     return Gemm(
@@ -60,7 +61,7 @@ def test_windows_are_gathered_as_a_plain_loop_does(stride: int) -> None:
     rng = np.random.default_rng(3)
     image = rng.random((2, 2, 3, 5, 6)) < 0.5
     kernel = rng.random((2, 4, 3, 3, 2)) < 0.5
-    gemm = conv_gemm(stride, Mask.of(image, ("n", "g", "c", "h", "w")), Mask.of(kernel, ("g", "k", "c", "r", "s")))
+    gemm = conv_gemm(stride, Mask.of(image, ("n", "g", "c", "p+r", "q+s")), Mask.of(kernel, ("g", "k", "c", "r", "s")))
     assert gemm.conv is not None and gemm.conv.padding == (1, 0)
     rows, cols = gemm.conv.output
     found, weights = operand_bits(gemm, "input"), operand_bits(gemm, "weight")
@@ -133,8 +134,8 @@ def test_padding_words_enter_the_accumulators(bits: int | None) -> None:
     gemm = plain_gemm(64, 64, 128, "fp16", 16, Uniform(density), Uniform(density))
     runs = (bits, bits)
     walked = walked_cycles(*masks, skipping, arrangement, (True, True), runs)
-    law = Law(np.array([density]))
-    expected = expected_cycles(gemm, skipping, arrangement, (law, law), runs)
+    share = np.array([density])
+    expected = expected_cycles(gemm, skipping, arrangement, (share, share), runs)
     assert expected.cycles == pytest.approx(walked.cycles, rel=0.1)
 
 

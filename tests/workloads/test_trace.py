@@ -126,8 +126,8 @@ def test_masks_go_onto_the_operands(measured: tuple[nn.Module, list[torch.Tensor
         assert isinstance(pattern, Mask)
         np.testing.assert_array_equal(pattern.bits.reshape(data.shape), data)
     assert ranks == {
-        "stem": None, "depthwise": ("n", "g", "c", "h", "w"), "down": ("n", "c", "h", "w"),
-        "side": ("n", "c", "h", "w"), "grouped": ("n", "g", "c", "h", "w"), "fc": ("m0", "c"),
+        "stem": None, "depthwise": ("n", "g", "c", "p+r", "q+s"), "down": ("n", "c", "p+r", "q+s"),
+        "side": ("n", "c", "p+r", "q+s"), "grouped": ("n", "g", "c", "p+r", "q+s"), "fc": ("m0", "c"),
     }  # fmt: skip
 
 
@@ -160,7 +160,7 @@ def test_both_sides_may_be_sparse(measured: tuple[nn.Module, list[torch.Tensor],
     down = next(op for op in workload.einsums if op.layer == "down")
     weight, inputs = workload.pattern_of(down, 1), workload.pattern_of(down, 0)
     assert isinstance(weight, Mask) and weight.density < 0.5
-    assert isinstance(inputs, Mask) and inputs.ranks == ("n", "c", "h", "w")
+    assert isinstance(inputs, Mask) and inputs.ranks == ("n", "c", "p+r", "q+s")
     again = load_workload(save(workload, tmp_path / "w.npz"))
     assert again == workload
 

@@ -43,8 +43,9 @@ def contract(
         part = own_name  # one of several weights of a layer, such as an LSTM's
     name = call.name(part, owner=bool(weight) and holder == call.layer)
     value = call.result(name) if shape is None else build.scratch(f"{name}.out", shape)
-    indices = (on_tensor(*a), on_tensor(*b), tuple(out))
-    patterns = {1: found} if weight and (found := _weight_pattern(call, weight, indices[1], sizes)) else {}
+    stored = on_tensor(*b)
+    patterns = {1: found} if weight and (found := _weight_pattern(call, weight, stored, sizes)) else {}
+    indices = (_apart(on_tensor(*a), a[1], b[1], out), _apart(stored, b[1], a[1], out), tuple(out))
     inputs = (a[0].tensor, b[0].tensor, *(() if bias is None else (bias.tensor,)))
     build.ops.append(
         Einsum(
@@ -78,6 +79,18 @@ def on_tensor(value: Value, ranks: Ranks) -> tuple[Affine, ...]:
     if value.terms is None:
         return tuple(ranks)
     return tuple(tuple((rank, by * inner) for axis, by in dim for rank, inner in ranks[axis]) for dim in value.terms)
+
+
+def _apart(stored: tuple[Affine, ...], view: Ranks, other: Ranks, out: Ranks) -> tuple[Affine, ...]:
+    """Index expressions of an operand: those of its own dimensions, but of the view's where the view splits a dimension
+    between a rank that goes on to the output and one that is summed. Such a dimension would read like a window."""
+    others, results = (frozenset(rank for affine in ranks for rank, _ in affine) for ranks in (other, out))
+    declared = {frozenset(rank for rank, _ in affine) for affine in view}
+    for affine in stored:
+        ranks = frozenset(rank for rank, _ in affine)
+        if ranks not in declared and ranks & (results - others) and ranks & (others - results):
+            return tuple(view)
+    return stored
 
 
 def _weight_pattern(call: Call, weight: str, index: tuple[Affine, ...], sizes: Mapping[str, int]) -> Pattern | None:
