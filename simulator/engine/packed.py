@@ -29,37 +29,47 @@ def packed_cycles(
 
 
 def _stationary(gemm: Gemm, side: str, skipping: Skipping, multipliers: int, masks: bool) -> EngineCycles:
-    """A cycle per streamed column for each filling of the multipliers, chunk by chunk of K, and the loading.
+    """A cycle per streamed column for each filling of a chunk of K, the loading, and the tree of adders.
 
-    cycles = columns * sum over chunks of ceil(nonzeros / multipliers) + nonzeros / load width, per product of the
-    batch: with chunks of 128 the cycle counts of SIGMA (Qin et al., HPCA 2020) as the TeAAL artifact archives them.
+    cycles = columns * sum over chunks of ceil(nonzeros of the chunk / multipliers) + ceil(nonzeros / load width)
+    + tree depth * ceil(nonzeros / multipliers), per product of the batch. The nonzeros lie in the multipliers one
+    behind the other, whatever chunk they belong to, so that the array is filled (and its tree runs empty) as often as
+    all of them fill it; a chunk streams its own columns past as often as its nonzeros need. With chunks of 128 these are
+    the cycles of SIGMA (Qin et al., HPCA 2020) as the TeAAL artifact archives them, to the cycle.
     """
     assert skipping.chunk is not None and skipping.load_words_per_cycle is not None  # the schema asks for them
     rows, columns = (gemm.m, gemm.n) if side == "input" else (gemm.n, gemm.m)
     starts = np.arange(0, gemm.k, skipping.chunk)
     if masks:
         counts = np.add.reduceat(operand_bits(gemm, side).sum(axis=1, dtype=float), starts, axis=1)
-        fillings = np.ceil(counts / multipliers)
+        fillings, each = np.ceil(counts / multipliers), counts.sum(axis=1)
+        loads = np.ceil(each / multipliers)
     else:
-        extents = np.minimum(skipping.chunk, gemm.k - starts)
-        sizes = rows * extents.astype(float)
-        occupancy = getattr(gemm, side).pattern.occupancy({"rows": sizes})
-        counts = gemm.batch * occupancy.mean
-        fillings = gemm.batch * expected_fillings(sizes, occupancy.mean, occupancy.variance, multipliers)
-    nonzeros = float(np.sum(counts))
-    ramp = nonzeros / skipping.load_words_per_cycle
+        pattern = getattr(gemm, side).pattern
+        sizes = rows * np.append(np.minimum(skipping.chunk, gemm.k - starts), gemm.k).astype(float)
+        found = pattern.occupancy({"rows": sizes})
+        fillings = expected_fillings(sizes, found.mean, found.variance, multipliers)
+        fillings, loads = gemm.batch * fillings[:-1], gemm.batch * fillings[-1:]
+        each = np.full(gemm.batch, float(np.sum(found.mean[:-1])))
+    nonzeros, tree = float(np.sum(each)), skipping.tree_cycles(multipliers)
+    ramp = float(np.sum(np.ceil(_whole(each) / skipping.load_words_per_cycle))) + tree * float(np.sum(loads))
     streaming = float(np.sum(fillings)) * columns
     ideal = nonzeros * columns / multipliers
     return EngineCycles(streaming + ramp, ideal, fragmentation=streaming - ideal, ramp=ramp)
 
 
+def _whole(counts: Array) -> Array:
+    """Counts freed of the rounding of their sum, so that a whole number of loads stays one."""
+    return np.round(counts, 6)
+
+
 def expected_fillings(sizes: Array, mean: Array, variance: Array, multipliers: int) -> Array:
     """E[ceil(nonzeros / multipliers)]: the sum of P(nonzeros > j * multipliers), by independence of `sizes` elements
-    for j = 0, by the normal law above."""
+    for j = 0, by the normal law above, between the counts j * multipliers and the next."""
     from scipy.special import ndtr
 
     deviation = np.sqrt(np.maximum(variance, 1e-12))
     most = int(np.ceil((np.max(mean) + 8 * np.max(deviation)) / multipliers)) + 1
-    edges = np.arange(1, most) * float(multipliers)
+    edges = np.arange(1, most) * float(multipliers) + 0.5
     above = ndtr((np.asarray(mean)[:, None] - edges) / deviation[:, None])
     return np.asarray(1 - (1 - np.minimum(mean / sizes, 1.0)) ** sizes + above.sum(axis=1))
