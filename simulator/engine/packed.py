@@ -34,8 +34,8 @@ def _stationary(gemm: Gemm, side: str, skipping: Skipping, multipliers: int, mas
     cycles = columns * sum over chunks of ceil(nonzeros of the chunk / multipliers) + ceil(nonzeros / load width)
     + tree depth * ceil(nonzeros / multipliers), per product of the batch. The nonzeros lie in the multipliers one
     behind the other, whatever chunk they belong to, so that the array is filled (and its tree runs empty) as often as
-    all of them fill it; a chunk streams its own columns past as often as its nonzeros need. With chunks of 128 these are
-    the cycles of SIGMA (Qin et al., HPCA 2020) as the TeAAL artifact archives them, to the cycle.
+    all of them fill it; a chunk streams its own columns past as often as its nonzeros need. With chunks of 128 these
+    are the cycles of SIGMA (Qin et al., HPCA 2020) as the TeAAL artifact archives them, to the cycle.
     """
     assert skipping.chunk is not None and skipping.load_words_per_cycle is not None  # the schema asks for them
     rows, columns = (gemm.m, gemm.n) if side == "input" else (gemm.n, gemm.m)

@@ -57,7 +57,7 @@ def test_sigma_cycles_by_hand(suite: list[Comparison]) -> None:
 
     2048 x 1 x 128: 52,428.8 nonzeros fill the array 4 times: 4 x 1 columns, 410 cycles of loading 128 a cycle, 4 x 14
     levels. 1632 x 36548 x 1024: a chunk of 128 has 41,779.2, which is 3 passes of 36,548 columns for each of 8 chunks;
-    all 334,233.6 take 2,612 cycles to load and fill the array 21 times (not 24: fillings know no chunks), 14 levels each.
+    all 334,233.6 take 2,612 cycles to load and fill the array 21 times (fillings know no chunks), 14 levels each.
     """
     found = {row.what: row for row in suite if row.what.startswith("sigma")}
     assert found["sigma M2048-N1-K128"].predicted == 4 + 410 + 4 * 14 == 470

@@ -19,8 +19,8 @@ NOTES = {
 def compare(tolerance: float = 0.15) -> list[Comparison]:
     """Run time of one matrix-vector product of every HiSparse row, launch overhead included.
 
-    The published throughput counts two operations for each nonzero. The zeros of graphs follow the vertices' degrees, so
-    that streams are unequal and padded to the longest, which the published size and density do not tell.
+    The published throughput counts two operations for each nonzero. The zeros of graphs follow the vertices' degrees,
+    so that streams are unequal and padded to the longest, which the published size and density do not tell.
     """
     accelerator, rows = load("hisparse-u280"), []
     pricer = Pricer(accelerator)
