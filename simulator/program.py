@@ -93,10 +93,11 @@ def _hosts(planned: Plan, units: dict[str, Unit | None]) -> dict[str, str]:
 
 def _graph(planned: Plan, accelerator: Accelerator, units: dict[str, Unit | None], hosts: dict[str, str]) -> Graph:
     """Who waits for whom, and for the array, a unit, or nothing that runs it. A GPU's kernels come from one stream,
-    one after another. An op with a host ends with it; what it waits for, its host does."""
+    one after another. An op with a host ends with it; what it waits for, its host does, and what an op waits for that
+    takes another's output on the fly, its source does: they run side by side."""
     waits = {name: list(others) for name, others in planned.workload.dependencies().items()}
-    for name, host in hosts.items():
-        waits[host] += [wait for wait in waits[name] if wait not in planned.along[name] and wait not in waits[host]]
+    for name, (source, *_) in reversed(planned.along.items()):
+        waits[source] += [wait for wait in waits[name] if wait != source and wait not in waits[source]]
     writers: dict[str, str] = {}
     tasks = []
     for op in planned.workload.ops:

@@ -3,6 +3,7 @@ elementwise work, attention as one kernel."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 
 from zerocast.accelerators.schema import Accelerator
@@ -38,7 +39,8 @@ def plan(workload: Workload, accelerator: Accelerator) -> Plan:
 def _pregenerate(workload: Workload, on_chip: dict[str, set[str]], along: dict[str, tuple[str, ...]]) -> Workload:
     """Move each weight selection behind the update of its weight: the step uses copies that the last one made.
 
-    The selector then takes the new weights from the update engine as they come out, without fetching them.
+    The first selector of a weight takes the new values from the update engine as they come out, without fetching them.
+    Further ones, whose groups lie along another rank, take them in another order, after the first: they fetch them.
     """
     updates = {op.outputs[0]: op for op in workload.ops if op.phase == "UPDATE" and op.outputs}
     moved: dict[str, list[Op]] = {}
@@ -48,9 +50,11 @@ def _pregenerate(workload: Workload, on_chip: dict[str, set[str]], along: dict[s
         if source is None:
             kept.append(op)
         else:
-            moved.setdefault(source.name, []).append(replace(op, phase="UPDATE"))
-            on_chip.setdefault(op.name, set()).add(op.inputs[0])
-            along[op.name] = (source.name,)
+            behind = moved.setdefault(source.name, [])
+            if not behind:
+                on_chip.setdefault(op.name, set()).add(op.inputs[0])
+                along[op.name] = (source.name,)
+            behind.append(replace(op, phase="UPDATE"))
     ops = [ready for op in kept for ready in (op, *moved.get(op.name, ()))]
     return workload.with_ops(tuple(ops))
 
@@ -60,26 +64,32 @@ def _stream(
 ) -> None:
     """Let elementwise ops take their producer's output on its way out, where nothing else needs that output.
 
-    The tensor between them then never goes off chip. One operand is enough; the others are fetched.
+    The tensor between them then never goes off chip, and lies nowhere on it but in the output tile that it leaves from:
+    whatever else the op needs must be there before the first op of the chain begins. One operand is enough, the one
+    that is made last; the others are fetched. Where none can flow, the tensor goes off chip and comes back.
     """
+    place = {op.name: number for number, op in enumerate(workload.ops)}
     producer = {name: op for op in workload.ops for name in op.outputs}
-    readers: dict[str, int] = {}
-    for op in workload.ops:
-        for name in op.inputs:
-            readers[name] = readers.get(name, 0) + 1
+    waits = workload.dependencies()
+    readers = Counter(name for op in workload.ops for name in op.inputs)
+    first: dict[str, int] = {}  # place of the first op of a chain, for each op that streams in it
     taken: set[str] = set()
     for op in workload.ops:
         unit = accelerator.unit_for(op.function) if isinstance(op, Vector) else None
         if not (isinstance(op, Vector) and op.elementwise and unit is not None and unit.streams):
             continue
-        for name in op.inputs:
-            source = producer.get(name)
+        flowing = [(place[producer[name].name], name) for name in op.inputs
+                   if name in producer and readers[name] == 1 and workload.tensors[name].role in _FLOWING]  # fmt: skip
+        for _, name in sorted(flowing, reverse=True):
+            source = producer[name]
+            head = first.get(source.name, place[source.name])
             streams_out = isinstance(source, Einsum) or (isinstance(source, Vector) and source.elementwise)
-            fresh = source is not None and source.name not in taken and workload.tensors[name].role in _FLOWING
-            if fresh and source is not None and streams_out and readers[name] == 1:
+            ready = all(place[wait] < head for wait in waits[op.name] if wait != source.name)
+            if streams_out and ready and source.name not in taken:
                 on_chip.setdefault(op.name, set()).add(name)
                 on_chip.setdefault(source.name, set()).add(name)
                 along[op.name] = (source.name,)
+                first[op.name] = head
                 taken.add(source.name)
                 break
 

@@ -3,6 +3,10 @@
 Each resource runs one task at a time, the first ready one in program order. Tasks on different resources run side
 by side and share the link: where their demands exceed it, each gets an equal share and slows down (max-min
 fairness). Overlap is therefore an outcome of dependencies and of the link's load.
+
+A task that takes the output of another on the fly runs beside it: there is no buffer between them, so that the source
+waits until the taker's resource is free as well, both start together, and both hold their resources until the slower is
+done.
 """
 
 from __future__ import annotations
@@ -20,8 +24,9 @@ class Task:
     """One op to be scheduled. Times in s.
 
     work_s: time when it runs alone. link_s: time that its bytes keep the link busy (<= work_s).
-    after: tasks that must have ended before it starts. along: tasks whose output it takes on the fly; it may start
-    when they have started and cannot end before they have ended.
+    after: tasks that must have ended before it starts. along: tasks whose output it takes on the fly: it starts with
+    them, if it waits for nothing else, and they end together; if it does, it starts when it can and does not end before
+    they have ended.
     prologue_s: leading part of the work, loading weights, that the resource may do while the task before it runs,
     as far as the link is idle then. prologue_after: tasks that make those weights.
     """
@@ -114,22 +119,44 @@ class _Run:
                 heapq.heappush(self.ready[self.graph.resource[task]], task)
 
     def _start_ready(self) -> None:
-        again = True
-        while again:
-            again = False
-            for resource, queue in enumerate(self.ready):
-                if queue and resource not in self.running:
-                    self._start(heapq.heappop(queue), resource)
-                    again = True
+        """Start what can run, the first in program order first."""
+        while True:
+            idle = [queue for resource, queue in enumerate(self.ready) if queue and resource not in self.running]
+            heads = [queue[0] for queue in idle if self._can_start(queue[0])]
+            if not heads:  # a task whose taker's resource is busy lets later ones pass
+                heads = [task for queue in idle for task in queue if self._can_start(task)]
+            if not heads:
+                return
+            task = min(heads)
+            queue = self.ready[self.graph.resource[task]]
+            if queue[0] == task:
+                heapq.heappop(queue)
+            else:
+                queue.remove(task)
+                heapq.heapify(queue)
+            self._start(task)
 
-    def _start(self, task: int, resource: int) -> None:
+    def _can_start(self, task: int) -> bool:
+        """Whether those who would start with a task find their resources free."""
+        return all(self.graph.resource[other] not in self.running and self._can_start(other)
+                   for other in self.graph.wakes_at_start[task] if self.waits[other] == 1)  # fmt: skip
+
+    def _start(self, task: int) -> None:
+        resource = self.graph.resource[task]
         self.running[resource] = task
         self.start_s[task] = self.now
         hidden = self._hidden(task, resource) if self.prologue_s[task] > 0 else 0.0
         left = self.left[task] = self.work_s[task] - hidden
         self.demand[task] = min(max(self.link_s[task] - hidden, 0.0) / max(left, _EPSILON), 1.0)
         self.last[resource] = task
-        self._wake(self.graph.wakes_at_start[task])
+        for other in self.graph.wakes_at_start[task]:
+            self.waits[other] -= 1
+            if self.waits[other]:
+                continue
+            if self.graph.resource[other] not in self.running:
+                self._start(other)
+            else:
+                heapq.heappush(self.ready[self.graph.resource[other]], other)
 
     def _hidden(self, task: int, resource: int) -> float:
         """Part of the weight prologue that an idle link loaded while the task before on this resource ran."""
@@ -174,5 +201,14 @@ class _Run:
                 left[task] = 0.0
 
     def _may_end(self, task: int) -> bool:
-        along = self.graph.along[task]
-        return not along or all(self.end_s[other] < math.inf for other in along)
+        """Whether all that run together with a task, along it or its sources, have no work left."""
+        group = [task]
+        for member in group:
+            if self.left[member] > _EPSILON:
+                return False
+            beside = (*self.graph.along[member], *self.graph.wakes_at_start[member])
+            group += [other for other in beside if other not in group and self._runs(other)]
+        return True
+
+    def _runs(self, task: int) -> bool:
+        return self.running.get(self.graph.resource[task]) == task

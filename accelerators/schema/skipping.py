@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
@@ -110,13 +111,22 @@ class Skipping(Part):
     sync_group: PositiveInt | None = None
     """Lanes that wait for one another; None for all."""
     accumulate_words_per_cycle: PositiveFloat | None = None
-    """cartesian: sums that a lane's accumulators take in one cycle."""
+    """cartesian: sums that a lane's accumulators take in one cycle, in whole vectors of the weight: each element of the
+    input adds `vector.weight` words for every vector of weights that it meets, whether that is full or not, so that a
+    run without zeros and one with them wait by the same law."""
     window: Window | None = None
     """window: the pairs that a slot can reach."""
     load_words_per_cycle: PositiveFloat | None = None
     """packed: nonzeros that enter the multipliers in one cycle."""
+    reduction_tree: bool = False
+    """Whether products are summed in a tree of adders, a cycle for each of its levels (see `tree_cycles`). packed: it
+    fills anew with every filling of the multipliers. Other laws: once, as sums follow one another without a bubble."""
     banks: Banks | None = None
     """Memory whose bank conflicts slow the lanes."""
+    channel_words_per_cycle: PositiveFloat | None = None
+    """Words a cycle of the one channel that brings a dense input and then takes the results away, neither of which
+    hides behind products: the input of each row for every filling of the output buffer, each result once. None where
+    both pass with all else. Laws but packed."""
     step_cycles: float = Field(default=0, ge=0)
     """Cycles on top of each round."""
     fill_cycles: float = Field(default=0, ge=0)
@@ -132,6 +142,8 @@ class Skipping(Part):
             raise ValueError(f"vector.input belongs to law cartesian; law {self.law} takes vector.weight pairs a cycle")
         if self.law in ("cartesian", "window") and self.chunk is not None:
             raise ValueError(f"chunk belongs to the laws dot and packed; the law is {self.law}")
+        if self.law == "packed" and self.channel_words_per_cycle is not None:
+            raise ValueError("channel_words_per_cycle belongs to laws with lanes; law packed has load_words_per_cycle")
         if self.law != "packed" and self.load_words_per_cycle is not None:
             raise ValueError(f"load_words_per_cycle belongs to law packed; the law is {self.law}")
         if self.lanes > MOST_LANES:
@@ -147,10 +159,24 @@ class Skipping(Part):
             raise ValueError(f"sync_group {self.sync_group} does not divide {next(iter(sizes))} lanes")
         return self
 
+    def tree_cycles(self, leaves: int) -> int:
+        """Levels of a binary tree of adders over so many leaves, 0 where products are summed otherwise."""
+        return math.ceil(math.log2(leaves)) if self.reduction_tree else 0
+
     @property
     def lanes(self) -> int:
         """Lanes side by side."""
         return self.arrangements[0].lanes
+
+    @property
+    def accumulate_pace(self) -> float:
+        """Cycles that a lane's accumulators take for an element of the input and a vector of weights; 0 for none."""
+        return self.vector.weight / self.accumulate_words_per_cycle if self.accumulate_words_per_cycle else 0.0
+
+    @property
+    def tree_leaves(self) -> int:
+        """Products of the lanes side by side along K, and of each of them, that go into one sum (laws with lanes)."""
+        return self.arrangements[0].k.lanes * (self.vector.weight if self.law in ("dot", "window") else 1)
 
     @property
     def multipliers(self) -> int:

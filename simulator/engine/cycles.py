@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import replace
 from functools import lru_cache
@@ -27,11 +28,31 @@ def engine_cycles(gemm: Gemm, accelerator: Accelerator, masks: bool = False) -> 
     masks: with the nonzeros of each lane (a law is drawn with a fixed seed), else with the pattern's expectations.
     Raises `SimulationError` for masks that do not fit the product.
     """
-    assert accelerator.skipping is not None  # the schema couples it to the dataflow
+    skipping = accelerator.skipping
+    assert skipping is not None  # the schema couples it to the dataflow
     sparsity = accelerator.sparsity
     skips = (sparsity.input.mode == "skip", sparsity.weight.mode == "skip")
     runs = (_run_bits(accelerator, "input"), _run_bits(accelerator, "weight"))
-    return _engine_cycles(gemm, accelerator.skipping, skips, runs, accelerator.compute.multipliers, masks)
+    found = _engine_cycles(gemm, skipping, skips, runs, accelerator.compute.multipliers, masks)
+    if skipping.law == "packed" or not found.cycles:
+        return found
+    exposed = skipping.tree_cycles(skipping.tree_leaves) + _channel_cycles(gemm, accelerator, skips[0])
+    return replace(found, cycles=found.cycles + exposed, ramp=found.ramp + exposed) if exposed else found
+
+
+def _channel_cycles(gemm: Gemm, accelerator: Accelerator, skip: bool) -> float:
+    """Cycles in which a single channel brings the input, before the products of each pass, and takes the results.
+
+    A pass makes as many sums of a row as the output buffer holds: the results of one leave before the next begins.
+    """
+    assert accelerator.skipping is not None
+    width, buffer = accelerator.skipping.channel_words_per_cycle, accelerator.buffer_of("output")
+    if width is None:
+        return 0.0
+    assert buffer.capacity_bytes is not None  # the schema asks for it
+    passes = math.ceil(gemm.n * accelerator.compute.accumulate_bits / 8 / buffer.capacity_bytes)
+    words = math.ceil(gemm.k * (gemm.input.pattern.density if skip else 1.0))
+    return gemm.batch * gemm.m * float(passes * math.ceil(words / width) + math.ceil(gemm.n / width))
 
 
 def _run_bits(accelerator: Accelerator, operand: Operand) -> int | None:

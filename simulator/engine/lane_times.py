@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerocast.accelerators.schema import Skipping
-from zerocast.simulator.engine.moments import Vectors, accumulating, vectors
+from zerocast.simulator.engine.moments import Vectors, vectors
 from zerocast.simulator.engine.work import Layout
 
 Array = NDArray[np.float64]
@@ -84,15 +84,17 @@ def lane_times(
         at = [np.take(np.append(share, share[-1]), places) for share in whole]
     if skipping.law == "dot":
         return _dot(skipping, lay, kind, at, here, weight)
-    x = vectors(kind.m, at[0], skipping.vector.input, runs[0])
+    free, x = (vectors(kind.m, at[0], skipping.vector.input, runs[0], pace)
+               for pace in (0.0, skipping.accumulate_pace))  # fmt: skip
     y = vectors(kind.n, at[1], skipping.vector.weight, runs[1])
-    return _cartesian(skipping, lay, kind, (x, y), here, weight)
+    return _cartesian(skipping, lay, kind, (free, x, y), here, weight)
 
 
 def _cartesian(
-    skipping: Skipping, lay: Layout, kind: Kind, sides: tuple[Vectors, Vectors], here: Array, weight: Array
+    skipping: Skipping, lay: Layout, kind: Kind, sides: tuple[Vectors, Vectors, Vectors], here: Array, weight: Array
 ) -> LaneTimes:
-    (own_x, own_y), (x, y) = _own(skipping, lay), sides
+    """sides: the input as its vectors alone would take, the input held up by the accumulators, the weight."""
+    (own_x, own_y), (unheld, x, y) = _own(skipping, lay), sides
 
     def over(a: Array, w: Array) -> Array:
         """Sum over a lane's slots of the product: [classes, m lanes, n lanes, k lanes]."""
@@ -113,29 +115,16 @@ def _cartesian(
     ms, ns, ks = _together(skipping, lay)
     a_some, w_some = 1 - np.prod(1 - x.some[:ms], axis=0), 1 - np.prod(1 - y.some[:ns], axis=0)
     some = 1 - np.prod(((1 - a_some * w_some) ** here)[:, :ks], axis=(1, 2))
-    padded = float((weight * mean.sum(axis=(1, 2, 3))).sum())
-    if skipping.accumulate_words_per_cycle is not None:
-        held = (int(kind.m.max()), int(kind.n.max()))
-        density = [float(np.mean(v.words.max(axis=0))) / most for v, most in zip(sides, held, strict=True)]
-        vector = (skipping.vector.input, skipping.vector.weight)
-        ratio = accumulating(held, (density[0], density[1]), vector, skipping.accumulate_words_per_cycle)
-        mean, variance, stepwise = mean * ratio, variance * ratio**2, stepwise * ratio**2
+    padded = float((weight * over(unheld.mean, y.mean).sum(axis=(1, 2, 3))).sum())
     pairs = float((weight * over(x.nonzeros, y.nonzeros).sum(axis=(1, 2, 3))).sum())
     bare = float((weight * over(x.bare, y.bare).sum(axis=(1, 2, 3))).sum())
     idle = float(np.mean(1 - a_some)), float(np.mean(1 - w_some))
     share = (own_x * idle[0] + own_y * idle[1]) / max(sum(idle), 1e-12)
     lively = _in_live_rounds(mean, stepwise, some, share)
-    full = [np.ceil(shares / vector) for shares, vector in zip((kind.m, kind.n), _vector(skipping), strict=True)]
+    full = np.maximum(np.ceil(kind.m / skipping.vector.input), skipping.accumulate_pace * kind.m)
     slots = here.sum(axis=2)[:, None, None, :]
-    most = slots * np.multiply.outer(*full)[None, :, :, None]
-    if skipping.accumulate_words_per_cycle is not None:
-        words = np.multiply.outer(kind.m, kind.n)[None, :, :, None] / skipping.accumulate_words_per_cycle
-        most = np.maximum(most, slots * words)
+    most = slots * np.multiply.outer(full, np.ceil(kind.n / skipping.vector.weight))[None, :, :, None]
     return LaneTimes(weight, mean, np.maximum(variance, 0), lively, most, some, pairs, bare, padded)
-
-
-def _vector(skipping: Skipping) -> tuple[int, int]:
-    return skipping.vector.input, skipping.vector.weight
 
 
 def _lanes_of(group: int, lay: Layout) -> tuple[int, int, int, int]:

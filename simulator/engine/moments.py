@@ -37,16 +37,17 @@ class Vectors:
     some: Array
 
 
-def vectors(elements: NDArray[Any], density: Array, vector: int, run_bits: int | None) -> Vectors:
+def vectors(elements: NDArray[Any], density: Array, vector: int, run_bits: int | None, pace: float = 0.0) -> Vectors:
     """Moments for shares of `elements` whose nonzeros are independent with `density`.
 
     elements: [shares]. density: [K classes, ...], rounded where there are several. Results: [shares, K classes, ...].
+    pace: vectors whose time each word takes at least (see `Skipping.accumulate_pace`), in mean and square alone.
     """
     sizes, size_of = np.unique(elements, return_inverse=True)
     levels, level_of = np.unique(density, return_inverse=True)
     if len(levels) > 1:
         levels, level_of = np.unique(_rounded(density), return_inverse=True)
-    table = np.array([_vectors(int(size), tuple(levels.tolist()), vector, run_bits) for size in sizes])
+    table = np.array([_vectors(int(size), tuple(levels.tolist()), vector, run_bits, pace) for size in sizes])
     picked = table[size_of][:, :, level_of.ravel()]  # [shares, moments, K classes]
     return Vectors(*(picked[:, at].reshape(len(elements), *density.shape) for at in range(picked.shape[1])))
 
@@ -57,56 +58,32 @@ def _rounded(density: Array) -> Array:
 
 
 @lru_cache(maxsize=4096)
-def _vectors(elements: int, levels: tuple[float, ...], vector: int, run_bits: int | None) -> Array:
+def _vectors(elements: int, levels: tuple[float, ...], vector: int, run_bits: int | None, pace: float) -> Array:
     """[moments, densities]."""
     density = np.asarray(levels)
     nonzeros = elements * density
     some = 1 - (1 - density) ** elements
-    mean, square = bare, _ = _rounded_up(elements, density, vector)
+    bare, _ = _rounded_up(elements, density, vector)
     words = nonzeros
     if run_bits is not None and elements > 0:
         stored = [storage_bits(f"run_length:{run_bits}", Uniform(float(d)), {"x": elements}, 1.0) for d in density]
         words = np.array([float(bits.value_bits) for bits in stored])
-        # padding makes a share look like one of more nonzeros
-        mean, square = _rounded_up(elements, np.minimum(words / elements, 1.0), vector)
+    # padding makes a share look like one of more nonzeros
+    mean, square = _rounded_up(elements, np.minimum(words / max(elements, 1), 1.0), vector, pace)
     return np.array([mean, square, bare, words, nonzeros, some])
 
 
-def _rounded_up(elements: int, density: Array, vector: int) -> tuple[Array, Array]:
-    """E and E of the square of ceil(nonzeros / vector), for each density."""
+def _rounded_up(elements: int, density: Array, vector: int, pace: float = 0.0) -> tuple[Array, Array]:
+    """E and E of the square of max(ceil(nonzeros / vector), pace * nonzeros), for each density."""
     if elements <= EXACT_UP_TO:
         from scipy.stats import binom
 
         counts = np.arange(elements + 1)
         law = binom.pmf(counts, elements, density[:, None])
-        turns = np.ceil(counts / vector)
+        turns = np.maximum(np.ceil(counts / vector), pace * counts)
         return law @ turns, law @ turns**2
     mean = elements * density / vector + (vector - 1) / (2 * vector) * (density > 0) * (density < 1)
     variance = elements * density * (1 - density) / vector**2 + (vector**2 - 1) / (12 * vector**2) * (density < 1)
-    return np.where(density >= 1, np.ceil(mean), mean), variance + mean**2
-
-
-@lru_cache(maxsize=4096)
-def accumulating(
-    elements: tuple[int, int], density: tuple[float, float], vector: tuple[int, int], words_per_cycle: float
-) -> float:
-    """E[max(vectors, products / words per cycle)] over E[vectors], both of x times y binomial nonzeros of two shares.
-
-    What accumulators add that take so many sums in a cycle; above `EXACT_UP_TO` elements the means are compared.
-    """
-    from scipy.stats import binom
-
-    if max(elements) > EXACT_UP_TO:
-        means = [count * share for count, share in zip(elements, density, strict=True)]
-        turns = [float(_rounded_up(*each)[0][0]) for each in zip(elements, _columns(density), vector, strict=True)]
-        return max(means[0] * means[1] / words_per_cycle / max(turns[0] * turns[1], 1e-30), 1.0)
-    counts = [np.arange(count + 1) for count in elements]
-    laws = [binom.pmf(count, count[-1], share) for count, share in zip(counts, density, strict=True)]
-    turns_each = [np.ceil(count / size) for count, size in zip(counts, vector, strict=True)]
-    product = np.multiply.outer(*turns_each)
-    longer = np.maximum(product, np.multiply.outer(*counts) / words_per_cycle)
-    return float(laws[0] @ longer @ laws[1]) / max(float(laws[0] @ product @ laws[1]), 1e-30)
-
-
-def _columns(density: tuple[float, float]) -> list[Array]:
-    return [np.asarray([share]) for share in density]
+    mean = np.where(density >= 1, np.ceil(mean), mean)
+    longer = np.maximum(pace * elements * density / np.maximum(mean, 1e-30), 1.0)
+    return mean * longer, (variance + mean**2) * longer**2

@@ -30,10 +30,13 @@ def packed_cycles(
 
 
 def _stationary(gemm: Gemm, side: str, skipping: Skipping, multipliers: int, masks: bool) -> EngineCycles:
-    """A cycle per streamed column for each filling of the multipliers, chunk by chunk of K, and the loading.
+    """A cycle per streamed column for each filling of a chunk of K, the loading, and the tree of adders.
 
-    cycles = columns * sum over chunks of ceil(nonzeros / multipliers) + nonzeros / load width, per product of the
-    batch: with chunks of 128 the cycle counts of SIGMA (Qin et al., HPCA 2020) as the TeAAL artifact archives them.
+    cycles = columns * sum over chunks of ceil(nonzeros of the chunk / multipliers) + ceil(nonzeros / load width)
+    + tree depth * ceil(nonzeros / multipliers), per product of the batch. The nonzeros lie in the multipliers one
+    behind the other, whatever chunk they belong to, so that the array is filled (and its tree runs empty) as often as
+    all of them fill it; a chunk streams its own columns past as often as its nonzeros need. With chunks of 128 these
+    are the cycles of SIGMA (Qin et al., HPCA 2020) as the TeAAL artifact archives them, to the cycle.
     """
     assert skipping.chunk is not None and skipping.load_words_per_cycle is not None  # the schema asks for them
     rows, columns = (gemm.m, gemm.n) if side == "input" else (gemm.n, gemm.m)
@@ -43,25 +46,30 @@ def _stationary(gemm: Gemm, side: str, skipping: Skipping, multipliers: int, mas
         bits = operand_bits(gemm, side) if masks else pool(gemm, side)
         # of an operand too large to draw, some items and rows stand for all
         counts = np.add.reduceat(bits.sum(axis=1, dtype=float), starts, axis=1) * rows / bits.shape[1]
-        fillings = np.ceil(counts / multipliers) * gemm.batch / len(bits)
-        counts = counts * gemm.batch / len(bits)
+        fillings, each = np.ceil(counts / multipliers), counts.sum(axis=1)
+        loads = np.ceil(each / multipliers)
     else:
         along = np.broadcast_to(shares, (gemm.k,))
-        sizes, mean, variance = (
-            rows * np.add.reduceat(each, starts) for each in (np.ones(gemm.k), along, along * (1 - along))
-        )
-        counts = gemm.batch * mean
-        fillings = gemm.batch * expected_fillings(sizes, mean, variance, multipliers)
-    nonzeros = float(np.sum(counts))
-    ramp = nonzeros / skipping.load_words_per_cycle
-    streaming = float(np.sum(fillings)) * columns
+        parts = (rows * np.add.reduceat(share, starts) for share in (np.ones(gemm.k), along, along * (1 - along)))
+        sizes, mean, variance = (np.append(part, part.sum()) for part in parts)  # the last one: all of K
+        expected = expected_fillings(sizes, mean, variance, multipliers)
+        fillings, loads, each = expected[:-1], expected[-1:], mean[-1:]
+    items = gemm.batch / len(each)
+    nonzeros, tree = items * float(np.sum(each)), skipping.tree_cycles(multipliers)
+    ramp = items * float(np.sum(np.ceil(_whole(each) / skipping.load_words_per_cycle)) + tree * np.sum(loads))
+    streaming = items * float(np.sum(fillings)) * columns
     ideal = nonzeros * columns / multipliers
     return EngineCycles(streaming + ramp, ideal, fragmentation=streaming - ideal, ramp=ramp)
 
 
+def _whole(counts: Array) -> Array:
+    """Counts freed of the rounding of their sum, so that a whole number of loads stays one."""
+    return np.round(counts, 6)
+
+
 def expected_fillings(sizes: Array, mean: Array, variance: Array, multipliers: int) -> Array:
     """E[ceil(nonzeros / multipliers)]: the sum of P(nonzeros > j * multipliers), by independence of `sizes` elements
-    for j = 0, by the normal law above."""
+    for j = 0, by the normal law above, between the counts j * multipliers and the next."""
     from scipy.special import ndtr
 
     deviation = np.sqrt(np.maximum(variance, 1e-12))

@@ -35,7 +35,7 @@ def walked_cycles(
     right = side(w, lay.n, skipping.vector.weight, runs[1], skips[1])
     waits = _Waits(skipping, lay)
     if skipping.law == "cartesian":
-        parts = cartesian_parts(left, right, lay, skipping.accumulate_words_per_cycle)
+        parts = cartesian_parts(left, right, lay, skipping.accumulate_pace)
     else:
         parts = dot_parts(a, w, lay, skipping.chunk, skipping.vector.weight, skips)
     for rows, times in parts:

@@ -88,29 +88,19 @@ def _padding(bits: Bits, dealt: Dealt, run_bits: int) -> NDArray[np.int32]:
     return out
 
 
-def cartesian_parts(a: Side, w: Side, lay: Layout, words_per_cycle: float | None) -> Iterator[tuple[slice, Array]]:
+def cartesian_parts(a: Side, w: Side, lay: Layout, pace: float = 0.0) -> Iterator[tuple[slice, Array]]:
     """Lane times of a cartesian engine, part by part along M's rounds: rounds and
-    [batch, m rounds, n rounds, k rounds, m lanes, n lanes, k lanes]."""
+    [batch, m rounds, n rounds, k rounds, m lanes, n lanes, k lanes].
+
+    pace: cycles that the accumulators take at least for each element of a that meets a vector of w.
+    """
     places = lay.k.places().reshape(lay.k.rounds * lay.k.lanes, -1)
-    left, right = (_taken(side.cycles, places) for side in (a, w))  # [batch, x, g, slots]
-    words = [_taken(side.words, places) for side in (a, w)] if words_per_cycle is not None else []
+    busy = np.maximum(a.cycles, pace * a.words) if pace else a.cycles
+    left, right = (_taken(cycles, places) for cycles in (busy, w.cycles))  # [batch, x, g, slots]
     for rows in _parts(lay, len(a.cycles)):
         lanes = slice(rows.start * lay.m.lanes, rows.stop * lay.m.lanes)
-        if words_per_cycle is None:
-            times = np.einsum("bxgt,bygt->bgxy", left[:, lanes], right, optimize=True)
-        else:
-            times = _accumulating(left[:, lanes], right, words[0][:, lanes], words[1], words_per_cycle)
+        times = np.einsum("bxgt,bygt->bgxy", left[:, lanes], right, optimize=True)
         yield rows, _lanes_last(times, lay)
-
-
-def _accumulating(left: Array, right: Array, a_words: Array, w_words: Array, words_per_cycle: float) -> Array:
-    """Sum over an index of K at a time of the longer of multiplying and of writing the sums."""
-    total: Array = np.zeros((left.shape[0], left.shape[2], left.shape[1], right.shape[1]))
-    for at in range(left.shape[-1]):
-        x, y = left[..., at].swapaxes(1, 2)[..., :, None], right[..., at].swapaxes(1, 2)[..., None, :]
-        sums = a_words[..., at].swapaxes(1, 2)[..., :, None] * w_words[..., at].swapaxes(1, 2)[..., None, :]
-        total += np.maximum(x * y, sums / words_per_cycle)
-    return total
 
 
 def dot_parts(

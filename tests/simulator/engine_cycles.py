@@ -142,7 +142,8 @@ def _cartesian(case: Configuration, item: int, ms: Sequence[int], ns: Sequence[i
         x = stored_words(column, case.input_run_bits) if case.skip_input else len(column)
         y = stored_words(row, case.weight_run_bits) if case.skip_weight else len(row)
         products = Fraction(math.ceil(x / vector.input) * math.ceil(y / vector.weight))
-        cycles += products if accumulate is None else max(products, x * y / _exact(accumulate))
+        sums = x * math.ceil(y / vector.weight) * vector.weight  # a vector of sums is taken whole
+        cycles += products if accumulate is None else max(products, sums / _exact(accumulate))
     return cycles
 
 

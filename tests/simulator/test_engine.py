@@ -11,7 +11,7 @@ import pytest
 from engine_cycles import random_configuration, simulate_cycles
 from small_workloads import forward
 
-from zerocast.accelerators import load, templates
+from zerocast.accelerators import AcceleratorError, load, templates
 from zerocast.accelerators.schema import Arrangement, Deal, Skipping, Vector
 from zerocast.simulator import plain_gemm, simulate
 from zerocast.simulator.einsum_cost import Pricer
@@ -221,3 +221,36 @@ def test_a_network_runs_on_every_engine() -> None:
         result = simulate(forward(), name)
         assert result.latency_s > 0 and not result.uncosted
         assert all(row.cycles > 0 for row in result.rows if row.kind == "einsum")
+
+
+def test_a_filling_of_the_multipliers_fills_the_tree_of_adders() -> None:
+    """64 dense rows of 96 in chunks of 32 on 1,024 multipliers: 2 fillings a chunk, 6 in all, 10 levels each."""
+    gemm = plain_gemm(64, 1000, 96, "fp16", 16)
+    small = {"compute.rows": 32, "compute.cols": 32, "skipping.chunk": 32, "skipping.load_words_per_cycle": 32}
+    for masks in (False, True):
+        found = engine_cycles(gemm, load("sigma", small), masks)
+        assert found.cycles == 6 * 1000 + 64 * 96 / 32 + 6 * 10
+        assert found.ramp == 192 + 60
+        flat = engine_cycles(gemm, load("sigma", small | {"skipping.reduction_tree": False}), masks)
+        assert flat.cycles == found.cycles - 60
+
+
+def test_the_tree_of_a_lane_fills_once() -> None:
+    """16 products a lane: 4 levels, once a product; 16 lanes along K as well."""
+    gemm = plain_gemm(64, 64, 512, "fp16", 16, Uniform(0.5), Uniform(0.5))
+    for name in ("cambricon-x", "tensordash", "cnvlutin"):
+        tree, none = (load(name, {"skipping.reduction_tree": tree}) for tree in (True, False))
+        for masks in (False, True):
+            assert engine_cycles(gemm, tree, masks).cycles == engine_cycles(gemm, none, masks).cycles + 4
+
+
+def test_one_channel_brings_the_vector_and_takes_the_sums() -> None:
+    """3 rows of 100, 60 sums each, 20 to a pass: 3 passes load 100 words each, 8 a cycle, and 60 sums leave."""
+    gemm = plain_gemm(3, 60, 100, "fp32", 32, DENSE, Uniform(0.5))
+    small = {"memories.output_buffer.capacity_bytes": 80}
+    for masks in (False, True):
+        found, wide = (engine_cycles(gemm, load("hisparse-u280", small | {"skipping.channel_words_per_cycle": words}),
+                                     masks) for words in (8, 1e9))  # fmt: skip
+        assert found.ramp - wide.ramp == found.cycles - wide.cycles == 3 * (3 * 13 + 8) - 3 * (3 + 1)
+    with pytest.raises(AcceleratorError, match="channel_words_per_cycle belongs to laws with lanes"):
+        load("sigma", {"skipping.channel_words_per_cycle": 8})

@@ -225,9 +225,9 @@ def test_vectors_are_not_shared() -> None:
     assert simulate_cycles(a, w, skipping, arrangement, True, False) == 12
 
 
-@pytest.mark.parametrize(("words", "cycles"), [(None, 4), (8, 4), (2, 6), (2.5, 4.8)])
+@pytest.mark.parametrize(("words", "cycles"), [(None, 4), (8, 4), (2, 8), (2.5, 6.4)])
 def test_accumulators_hold_a_lane_up(words: float | None, cycles: float) -> None:
-    # 4 by 3 elements in vectors of 2: 4 cycles for 12 sums.
+    # 4 by 3 elements in vectors of 2: 4 cycles; each of the 4 adds two vectors of 2 sums, the second half empty.
     arrangement = Arrangement()
     skipping = engine(arrangement, vector=Vector(input=2, weight=2), accumulate_words_per_cycle=words)
     a, w = np.ones((1, 4, 1), dtype=bool), np.ones((1, 1, 3), dtype=bool)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from small_workloads import attention, forward, step
+import torch
+from small_workloads import attention, forward, linear, step
+from torch import nn
 
 from zerocast.accelerators import load
 from zerocast.simulator import simulate
 from zerocast.simulator.rewrite import plan
-from zerocast.workloads import Vector
+from zerocast.workloads import Vector, Workload, capture, prune
 
 
 def names(accelerator: str, **switches: bool) -> list[str]:
@@ -116,12 +118,70 @@ def test_a_chain_of_streamed_ops_is_one_pass_of_its_unit() -> None:
     assert long.latency_s >= sum(row.latency_s for row in long.rows[1:]) == pytest.approx(2 * 64 * 32 / 1e7)
 
 
-def test_an_op_that_waits_for_something_later_has_no_host() -> None:
-    """s = relu(fc) + softmax(other): the sum needs what is made behind its source, and starts when that is there."""
+def joined(late: bool) -> Workload:
+    """t = relu(fc) + side(x): the other product comes behind the first chain, or (late false) before it."""
+    base = forward()
+    fc, relu = base.ops[:2]
+    side = linear("side", "FF", ("x", "w"), "s")
+    add = Vector("add", "", "FF", ("z", "s"), ("t",), "add", 64 * 32, 1.0, elementwise=True)
+    tensors = {**base.tensors, "t": replace(base.tensors["z"], name="t")}
+    return replace(base, tensors=tensors, ops=(fc, relu, side, add) if late else (side, fc, relu, add))
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_of_two_operands_the_last_made_flows(late: bool) -> None:
+    """The array is done with the other one long before: it goes off chip and comes back, 4096 bytes each way."""
+    workload, machine = joined(late), load("systolic-8x8")
+    planned = plan(workload, machine)
+    assert planned.along["add"] == (("side",) if late else ("relu",))
+    rows = {row.op: row for row in simulate(workload, machine).rows}
+    kept, flows = ("relu", "side") if late else ("side", "relu")
+    assert (rows[kept].dram_write_bytes, rows[flows].dram_write_bytes) == (4096, 0)
+    assert (rows["add"].dram_read_bytes, rows["add"].dram_write_bytes) == (4096, 4096)
+
+
+def test_what_flows_is_taken_while_it_is_made() -> None:
+    """Nothing lies between taker and source. The second product could run while a slow unit works on the first, but has
+    nowhere to put its sums."""
+    machine = load("systolic-8x8", {"units.vector_unit.lanes": 1, "units.vector_unit.flops_per_lane": 1})
+    given = joined(late=True)
+    heavy = tuple(replace(op, flops_per_element=8.0) if isinstance(op, Vector) else op for op in given.ops)
+    workload = given.with_ops(heavy)
+    rows = {row.op: row for row in simulate(workload, machine).rows}
+    for taker, (source,) in plan(workload, machine).along.items():
+        assert (rows[taker].start_s, rows[taker].end_s) == (rows[source].start_s, rows[source].end_s)
+    assert rows["side"].start_s == rows["relu"].end_s == pytest.approx(8 * 64 * 32 / 1e9)
+
+
+def test_nothing_flows_into_an_op_that_waits_for_something_later() -> None:
+    """t = relu(fc) + softmax(other): no operand can flow; both are fetched, and the sum starts when they are there."""
     base = forward()
     late = replace(base.ops[2], name="late", inputs=("w",), outputs=("s",))
     tensors = {**base.tensors, "t": replace(base.tensors["z"], name="t")}
     add = Vector("add", "", "FF", ("z", "s"), ("t",), "add", 64 * 32, 1.0, elementwise=True)
     workload = replace(base, tensors=tensors, ops=(*base.ops[:2], late, add))
-    rows = {row.op: row for row in simulate(workload, load("systolic-8x8")).rows}
-    assert rows["add"].start_s >= rows["late"].end_s > rows["relu"].start_s
+    machine = load("systolic-8x8")
+    assert plan(workload, machine).along == {"relu": ("fc",)}
+    rows = {row.op: row for row in simulate(workload, machine).rows}
+    assert rows["add"].start_s >= rows["late"].end_s and rows["add"].dram_read_bytes == 2 * 4096
+    assert rows["relu"].dram_write_bytes == 4096
+
+
+def test_bytes_of_a_bdwp_update_by_hand() -> None:
+    """64 to 128 features, 8,192 weights. The update reads an fp16 gradient, fp32 master and momentum, and writes the
+    fp16 weight and both back. 2:8 of the forward pass is selected as the weights come out; that of the backward pass,
+    along the other rank, fetches them, 2 bytes each. Each copy keeps 2,048 words of 16 bits, and offsets of 3."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 64), nn.ReLU(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 16))
+    model, pruning = prune(model, "bdwp:2:8")
+    workload = capture(model, torch.zeros(32, 16), training=True, pruning=pruning)
+    rows = {row.op: row for row in simulate(workload, "sat-vcu1525").rows}
+    moved = {name: (rows[name].dram_read_bytes, rows[name].dram_write_bytes)
+             for name in ("2.weight.UPDATE", "2.weight@FF.select", "2.weight@BP.select")}  # fmt: skip
+    copy = 2048 * 19 // 8
+    assert moved["2.weight.UPDATE"] == (8192 * (2 + 4 + 4), 8192 * (2 + 4 + 4))
+    assert moved["2.weight@FF.select"] == (0, copy)
+    assert moved["2.weight@BP.select"] == (8192 * 2, copy)
+    update, first, second = (rows[name] for name in moved)
+    assert (first.start_s, first.end_s) == (update.start_s, update.end_s)
+    assert second.start_s >= update.end_s

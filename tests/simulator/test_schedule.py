@@ -52,7 +52,19 @@ def test_along_starts_with_its_source_and_ends_no_earlier() -> None:
     quick = spans(Task("a", "x", 4.0, 0.0), Task("b", "y", 1.0, 0.0, along=("a",)))
     assert quick == {"a": (0.0, 4.0), "b": (0.0, 4.0)}
     slow = spans(Task("z", "x", 1.0, 0.0), Task("a", "x", 4.0, 0.0), Task("b", "y", 6.0, 0.0, along=("a",)))
-    assert slow["b"] == (1.0, 7.0)
+    assert slow["b"] == slow["a"] == (1.0, 7.0)  # nothing lies between them: the slower holds both
+
+
+def test_a_source_waits_for_the_resource_of_its_taker_and_lets_others_pass() -> None:
+    """y is busy until 5: a, whose output b takes there, waits; c runs on x meanwhile, d behind them."""
+    got = spans(Task("long", "y", 5.0, 0.0), Task("a", "x", 2.0, 0.0), Task("b", "y", 1.0, 0.0, along=("a",)),
+                Task("c", "x", 4.0, 0.0), Task("d", "x", 1.0, 0.0, after=("c",)))  # fmt: skip
+    assert got == {"long": (0.0, 5.0), "c": (0.0, 4.0), "d": (4.0, 5.0), "a": (5.0, 7.0), "b": (5.0, 7.0)}
+
+
+def test_a_taker_that_waits_for_something_else_does_not_hold_its_source() -> None:
+    got = spans(Task("z", "w", 5.0, 0.0), Task("a", "x", 2.0, 0.0), Task("b", "y", 1.0, 0.0, ("z",), ("a",)))
+    assert got == {"z": (0.0, 5.0), "a": (0.0, 2.0), "b": (5.0, 6.0)}
 
 
 def test_prologue_hides_where_the_link_is_idle() -> None:

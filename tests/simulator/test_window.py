@@ -53,12 +53,12 @@ def test_schedule_is_that_of_a_plain_loop(reach: list[tuple[int, int]], rows: in
 
 
 def test_speedup_ends_at_the_windows_depth() -> None:
-    """Nothing to multiply still takes a cycle for every three steps; a dense input takes them all."""
+    """Nothing to multiply still takes a cycle for every three steps; a dense input all. 4 levels of adders."""
     tensordash = load("tensordash")
     empty = Mask.of(np.zeros((64, 480), dtype=bool), ("m", "k"))
     for law, steps in ((empty, 10), (DENSE, 30)):
         gemm = plain_gemm(64, 8, 480, "fp16", 16, law)
-        assert engine_cycles(gemm, tensordash, masks=True).cycles == 2 * steps
+        assert engine_cycles(gemm, tensordash, masks=True).cycles == 2 * steps + 4
 
 
 def test_drawn_groups_stand_for_the_walk() -> None:
