@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from zerocast.accelerators.schema import Accelerator, Memory, Operand, Unit
 from zerocast.accelerators.tables import energy_table
 from zerocast.simulator.footprint import stored_bytes
+from zerocast.simulator.gpu.streaming import streamed_share
 from zerocast.simulator.rates import Rates, rates_of
 from zerocast.workloads.formats import storage_bits
 from zerocast.workloads.ir import Index, Op, Tensor, Transfer, Vector
@@ -33,6 +34,12 @@ class UnitCost:
     flops: float
     vector_j: float
     dram_j: Array
+
+
+def is_work(op: Op) -> bool:
+    """Whether an op is anything that runs: a transfer, a gather or elementwise work of no elements (views: reshape,
+    expand, a slice that nobody copies) is not launched."""
+    return not isinstance(op, (Vector, Index, Transfer)) or op.elements > 0
 
 
 def unit_cycles(elements: ArrayLike, work_per_element: ArrayLike, lanes: ArrayLike, work_per_lane: ArrayLike) -> Array:
@@ -107,7 +114,7 @@ def unit_cost(
         work = float(op.group) if isinstance(op, Index) else 1.0
         flops = elements * work if isinstance(op, Index) else 0.0
         cycles = unit_cycles(elements, work, lanes, depth)
-    dram_s = dram_bytes / rates.dram_bytes_per_s
+    dram_s = dram_bytes / (rates.dram_bytes_per_s * streamed_share(accelerator))
     table = energy_table(accelerator.technology.energy_table)
     known = dtype if dtype in table.flop_pj else "fp32"
     return UnitCost(

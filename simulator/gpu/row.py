@@ -102,7 +102,7 @@ def _row(
     read = gemm.batch * gemm.input.unique * gemm.input.bits / 8
     weight = gemm.batch * gemm.weight.unique * gemm.weight.bits / 8
     weight *= float(weight_share(group, max(gemm.weight.bits // 8, 1)))
-    write = gemm.batch * gemm.m * gemm.n * gemm.output.bits / 8
+    write = gemm.batch * gemm.output.unique * gemm.output.bits / 8
     latency = max(whole_s - min(card.gap_s, calibrated.constants.floor_s), ideal_s)
     split = int(chosen.split[i])
     row = OpRow(
@@ -129,7 +129,7 @@ def _direct_row(
     bound = "launch" if busy_s < 0.5 * latency else "dram" if dram_s >= compute_s else "compute"
     row = replace(
         row, latency_s=latency, cycles=latency * card.clock_hz, ideal_cycles=compute_s * card.clock_hz,
-        utilisation=compute_s / latency, bound=bound, order="direct", tile_m=gemm.m, tile_n=1, tile_k=gemm.k,
+        utilisation=compute_s / latency, bound=bound, order="direct", tile_m=gemm.m, tile_n=gemm.n, tile_k=gemm.k,
         note=f"direct convolution on {unit.name}, a roofline",
     )  # fmt: skip
     return _with_energy(row, gemm, accelerator)
