@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from zerocast.accelerators.schema import Accelerator, Memory, Operand, Unit
 from zerocast.accelerators.tables import energy_table
 from zerocast.simulator.footprint import stored_bytes
+from zerocast.simulator.gpu.power import streamed_j_per_byte, within_power
 from zerocast.simulator.gpu.streaming import streamed_share
 from zerocast.simulator.rates import Rates, rates_of
 from zerocast.workloads.formats import storage_bits
@@ -32,7 +33,7 @@ class UnitCost:
     latency_s: Array
     dram_s: Array
     flops: float
-    vector_j: float
+    vector_j: Array
     dram_j: Array
 
 
@@ -117,11 +118,9 @@ def unit_cost(
     dram_s = dram_bytes / (rates.dram_bytes_per_s * streamed_share(accelerator))
     table = energy_table(accelerator.technology.energy_table)
     known = dtype if dtype in table.flop_pj else "fp32"
-    return UnitCost(
-        cycles=cycles,
-        latency_s=np.maximum(cycles / rates.clock_hz, dram_s),
-        dram_s=dram_s,
-        flops=flops,
-        vector_j=flops * table.flop_j(known) * accelerator.technology.energy_scale,
-        dram_j=dram_bytes * rates.j_per_byte[accelerator.dram.name],
-    )
+    latency_s = np.maximum(cycles / rates.clock_hz, dram_s)
+    vector_j = flops * table.flop_j(known) * accelerator.technology.energy_scale
+    vector_j += dram_bytes * streamed_j_per_byte(accelerator)
+    dram_j = dram_bytes * rates.j_per_byte[accelerator.dram.name]
+    drawn = within_power(accelerator, vector_j + dram_j, latency_s)
+    return UnitCost(cycles, latency_s, dram_s, flops, vector_j * drawn, dram_j * drawn)
