@@ -39,7 +39,12 @@ EVALUATIONS, FOLD_EVALUATIONS = 30, 12
 """Evaluations of a fit, and of those that only set an error bar."""
 FEW_SHRINKAGE, MANY_SHRINKAGE = 0.06, 0.02
 """Pull towards the start, where there are about a hundred rows and where there are thousands."""
-SPARSE_CONSTANTS = tuple(name for name in GEMM_CONSTANTS if not name.startswith(("split", "warm")))
+CARDS_OWN = ("dram", "write")
+"""What belongs to the card's memory, whichever kernel reads and writes it: products that it bounds gain by 2:4 what
+their weights are of their bytes."""
+SPARSE_CONSTANTS = tuple(
+    name for name in GEMM_CONSTANTS if not name.startswith(("split", "warm")) and name not in CARDS_OWN
+)
 """What repeated products with K whole can tell; the rest is the dense class's."""
 QUANTISING = tuple(name for name in Constants.names() if name.startswith("quantise"))
 NARROW = ("mma", "tile_loss", "step_s", "feed", "l2", "sustained", "power")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 
 from zerocast.simulator.result import Footprint
@@ -21,11 +22,11 @@ def stored_bytes(tensor: Tensor) -> int:
     return tensor.bytes
 
 
-def footprint(workload: Workload, offsets: bool = False) -> Footprint:
+def footprint(workload: Workload, offsets: bool = False, dense: Collection[str] = ()) -> Footprint:
     """Bytes of weights, gradients, optimizer state and activations saved for the backward passes, and the peak.
 
     offsets: the off-chip memory keeps N:M weights as values and offsets, so a weight that every reader sees under one
-    N:M pattern takes no more.
+    N:M pattern takes no more. dense: weights that are kept dense all the same.
 
     A tensor lives from the op that writes it to the last op that reads it; weights, optimizer state, constants
     and inputs live throughout. Ops run in the order of the list.
@@ -34,7 +35,7 @@ def footprint(workload: Workload, offsets: bool = False) -> Footprint:
     for number, op in enumerate(workload.ops):
         for name in (*op.inputs, *op.outputs):
             last[name] = number
-    compressed = _compressed(workload) if offsets else {}
+    compressed = {name: size for name, size in _compressed(workload).items() if name not in dense} if offsets else {}
     sizes = {name: stored_bytes(workload.tensors[name]) for name in last} | _views(workload) | compressed
     lasting = sum(size for name, size in sizes.items() if workload.tensors[name].role in _PERSISTENT)
     alive, peak = lasting, lasting

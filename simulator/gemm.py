@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -105,7 +105,8 @@ class Conv:
 
 @dataclass(frozen=True, slots=True)
 class Gemm:
-    """`batch` products of one size; hashable, so that equal layers are priced once. `outer`: ranks of the batch."""
+    """`batch` products of one size; hashable, so that equal layers are priced once. `outer`: ranks of the batch.
+    direct: runs as one direct convolution, each tensor moved once, and not as a matrix product (`direct_product`)."""
 
     batch: int
     m: int
@@ -117,6 +118,7 @@ class Gemm:
     dtype: str
     conv: Conv | None = None
     outer: tuple[tuple[str, int], ...] = ()
+    direct: bool = False
 
     @property
     def macs(self) -> int:
@@ -146,6 +148,14 @@ def gemms(workload: Workload, op: Einsum) -> tuple[Gemm, ...]:
     """
     mixed = [affine for affine in op.index[2] if _is_gathered(op, affine)]
     return tuple(_product(workload, op, taps, classes) for taps, classes in _tap_classes(op, mixed))
+
+
+def direct_product(workload: Workload, op: Einsum) -> Gemm:
+    """The whole of a convolution's einsum as one kernel that gathers nothing: neither overlapping windows nor the
+    overlapping taps of an input gradient are stored apart, so that every tensor moves once."""
+    whole = _product(workload, op, {}, 1)
+    elements = -(-workload.tensors[op.outputs[0]].elements // whole.batch)
+    return replace(whole, direct=True, output=replace(whole.output, unique=elements))
 
 
 def _is_gathered(op: Einsum, affine: Affine) -> bool:

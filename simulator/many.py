@@ -10,6 +10,7 @@ from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm_cost import Objective
+from zerocast.simulator.memory import memory_of
 from zerocast.simulator.op_cost import op_figures
 from zerocast.simulator.program import Program, program, program_key
 from zerocast.simulator.rates import same_structure
@@ -70,6 +71,7 @@ def _together(
                 sums[column] = sums[column] + part.columns[column]
     uncosted = tuple(name for name, unit in planned.units.items() if unit is None)
     works, links, prologues = task_times(planned, figures, designs[0], len(designs))
+    peak_bytes = memory_of(planned, pricer).peak_bytes
     outcomes: list[Outcome] = []
     for number, accelerator in enumerate(designs):
         if number in pricer.failed:
@@ -82,7 +84,7 @@ def _together(
         outcomes.append(Totals(
             latency_s=latency, energy_j=float(sums["energy_j"][number]) + static, static_j=static,
             **{column: float(sums[column][number]) for column in SUMMED},
-            peak_bytes=planned.footprint.peak_bytes, resources=size.resources, uncosted=uncosted,
+            peak_bytes=peak_bytes, resources=size.resources, uncosted=uncosted,
             area_mm2=size.total_mm2,
         ))  # fmt: skip
     return outcomes

@@ -11,7 +11,7 @@ from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.product import Figures
 from zerocast.simulator.program import Program
 from zerocast.simulator.result import OpRow
-from zerocast.simulator.unit_cost import unit_cost
+from zerocast.simulator.unit_cost import is_work, unit_cost
 from zerocast.workloads.ir import Einsum, Op, Vector
 
 
@@ -30,7 +30,7 @@ def op_figures(op: Op, program: Program, pricer: Pricer) -> Figures:
     priced = unit_cost(op, pricer.accelerator, unit, read + write, dtype, rates)
     columns: dict[str, Any] = {
         "flops": priced.flops, "cycles": priced.cycles, "ideal_cycles": priced.cycles,
-        "latency_s": priced.latency_s if fused else priced.latency_s + rates.launch_overhead_s,
+        "latency_s": priced.latency_s if fused or not is_work(op) else priced.latency_s + rates.launch_overhead_s,
         "dram_read_bytes": float(read), "dram_write_bytes": float(write), "dram_j": priced.dram_j,
         "vector_j": priced.vector_j, "energy_j": priced.dram_j + priced.vector_j,
     }  # fmt: skip

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 from zerocast.accelerators.schema import Accelerator, Unit
 from zerocast.simulator.footprint import footprint
-from zerocast.simulator.gemm import Gemm, gemms
+from zerocast.simulator.gemm import Gemm, direct_product, gemms
+from zerocast.simulator.gpu.direct import is_depthwise
 from zerocast.simulator.result import Footprint
 from zerocast.simulator.rewrite import Plan, plan
 from zerocast.simulator.schedule import Graph, Task
@@ -44,7 +45,7 @@ def program(workload: Workload, accelerator: Accelerator) -> Program:
     place = {op.name: number for number, op in enumerate(ops)}
     return Program(
         plan=planned,
-        products={op.name: _products(planned, op) for op in ops if isinstance(op, Einsum)},
+        products={op.name: _products(planned, op, accelerator) for op in ops if isinstance(op, Einsum)},
         units=units,
         moved_bytes={op.name: moved_bytes(op, tensors, _kept(planned, op), accelerator.dram) for op in others},
         graph=_graph(planned, accelerator, units, hosts),
@@ -63,11 +64,13 @@ def _kept(planned: Plan, op: Op) -> frozenset[str]:
     return planned.on_chip.get(op.name, frozenset())
 
 
-def _products(planned: Plan, op: Einsum) -> tuple[Gemm, ...]:
-    """The products of an einsum. An output that stays on chip is not stored, an input not fetched."""
+def _products(planned: Plan, op: Einsum, accelerator: Accelerator) -> tuple[Gemm, ...]:
+    """The products of an einsum; on a GPU a depthwise convolution is one kernel. An output that stays on chip is not
+    stored, an input not fetched."""
     on_chip = _kept(planned, op)
     parts = []
-    for gemm in gemms(planned.workload, op):
+    direct = accelerator.gpu is not None and accelerator.unit_for("conv2d") is not None and is_depthwise(op)
+    for gemm in (direct_product(planned.workload, op),) if direct else gemms(planned.workload, op):
         if op.outputs[0] in on_chip:
             gemm = replace(gemm, output=replace(gemm.output, bits=0))
         if op.inputs[0] in on_chip:

@@ -15,6 +15,7 @@ from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm_cost import Objective
 from zerocast.simulator.gpu.row import LOSES
+from zerocast.simulator.memory import memory_of
 from zerocast.simulator.op_cost import op_figures, op_row
 from zerocast.simulator.product import Figures
 from zerocast.simulator.program import Program, program
@@ -60,7 +61,7 @@ def simulate(
         starts[place] = starts[host]
     timed = tuple(replace(r, start_s=start, end_s=end) for r, start, end in zip(rows, starts, ends, strict=True))
     latency = max(ends, default=0.0)
-    memory, size = planned.footprint, size_of(accelerator)
+    memory, size = memory_of(planned, pricer), size_of(accelerator)
     return Result(
         workload=workload.name,
         accelerator=accelerator.name,
@@ -78,7 +79,7 @@ def simulate(
         layers=dict(workload.layers),
         resources=size.resources,
         area=size.area_mm2,
-        notes=(*_notes(workload, accelerator, planned, timed), *size.notes),
+        notes=(*_notes(workload, accelerator, planned, memory.peak_bytes, timed), *size.notes),
     )
 
 
@@ -109,7 +110,9 @@ def task_times(
     return work.tolist(), link.tolist(), hidden.tolist()
 
 
-def _notes(workload: Workload, accelerator: Accelerator, planned: Program, rows: tuple[OpRow, ...]) -> tuple[str, ...]:
+def _notes(
+    workload: Workload, accelerator: Accelerator, planned: Program, peak_bytes: int, rows: tuple[OpRow, ...]
+) -> tuple[str, ...]:
     """What a reader must know to believe the numbers."""
     notes = []
     if uncosted := [row.op for row in rows if row.bound == "uncosted"]:
@@ -117,7 +120,7 @@ def _notes(workload: Workload, accelerator: Accelerator, planned: Program, rows:
     if workload.unknown:
         names = sorted({op.function for op in workload.unknown})
         notes.append(f"unknown operators priced by their bytes alone: {', '.join(names)}")
-    capacity, peak_bytes = accelerator.dram.capacity_bytes, planned.footprint.peak_bytes
+    capacity = accelerator.dram.capacity_bytes
     if capacity is not None and peak_bytes > capacity:
         has = f"{accelerator.dram.name} has {capacity / 1e9:.1f} GB"
         notes.append(f"needs {peak_bytes / 1e9:.1f} GB at its peak, {has}")

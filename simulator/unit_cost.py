@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from zerocast.accelerators.schema import Accelerator, Memory, Operand, Unit
 from zerocast.accelerators.tables import energy_table
 from zerocast.simulator.footprint import stored_bytes
+from zerocast.simulator.gpu.power import streamed_j_per_byte, within_power
+from zerocast.simulator.gpu.streaming import streamed_share
 from zerocast.simulator.rates import Rates, rates_of
 from zerocast.workloads.formats import storage_bits
 from zerocast.workloads.ir import Index, Op, Tensor, Transfer, Vector
@@ -31,8 +33,14 @@ class UnitCost:
     latency_s: Array
     dram_s: Array
     flops: float
-    vector_j: float
+    vector_j: Array
     dram_j: Array
+
+
+def is_work(op: Op) -> bool:
+    """Whether an op is anything that runs: a transfer, a gather or elementwise work of no elements (views: reshape,
+    expand, a slice that nobody copies) is not launched."""
+    return not isinstance(op, (Vector, Index, Transfer)) or op.elements > 0
 
 
 def unit_cycles(elements: ArrayLike, work_per_element: ArrayLike, lanes: ArrayLike, work_per_lane: ArrayLike) -> Array:
@@ -107,14 +115,12 @@ def unit_cost(
         work = float(op.group) if isinstance(op, Index) else 1.0
         flops = elements * work if isinstance(op, Index) else 0.0
         cycles = unit_cycles(elements, work, lanes, depth)
-    dram_s = dram_bytes / rates.dram_bytes_per_s
+    dram_s = dram_bytes / (rates.dram_bytes_per_s * streamed_share(accelerator))
     table = energy_table(accelerator.technology.energy_table)
     known = dtype if dtype in table.flop_pj else "fp32"
-    return UnitCost(
-        cycles=cycles,
-        latency_s=np.maximum(cycles / rates.clock_hz, dram_s),
-        dram_s=dram_s,
-        flops=flops,
-        vector_j=flops * table.flop_j(known) * accelerator.technology.energy_scale,
-        dram_j=dram_bytes * rates.j_per_byte[accelerator.dram.name],
-    )
+    latency_s = np.maximum(cycles / rates.clock_hz, dram_s)
+    vector_j = flops * table.flop_j(known) * accelerator.technology.energy_scale
+    vector_j += dram_bytes * streamed_j_per_byte(accelerator)
+    dram_j = dram_bytes * rates.j_per_byte[accelerator.dram.name]
+    drawn = within_power(accelerator, vector_j + dram_j, latency_s)
+    return UnitCost(cycles, latency_s, dram_s, flops, vector_j * drawn, dram_j * drawn)

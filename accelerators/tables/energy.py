@@ -24,6 +24,7 @@ class EnergyTable:
     register_pj_per_bit: float
     sram_points: tuple[tuple[float, float], ...]
     dram_pj_per_bit: dict[str, float]
+    streamed_pj_per_bit: float
     sources: dict[str, str]
 
     def mac_j(self, dtype: str) -> float:
@@ -37,6 +38,12 @@ class EnergyTable:
     def dram_j_per_bit(self, kind: str) -> float:
         """Energy of one bit moved to or from the off-chip memory `kind`, in J."""
         return self._entry("dram_pj_per_bit", self.dram_pj_per_bit, kind) * 1e-12
+
+    @property
+    def streamed_j_per_bit(self) -> float:
+        """Energy of one bit on its way between an off-chip memory and a core's registers, without the memory's own, in
+        J; 0 of tables whose buffers and registers are priced one by one."""
+        return self.streamed_pj_per_bit * 1e-12
 
     def sram_j_per_bit(self, capacity_bytes: ArrayLike) -> NDArray[np.float64]:
         """Energy of one bit read from or written to a buffer of that capacity, in J; broadcasts.
@@ -68,6 +75,8 @@ def energy_table(name: str) -> EnergyTable:
         return {key: float(entry["value"]) for key, entry in entries.items()}
 
     sources["register_pj_per_bit"] = raw["register_pj_per_bit"]["source"]
+    streamed = raw.get("streamed_pj_per_bit", {"value": 0.0, "source": "priced level by level"})
+    sources["streamed_pj_per_bit"] = streamed["source"]
     return EnergyTable(
         name=raw["name"],
         node_nm=float(raw["node_nm"]),
@@ -76,5 +85,6 @@ def energy_table(name: str) -> EnergyTable:
         register_pj_per_bit=float(raw["register_pj_per_bit"]["value"]),
         sram_points=tuple((float(size), float(energy)) for size, energy in raw["sram_pj_per_bit"]["points"]),
         dram_pj_per_bit=values("dram_pj_per_bit"),
+        streamed_pj_per_bit=float(streamed["value"]),
         sources=sources,
     )

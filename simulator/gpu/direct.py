@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
+import math
+from itertools import permutations
+
 from zerocast.accelerators.schema import Accelerator, Unit
 from zerocast.simulator.gemm import Gemm
+from zerocast.simulator.gpu.streaming import streamed_bytes_per_s
+from zerocast.workloads.ir import Einsum
+
+
+def is_depthwise(op: Einsum) -> bool:
+    """Whether an einsum is a convolution in groups of one input or one output channel each, in whichever pass.
+
+    PyTorch calls a convolution depthwise whose groups have one input channel each; one output channel leaves as little
+    of a tensor-core tile. Read from the ranks: the image is indexed by windows (an output position and a kernel
+    position, each with one of the two other tensors); input channels are shared by image and kernel, output channels by
+    kernel and output, groups by all three. Ranks alone cannot tell a kernel from an output, nor channels from samples:
+    the kernel has fewer positions, and where neither has, both readings must say depthwise.
+    """
+    ranks = [op.ranks_of(operand) for operand in range(3)]
+
+    def extent(found: frozenset[str]) -> int:
+        return math.prod(op.sizes[rank] for rank in found)
+
+    readings = []
+    for image, kernel, output in permutations(range(3)):
+        taps, places = ranks[kernel] - ranks[output], ranks[output] - ranks[kernel]
+        pairs = [frozenset(rank for rank, _ in affine) for affine in op.index[image]]
+        windows = frozenset().union(*(pair for pair in pairs if pair & taps and pair & places))
+        if windows and extent(taps & windows) <= extent(places & windows):
+            channels = extent(taps & ranks[image] - windows), extent(ranks[kernel] & ranks[output] - ranks[image])
+            readings.append(min(channels) == 1)
+    return extent(ranks[0] & ranks[1] & ranks[2]) > 1 and bool(readings) and all(readings)
 
 
 def direct_unit(gemm: Gemm, accelerator: Accelerator) -> Unit | None:
-    """The unit that runs a product as a direct convolution: one output channel in each of several groups leaves a
-    tensor-core tile all but empty. None for other products, and where there is no such unit."""
-    depthwise = gemm.conv is not None and gemm.batch > 1 and gemm.n == 1
-    return accelerator.unit_for("conv2d") if depthwise else None
+    """The unit that runs a product as a direct convolution; None for products of the tensor cores."""
+    return accelerator.unit_for("conv2d") if gemm.direct else None
 
 
 def direct_seconds(gemm: Gemm, accelerator: Accelerator, unit: Unit, dram_bytes: float) -> tuple[float, float]:
     """Seconds of the arithmetic, two operations a multiply-add on the unit's lanes, and of the off-chip bytes, which
     overlap: a roofline, held against no measurement."""
     flops_per_s = unit.lanes * unit.flops_per_lane * accelerator.technology.clock_hz
-    return 2.0 * gemm.macs / flops_per_s, dram_bytes / accelerator.dram_bytes_per_s
+    return 2.0 * gemm.macs / flops_per_s, dram_bytes / streamed_bytes_per_s(accelerator)

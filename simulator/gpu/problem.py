@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -36,7 +36,7 @@ class Problem:
     macs_per_s counts dense products: with 2:4 twice the datasheet's dense rate, with 2:M M/2 times. *_bytes are those
     of the whole batch, each byte once; weight_share: bytes of W over those of a dense one. repeats: 1 where the same
     operands come again and again, so that a product that fits the L2 stays there; 0 where the weights come from off
-    chip. quantise: 1 where the activations come in 16 bits and are quantised first. gap_s: as `Card.gap_s`.
+    chip. quantise: 1 where the activations come in 16 bits and are quantised first.
     """
 
     m: Array
@@ -57,7 +57,6 @@ class Problem:
     dram_bytes_per_s: Array
     l2_bytes: Array
     power_macs_per_s: Array
-    gap_s: Array
 
     def __len__(self) -> int:
         return len(self.m)
@@ -65,11 +64,6 @@ class Problem:
     def __getitem__(self, rows: slice | NDArray[np.intp] | NDArray[np.bool_]) -> Problem:
         """Some of the shapes."""
         return Problem(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
-
-    def alone(self) -> Problem:
-        """One product of each batch."""
-        parts = {name: getattr(self, name) / self.batch for name in ("batch", "x_bytes", "weight_bytes", "out_bytes")}
-        return replace(self, **parts)
 
 
 def problem(
@@ -112,7 +106,6 @@ def problem(
         macs_per_s=column(card.macs_per_s) / kept_share(column(group)),
         sm16_macs_per_s=column(card.macs16_per_s / card.sms), dram_bytes_per_s=column(card.dram_bytes_per_s),
         l2_bytes=column(card.l2_bytes), power_macs_per_s=column(card.power_macs_per_s) * power,
-        gap_s=column(card.gap_s),
     )  # fmt: skip
 
 

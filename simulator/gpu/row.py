@@ -14,6 +14,7 @@ from zerocast.simulator.gemm import Gemm
 from zerocast.simulator.gpu.calibration import Calibrated, calibration_of
 from zerocast.simulator.gpu.card import Card, card_of, gpu_part, type_class
 from zerocast.simulator.gpu.direct import direct_seconds, direct_unit
+from zerocast.simulator.gpu.power import streamed_j_per_byte, within_power
 from zerocast.simulator.gpu.predict import Prediction, predict
 from zerocast.simulator.gpu.problem import Problem, kept_share, problem, weight_share
 from zerocast.simulator.gpu.rules import group_of, refusal
@@ -103,7 +104,7 @@ def _row(
     read = gemm.batch * gemm.input.unique * gemm.input.bits / 8
     weight = gemm.batch * gemm.weight.unique * gemm.weight.bits / 8
     weight *= float(weight_share(group, max(gemm.weight.bits // 8, 1)))
-    write = gemm.batch * gemm.m * gemm.n * gemm.output.bits / 8
+    write = gemm.batch * gemm.output.unique * gemm.output.bits / 8
     latency = max(whole_s - min(card.gap_s, calibrated.constants.floor_s), ideal_s)
     split = int(chosen.split[i])
     row = OpRow(
@@ -130,7 +131,7 @@ def _direct_row(
     bound = "launch" if busy_s < 0.5 * latency else "dram" if dram_s >= compute_s else "compute"
     row = replace(
         row, latency_s=latency, cycles=latency * card.clock_hz, ideal_cycles=compute_s * card.clock_hz,
-        utilisation=compute_s / latency, bound=bound, order="direct", tile_m=gemm.m, tile_n=1, tile_k=gemm.k,
+        utilisation=compute_s / latency, bound=bound, order="direct", tile_m=gemm.m, tile_n=gemm.n, tile_k=gemm.k,
         note=f"direct convolution on {unit.name}, a roofline",
     )  # fmt: skip
     return _with_energy(row, gemm, accelerator)
@@ -155,16 +156,20 @@ def _bound(times: Prediction, i: int) -> str:
 
 
 def _with_energy(row: OpRow, gemm: Gemm, accelerator: Accelerator) -> OpRow:
-    """Energy of arithmetic and of data movement; with idle power no more than the card's power limit for the time."""
+    """Energy of arithmetic and of data movement; with idle power no more than the card's power limit for the time.
+
+    Off-chip bytes go all the way to an SM's registers once; what tiles fetch again crosses the L2 by its wide paths.
+    """
     technology = accelerator.technology
     table = energy_table(technology.energy_table)
     # the multipliers of skipped zeros do not switch; tiles' operands cross the L2 once per tile row and column
     mac = row.flops / 2 * table.mac_j(gemm.dtype) * technology.energy_scale
     buffer_bytes = row.dram_input_bytes * -(-gemm.n // row.tile_n) + row.dram_weight_bytes * -(-gemm.m // row.tile_m)
+    off_chip = row.dram_read_bytes + row.dram_write_bytes
     buffer = (buffer_bytes + row.dram_output_bytes) * access_j_per_byte(accelerator, accelerator.buffer_of("input"))
-    dram = (row.dram_read_bytes + row.dram_write_bytes) * access_j_per_byte(accelerator, accelerator.dram)
-    most = (gpu_part(accelerator).tdp_w - technology.static_power_w) * row.latency_s
-    cap = min(1.0, most / max(mac + buffer + dram, 1e-30))
+    buffer += off_chip * streamed_j_per_byte(accelerator)
+    dram = off_chip * access_j_per_byte(accelerator, accelerator.dram)
+    cap = float(within_power(accelerator, mac + buffer + dram, row.latency_s))
     return replace(
         row, mac_j=mac * cap, buffer_j=buffer * cap, dram_j=dram * cap, energy_j=(mac + buffer + dram) * cap,
         buffer_read_bytes=buffer_bytes, buffer_write_bytes=row.dram_output_bytes,

@@ -8,7 +8,7 @@ models of matrix products; the overlap by a p-norm and the soft waves are this m
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +74,7 @@ class Chosen:
 
 
 def choose(problem: Problem, constants: Constants, kernels: Kernels = DENSE_KERNELS) -> Chosen:
-    """The quickest kernel of each shape and its time; a batch in one launch, or product after product if quicker.
+    """The quickest kernel of each shape and its time; a batch runs in one launch.
 
     Times do not fall with M, N, K or the batch, and do not rise with the L2: every term of a kernel has that property
     (tiles, waves and steps of K round up; a byte found in the L2 is never slower than one from off chip), the least
@@ -82,31 +82,9 @@ def choose(problem: Problem, constants: Constants, kernels: Kernels = DENSE_KERN
     real and not priced here: rows whose bytes are no multiple of 16 take slower kernels on a card (the measured tables
     have none), and 2:4 operands need the multiples of `rules.MULTIPLES`.
     """
-    together = _in_chunks(problem, constants, kernels)
-    if not (problem.batch > 1).any():
-        return together
-    return _in_turn_where_quicker(together, problem, constants, kernels)
-
-
-def _in_chunks(problem: Problem, constants: Constants, kernels: Kernels) -> Chosen:
     starts = range(0, len(problem), CHUNK)
     parts = [_choose(problem[start : start + CHUNK], constants, kernels) for start in starts]
     return Chosen(*(np.concatenate([getattr(part, name) for part in parts]) for name in Chosen.__slots__))
-
-
-def _in_turn_where_quicker(together: Chosen, problem: Problem, constants: Constants, kernels: Kernels) -> Chosen:
-    """One launch for each product of a batch where that is quicker: the L2 may hold one product and not all.
-
-    The gap between kernels counts once, so that leaving it out of the row of one op leaves it out of all launches.
-    """
-    alone = _in_chunks(problem.alone(), constants, kernels)
-    times, gap = problem.batch[:, 0], np.minimum(problem.gap_s[:, 0], constants.floor_s)
-    seconds = times * (alone.seconds - gap) + gap
-    quicker = seconds < together.seconds
-    parts = {name: getattr(alone, name) * times for name in ("compute_s", "dram_s", "cache_s", "power_s")}
-    other = replace(alone, seconds=seconds, **parts)
-    pairs = ((getattr(other, name), getattr(together, name)) for name in Chosen.__slots__)
-    return Chosen(*(np.where(quicker, *pair) for pair in pairs))
 
 
 def _choose(p: Problem, c: Constants, kernels: Kernels) -> Chosen:
@@ -152,17 +130,18 @@ def _tile_s(p: Problem, c: Constants, kernels: Kernels, steps: Array) -> Array:
 def _dram_s(p: Problem, c: Constants, tiles_m: Array, tiles_n: Array) -> tuple[Array, Array]:
     """Time of the off-chip bytes, and of those found in the L2.
 
-    Activations are warm from the kernel before as far as the L2 holds the product; weights only where the same
-    product repeats. Weights beyond the L2 are read again for every band of tile rows: the rows that the SMs work
-    on at once, or that the rasterisation keeps together.
+    Activations are warm from the kernel before as far as the L2 holds the whole batch, so that one larger than the L2
+    finds next to nothing; weights only where the same product repeats. Weights of one product beyond the L2 are read
+    again for every band of tile rows: the rows that the SMs work on at once, or that the rasterisation keeps together.
     """
     whole = p.x_bytes + p.weight_bytes + p.out_bytes
     with np.errstate(over="ignore"):
         warm = 1 / (1 + (whole / (p.l2_bytes * c.warm)) ** (2 * c.warm_sharpness))
         cached = 1 / (1 + (whole / (p.l2_bytes * c.cache)) ** KNEE)
+    warm = np.minimum(warm, p.l2_bytes / whole)  # whatever the constants say, no more than fits
     kept = np.where(p.repeats > 0, cached, warm)
     together = np.sqrt(c.band**2 + (p.sms / tiles_n) ** 2)
-    beyond = 1 - 1 / (1 + (p.weight_bytes / (p.l2_bytes * c.warm)) ** 3)
+    beyond = 1 - 1 / (1 + (p.weight_bytes / p.batch / (p.l2_bytes * c.warm)) ** 3)
     cold = p.weight_bytes * (1 - kept * p.repeats) + p.x_bytes * (1 - kept) + p.out_bytes * c.write * (1 - kept / 2)
     again = p.weight_bytes * beyond * np.maximum(tiles_m / together - 1, 0)
     hits = kept * (p.weight_bytes * p.repeats + p.x_bytes)

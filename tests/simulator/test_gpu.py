@@ -17,7 +17,6 @@ from small_workloads import attention
 from zerocast.accelerators import Accelerator, AcceleratorError, load, templates
 from zerocast.simulator import SimulationError, plain_gemm, simulate
 from zerocast.simulator.einsum_cost import Pricer
-from zerocast.simulator.gemm import Conv
 from zerocast.simulator.gpu.calibration import VERSION, calibration_of
 from zerocast.simulator.gpu.card import Card, card_of
 from zerocast.simulator.gpu.constants import Constants
@@ -313,20 +312,3 @@ def test_a_hypothetical_core_finds_two_of_eight() -> None:
     assert rows["wide"].latency_s < rows["real"].latency_s and rows["wide"].note.startswith("2:8 ")
     assert replace(rows["half"], note="") == replace(Pricer(real).gemm(half), note="")
     assert "multiples of 32" in refusal(plain_gemm(64, 48, 64, "bf16", 16, DENSE, NM(2, 8, "k")), wide)
-
-
-def test_a_depthwise_convolution_is_a_roofline_beside_the_tensor_cores() -> None:
-    """144 channels of 56 x 56, batch 64, counted by hand: bytes of both maps and the kernel, two operations a tap."""
-    h100 = load("nvidia-h100-sxm")
-    conv = Conv(64, 1, 56, 56, (3, 3), (56, 56), (1, 1), (1, 1))
-    pixels = 64 * 56 * 56
-    plain = plain_gemm(pixels, 1, 9, "fp16", 16)
-    gemm = replace(plain, batch=144, conv=conv, input=replace(plain.input, unique=pixels))
-    row = Pricer(h100).gemm(gemm)
-    moved = 144 * (2 * pixels + 9) * 2
-    lanes = h100.units[0].lanes * h100.units[0].flops_per_lane * h100.technology.clock_hz
-    work = 2 * 144 * pixels * 9 / lanes
-    assert row.dram_read_bytes + row.dram_write_bytes == moved and row.order == "direct"
-    start = row.latency_s - max(moved / h100.dram_bytes_per_s, work)
-    assert 0 <= start < 5e-6 and row.bound == ("dram" if moved / h100.dram_bytes_per_s > work else "compute")
-    assert Pricer(h100).gemm(replace(gemm, batch=1)).order != "direct"
