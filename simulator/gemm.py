@@ -93,7 +93,10 @@ class Conv:
 
 @dataclass(frozen=True, slots=True)
 class Gemm:
-    """`batch` products of one size; hashable, so that equal layers are priced once. `outer`: ranks of the batch."""
+    """`batch` products of one size; hashable, so that equal layers are priced once. `outer`: ranks of the batch.
+
+    computed: the smaller product that a kernel runs in its place, where it leaves out what a mask hides.
+    """
 
     batch: int
     m: int
@@ -105,6 +108,7 @@ class Gemm:
     dtype: str
     conv: Conv | None = None
     outer: tuple[tuple[str, int], ...] = ()
+    computed: Gemm | None = None
 
     @property
     def macs(self) -> int:

@@ -46,10 +46,12 @@ def program(workload: Workload, accelerator: Accelerator) -> Program:
         plan=planned,
         products={op.name: _products(planned, op) for op in ops if isinstance(op, Einsum)},
         units=units,
-        moved_bytes={op.name: moved_bytes(op, tensors, _kept(planned, op), accelerator.dram) for op in others},
+        moved_bytes={op.name: moved_bytes(op, tensors, planned.kept(op), accelerator.dram) for op in others},
         graph=_graph(planned, accelerator, units, hosts),
         hosts={place[name]: place[host] for name, host in hosts.items()},
-        footprint=footprint(planned.workload, offsets="nm_offsets" in accelerator.dram.formats.get("weight", ())),
+        footprint=footprint(
+            planned.workload, "nm_offsets" in accelerator.dram.formats.get("weight", ()), planned.never_stored
+        ),
     )
 
 
@@ -59,19 +61,19 @@ def program_key(accelerator: Accelerator) -> str:
     return repr((accelerator.schedule, units, accelerator.dram.formats, accelerator.gpu is None))
 
 
-def _kept(planned: Plan, op: Op) -> frozenset[str]:
-    return planned.on_chip.get(op.name, frozenset())
-
-
 def _products(planned: Plan, op: Einsum) -> tuple[Gemm, ...]:
-    """The products of an einsum. An output that stays on chip is not stored, an input not fetched."""
-    on_chip = _kept(planned, op)
+    """The products of an einsum. An output that stays on chip is not stored, an input not fetched; of what a mask
+    hides, a kernel may compute nothing."""
+    on_chip, shown = planned.kept(op), planned.shown.get(op.name)
     parts = []
     for gemm in gemms(planned.workload, op):
         if op.outputs[0] in on_chip:
             gemm = replace(gemm, output=replace(gemm.output, bits=0))
         if op.inputs[0] in on_chip:
             gemm = replace(gemm, input=replace(gemm.input, unique=0))
+        if shown is not None:
+            size = max(round(getattr(gemm, shown.side) * shown.share), 1)
+            gemm = replace(gemm, computed=replace(gemm, **{shown.side: size}))
         parts.append(gemm)
     return tuple(parts)
 

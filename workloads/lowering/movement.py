@@ -5,7 +5,7 @@
   must not be charged for the whole, and the copy takes no time;
 - contiguous, clone and reshape cost a transfer where PyTorch would really copy;
 - cat, stack, repeat, roll, flip and padding are transfers; embedding, gather, top-k and scatter are index
-  ops.
+  ops. A cache that grows and a tensor that is written in part stay where they are (`lowering.in_place`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 
 from zerocast.workloads.ir import Index, Transfer, Vector
 from zerocast.workloads.lowering.builder import Call, elements
+from zerocast.workloads.lowering.in_place import grown, is_put_into_slices, overwrites
 from zerocast.workloads.lowering.values import Value, expand, permute, reshape
 
 
@@ -81,8 +82,8 @@ def contiguous(call: Call) -> Value:
     return value if value.any_layout or source.is_contiguous() else copy(call)
 
 
-def transfer(call: Call, function: str, inputs: Sequence[Value], count: int) -> Any:
-    """Emit one transfer of `count` elements; all results of the node."""
+def transfer(call: Call, function: str, inputs: Sequence[Value], count: int, in_place: bool = False) -> Any:
+    """Emit one transfer of `count` elements; all results of the node. in_place: into the first input."""
     name = call.name()
     outs = list(call.out) if isinstance(call.out, (list, tuple)) else [call.out]
     results = [
@@ -90,8 +91,15 @@ def transfer(call: Call, function: str, inputs: Sequence[Value], count: int) -> 
         for at, out in enumerate(outs)
     ]
     names = tuple(value.tensor for value in inputs), tuple(value.tensor for value in results)
-    call.build.ops.append(Transfer(name, call.layer, "FF", *names, function, count))
+    call.build.ops.append(Transfer(name, call.layer, "FF", *names, function, count, in_place))
+    _stays(call, inputs, results, in_place)
     return results if isinstance(call.out, (list, tuple)) else results[0]
+
+
+def _stays(call: Call, inputs: Sequence[Value], results: Sequence[Value], in_place: bool) -> None:
+    """What is written into a tensor that stays is that tensor."""
+    if in_place and inputs[0].tensor in call.build.held:
+        call.build.held.update(result.tensor for result in results)
 
 
 def dims(call: Call) -> Value:
@@ -137,9 +145,15 @@ def split(call: Call) -> list[Value]:
 
 
 def cat(call: Call) -> Value:
-    """cat, stack: every element is written once. Empty pieces are left out."""
+    """cat, stack: every element is written once. Empty pieces are left out. A cache that grows is not written anew."""
     values = [value for value in call.values if value.elements]
-    return transfer(call, "cat", values, elements(call.out))
+    kept = grown(call) if call.operator in ("cat", "concat") else None
+    if kept is None:
+        return transfer(call, "cat", values, elements(call.out))
+    if len(values) == 1:
+        return kept
+    added = [value for value in values if value is not kept]
+    return transfer(call, "cat", [kept, *added], sum(value.elements for value in added), in_place=True)
 
 
 def move(call: Call) -> Value:
@@ -147,13 +161,25 @@ def move(call: Call) -> Value:
     return transfer(call, call.operator, call.values[:1], elements(call.out))
 
 
+def copy_of(call: Call) -> Value:
+    """copy(self, src): src in the place of self; what is then put into a slice moves there, once."""
+    source = call["src"]
+    if source.shape == shape_of(call) and is_put_into_slices(call.node):
+        return source
+    return transfer(call, "copy", [source], elements(call.out))
+
+
 def overwrite(call: Call) -> Value:
-    """slice_scatter, select_scatter: a tensor with a part replaced, written anew."""
-    return transfer(call, "cat", call.values[:2], elements(call.out))
+    """slice_scatter, select_scatter: a tensor with a part replaced; written anew where the old one is still read."""
+    in_place = overwrites(call)
+    count = call.values[1].elements if in_place else elements(call.out)
+    return transfer(call, "cat", call.values[:2], count, in_place)
 
 
-def index(call: Call, function: str, inputs: Sequence[Value], count: int, group: int = 1) -> Any:
-    """Emit one index op; all results of the node."""
+def index(
+    call: Call, function: str, inputs: Sequence[Value], count: int, group: int = 1, in_place: bool = False
+) -> Any:
+    """Emit one index op; all results of the node. in_place: into the first input."""
     name = call.name()
     outs = list(call.out) if isinstance(call.out, (list, tuple)) else [call.out]
     results = [
@@ -161,7 +187,8 @@ def index(call: Call, function: str, inputs: Sequence[Value], count: int, group:
         for at, out in enumerate(outs)
     ]
     names = tuple(value.tensor for value in inputs), tuple(value.tensor for value in results)
-    call.build.ops.append(Index(name, call.layer, "FF", *names, function, count, group))
+    call.build.ops.append(Index(name, call.layer, "FF", *names, function, count, group, in_place))
+    _stays(call, inputs, results, in_place)
     return results if isinstance(call.out, (list, tuple)) else results[0]
 
 
@@ -172,7 +199,8 @@ def gather(call: Call) -> Any:
 
 def scatter(call: Call) -> Any:
     """scatter, index_put, index_copy: one move for each element of the source."""
-    return index(call, "scatter_add" if "add" in call.operator else "scatter", call.values, call.values[-1].elements)
+    function = "scatter_add" if call.operator in _ADDING else "scatter"
+    return index(call, function, call.values, call.values[-1].elements, in_place=overwrites(call))
 
 
 def select(call: Call) -> Any:
@@ -183,13 +211,15 @@ def select(call: Call) -> Any:
     return index(call, "top_k" if call.operator == "topk" else call.operator, [x], x.elements, group)
 
 
+_ADDING = ("scatter_add", "index_add")
+
 RULES: dict[str, Any] = {
     **dict.fromkeys(("detach", "alias", "lift_fresh_copy", "lift_fresh", "feature_dropout"), same),
     **dict.fromkeys(("to", "type_as", "_to_copy", "float", "half"), convert),
     **dict.fromkeys(("view", "reshape", "flatten", "squeeze", "unsqueeze", "unflatten", "_unsafe_view",
     "view_as", "reshape_as"),
                     view),
-    "clone": copy, "contiguous": contiguous,
+    "clone": copy, "contiguous": contiguous, "copy": copy_of,
     **dict.fromkeys(("permute", "transpose", "t", "numpy_T", "swapaxes"), dims),
     **dict.fromkeys(("movedim", "moveaxis", "swapdims"), reorder),
     **dict.fromkeys(("expand", "expand_as", "broadcast_to"), broadcast),
@@ -197,7 +227,7 @@ RULES: dict[str, Any] = {
     **dict.fromkeys(("split", "chunk", "unbind", "split_with_sizes", "tensor_split"), split),
     **dict.fromkeys(("cat", "stack", "concat"), cat),
     **dict.fromkeys(("repeat", "roll", "flip", "pad", "constant_pad_nd", "repeat_interleave", "pixel_shuffle",
-                     "im2col", "unfold", "col2im", "tile", "pixel_unshuffle", "channel_shuffle", "rot90", "copy",
+                     "im2col", "unfold", "col2im", "tile", "pixel_unshuffle", "channel_shuffle", "rot90",
                      "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d",
                      "replication_pad2d", "replication_pad3d"), move),
     **dict.fromkeys(("slice_scatter", "select_scatter", "diagonal_scatter"), overwrite),
