@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -29,18 +29,17 @@ def footprint(workload: Workload, offsets: bool = False, on_chip: Collection[str
     offsets: the off-chip memory keeps N:M weights as values and offsets, so a weight that every reader sees under one
     N:M pattern takes no more. on_chip: tensors that never get there.
 
-    A tensor lives from the op that writes it to the last op that reads it, or a part of it; weights, optimizer state,
-    constants and inputs live throughout. Ops run in the order of the list.
+    Ops run in the order of the list.
     """
     compressed = _compressed(workload) if offsets else {}
-    spans = _spans(workload, compressed, on_chip)
+    spans, saved = lives(workload, offsets, on_chip), _saved(workload)
     lasting = sum(span.bytes for span in spans if span.first < 0)
     return Footprint(
         weight_bytes=sum(compressed.get(t.name, t.bytes) for t in workload.tensors.values() if t.role == "weight"),
         gradient_bytes=sum(t.bytes for t in _weight_gradients(workload)),
         optimizer_bytes=_sum(workload, "optimizer_state"),
-        saved_activation_bytes=sum(span.bytes for span in spans if span.tensor in _saved(workload)),
-        peak_bytes=max(_alive(spans, len(workload.ops)), default=lasting),
+        saved_activation_bytes=sum(span.bytes for span in spans if span.tensor in saved),
+        peak_bytes=max(alive(spans, len(workload.ops)), default=lasting),
     )
 
 
@@ -69,8 +68,12 @@ class Span:
     last: int
 
 
-def _spans(workload: Workload, sizes: Mapping[str, int], on_chip: Collection[str]) -> list[Span]:
-    """Lives of all tensors that ops touch; `sizes` are given for those that take other bytes than their own."""
+def lives(workload: Workload, offsets: bool = False, on_chip: Collection[str] = ()) -> list[Span]:
+    """Lives of all tensors that ops touch; arguments as of `footprint`.
+
+    A tensor lives from the op that writes it to the last op that reads it, or a part of it; weights, optimizer state,
+    constants and inputs live throughout, results to the end.
+    """
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     for number, op in enumerate(workload.ops):
@@ -82,12 +85,12 @@ def _spans(workload: Workload, sizes: Mapping[str, int], on_chip: Collection[str
         for name in _bases(op):  # a part of it is needed as long as it
             last[name] = max(last[name], *(last[output] for output in op.outputs))
     first |= {name: -1 for name in last if workload.tensors[name].role in _PERSISTENT}
-    own = {name: stored_bytes(workload.tensors[name]) for name in last} | _shared(workload) | dict(sizes)
-    own |= dict.fromkeys(on_chip, 0)
+    own = {name: stored_bytes(workload.tensors[name]) for name in last} | _shared(workload)
+    own |= (_compressed(workload) if offsets else {}) | dict.fromkeys(on_chip, 0)
     return [Span(name, own[name], first[name], last[name]) for name in last if name in first]
 
 
-def _alive(spans: Collection[Span], ops: int) -> list[int]:
+def alive(spans: Iterable[Span], ops: int) -> list[int]:
     """Bytes that are alive while each op runs."""
     change = [0] * (ops + 1)
     for span in spans:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from zerocast.accelerators.schema import Accelerator, Unit
-from zerocast.simulator.footprint import footprint
+from zerocast.simulator.footprint import Span, footprint, lives
 from zerocast.simulator.gemm import Gemm, gemms
 from zerocast.simulator.result import Footprint
 from zerocast.simulator.rewrite import Plan, plan
@@ -18,7 +18,7 @@ from zerocast.workloads.ir import Einsum, Op, Workload
 class Program:
     """Ops after the controller's rewrites. By name of op: `products` of einsums; the unit that runs any other op, and
     the bytes that it reads and writes off chip. graph: who waits for whom. hosts: by place of an op, the place of the
-    one whose task does its work too."""
+    one whose task does its work too. offsets: the off-chip memory keeps N:M weights as values and offsets."""
 
     plan: Plan
     products: dict[str, tuple[Gemm, ...]]
@@ -27,11 +27,16 @@ class Program:
     graph: Graph
     hosts: dict[int, int]
     footprint: Footprint
+    offsets: bool = False
 
     @property
     def ops(self) -> tuple[Op, ...]:
         """Ops in the order of the program."""
         return self.plan.workload.ops
+
+    def lives(self) -> list[Span]:
+        """When each tensor is in the off-chip memory."""
+        return lives(self.plan.workload, self.offsets, self.plan.never_stored)
 
 
 def program(workload: Workload, accelerator: Accelerator) -> Program:
@@ -42,6 +47,7 @@ def program(workload: Workload, accelerator: Accelerator) -> Program:
     units = {op.name: accelerator.unit_for(getattr(op, "function", "")) for op in others}
     hosts = _hosts(planned, units)
     place = {op.name: number for number, op in enumerate(ops)}
+    offsets = "nm_offsets" in accelerator.dram.formats.get("weight", ())
     return Program(
         plan=planned,
         products={op.name: _products(planned, op) for op in ops if isinstance(op, Einsum)},
@@ -49,9 +55,8 @@ def program(workload: Workload, accelerator: Accelerator) -> Program:
         moved_bytes={op.name: moved_bytes(op, tensors, planned.kept(op), accelerator.dram) for op in others},
         graph=_graph(planned, accelerator, units, hosts),
         hosts={place[name]: place[host] for name, host in hosts.items()},
-        footprint=footprint(
-            planned.workload, "nm_offsets" in accelerator.dram.formats.get("weight", ()), planned.never_stored
-        ),
+        footprint=footprint(planned.workload, offsets, planned.never_stored),
+        offsets=offsets,
     )
 
 

@@ -11,7 +11,7 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from zerocast.simulator import simulate
 from zerocast.simulator.unit_cost import moved_bytes
-from zerocast.workloads import Einsum, Workload, build, capture
+from zerocast.workloads import Workload, capture
 from zerocast.workloads.ir import Index, Transfer
 
 BATCH, HEADS, WIDTH, PAST = 2, 4, 8, 24
