@@ -79,6 +79,9 @@ def run(
     settings: Settings = None,
     dtype: Dtype = None,
     allow_unknown: AllowUnknown = False,
+    allow_overflow: Annotated[
+        bool, _OPTION("--allow-overflow", help="Price what needs more memory than the accelerator has.")
+    ] = False,
     trace: Annotated[str | None, _OPTION("--trace", help="Activation zeros, from `zerocast trace`.")] = None,
 ) -> None:
     """Simulate a network and write a report.
@@ -97,7 +100,10 @@ def run(
     from zerocast.analysis.summary_text import print_run
 
     with progress() as steps:
-        result, other = compare(network, machine, steps, baseline=baseline, objective=objective, fidelity=fidelity)
+        result, other = compare(
+            network, machine, steps, baseline=baseline, objective=objective, fidelity=fidelity,
+            allow_overflow=allow_overflow,
+        )  # fmt: skip
         with steps("write the report"):
             page = report(result, other, out, machine)
     console = output()

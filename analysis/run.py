@@ -13,7 +13,7 @@ import yaml
 from zerocast.accelerators import Accelerator
 from zerocast.analysis.baseline import has_zeros, same_work, without_zeros
 from zerocast.analysis.errors import AnalysisError
-from zerocast.simulator import Result, simulate
+from zerocast.simulator import Result, SimulationError, simulate
 from zerocast.workloads.dtypes import check_dtype
 from zerocast.workloads.ir import Workload
 
@@ -138,18 +138,22 @@ def compare(
     baseline: str | None = None,
     objective: str = "latency",
     fidelity: str = "analytic",
+    allow_overflow: bool = False,
 ) -> tuple[Result, Result | None]:
     """Simulate a network and its baseline on the same accelerator."""
     check(network)
     workload = lower(network, steps)
     other = baseline_of(network, workload, baseline, steps)
-    options: dict[str, Any] = {"objective": objective, "fidelity": fidelity}
+    options: dict[str, Any] = {"objective": objective, "fidelity": fidelity, "allow_overflow": allow_overflow}
     with steps("simulate") as step:
         result = simulate(workload, accelerator, progress=step, **options)
     if other is None:
         return result, None
     with steps("simulate the baseline") as step:
-        return result, simulate(other, accelerator, progress=step, **options)
+        try:
+            return result, simulate(other, accelerator, progress=step, **options)
+        except SimulationError as error:
+            raise AnalysisError(f"the baseline cannot be priced: {error}; --baseline none leaves it out") from None
 
 
 def one_of(option: str, value: str, allowed: Iterable[str]) -> str:

@@ -71,7 +71,9 @@ class Pricer:
         """Price many products at once where the accelerator allows it (GPUs), so that `gemm` only looks them up."""
         if self.accelerator.gpu is not None:
             new = list(dict.fromkeys(product for product in products if product not in self._known))
-            for product, row in zip(new, gpu_rows(new, self.accelerator), strict=True):
+            rows = gpu_rows([product.computed or product for product in new], self.accelerator)
+            for product, row in zip(new, rows, strict=True):
+                row = replace(row, macs=product.macs, m=product.m, n=product.n, k=product.k)
                 moved = row.dram_read_bytes + row.dram_write_bytes
                 self._known[product] = _Whole(row, min(moved / self.accelerator.dram_bytes_per_s, row.latency_s))
 

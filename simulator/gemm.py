@@ -106,7 +106,10 @@ class Conv:
 @dataclass(frozen=True, slots=True)
 class Gemm:
     """`batch` products of one size; hashable, so that equal layers are priced once. `outer`: ranks of the batch.
-    direct: runs as one direct convolution, each tensor moved once, and not as a matrix product (`direct_product`)."""
+
+    direct: runs as one direct convolution, each tensor moved once, and not as a matrix product (`direct_product`).
+    computed: the smaller product that a kernel runs in its place, where it leaves out what a mask hides.
+    """
 
     batch: int
     m: int
@@ -119,6 +122,7 @@ class Gemm:
     conv: Conv | None = None
     outer: tuple[tuple[str, int], ...] = ()
     direct: bool = False
+    computed: Gemm | None = None
 
     @property
     def macs(self) -> int:

@@ -12,6 +12,7 @@ from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm_cost import Objective
 from zerocast.simulator.memory import memory_of
 from zerocast.simulator.op_cost import op_figures
+from zerocast.simulator.overflow import refusal_of_overflow
 from zerocast.simulator.program import Program, program, program_key
 from zerocast.simulator.rates import same_structure
 from zerocast.simulator.simulate import Fidelity, check_options, task_times
@@ -28,12 +29,13 @@ def simulate_many(
     *,
     objective: Objective = "latency",
     fidelity: Fidelity = "analytic",
+    allow_overflow: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Outcome]:
     """Totals of each design, bit for bit those of `simulate`; a design that cannot run the workload gives its error.
 
     Designs that differ in rates alone (`simulator.rates`) are priced together. progress: called with the designs done
-    and all.
+    and all. allow_overflow: price designs too whose off-chip memory is too small.
     """
     check_options(objective, fidelity)
     outcomes: list[Outcome | None] = [None] * len(accelerators)
@@ -45,7 +47,8 @@ def simulate_many(
             key = program_key(designs[0])
             if key not in programs:
                 programs[key] = program(workload, designs[0])
-            found = _together(programs[key], designs, objective, fidelity)
+            refused = [None if allow_overflow else refusal_of_overflow(programs[key], design) for design in designs]
+            found = _together(programs[key], designs, objective, fidelity, refused)
         except SimulationError as error:  # of the structure, which all of them have
             found = [error] * len(designs)
         for place, outcome in zip(group, found, strict=True):
@@ -57,9 +60,13 @@ def simulate_many(
 
 
 def _together(
-    planned: Program, designs: Sequence[Accelerator], objective: Objective, fidelity: Fidelity
+    planned: Program,
+    designs: Sequence[Accelerator],
+    objective: Objective,
+    fidelity: Fidelity,
+    refused: Sequence[SimulationError | None],
 ) -> list[Outcome]:
-    """Outcomes of designs of one structure."""
+    """Outcomes of designs of one structure; those that are refused keep their error."""
     pricer = Pricer(designs, objective, fidelity)
     pricer.prepare([product for products in planned.products.values() for product in products])
     figures = [op_figures(op, planned, pricer) for op in planned.ops]
@@ -74,8 +81,8 @@ def _together(
     peak_bytes = memory_of(planned, pricer).peak_bytes
     outcomes: list[Outcome] = []
     for number, accelerator in enumerate(designs):
-        if number in pricer.failed:
-            outcomes.append(pricer.failed[number])
+        if failed := refused[number] or pricer.failed.get(number):
+            outcomes.append(failed)
             continue
         _, ends = planned.graph.run(works[number], links[number], prologues[number])
         latency = max(ends, default=0.0)

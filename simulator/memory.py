@@ -23,5 +23,4 @@ def memory_of(planned: Program, pricer: Pricer) -> Footprint:
         if isinstance(op, Einsum) and not all(pricer.gemm(one).skipped for one in planned.products[op.name])
         for name in op.inputs[:2]
     }
-    offsets = "nm_offsets" in pricer.accelerator.dram.formats.get("weight", ())
-    return footprint(planned.plan.workload, offsets=offsets, dense=frozenset(dense))
+    return footprint(planned.plan.workload, planned.offsets, planned.plan.never_stored, frozenset(dense))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from zerocast.accelerators.schema import Accelerator, Unit
-from zerocast.simulator.footprint import footprint
+from zerocast.simulator.footprint import Span, footprint, lives
 from zerocast.simulator.gemm import Gemm, direct_product, gemms
 from zerocast.simulator.gpu.direct import is_depthwise
 from zerocast.simulator.result import Footprint
@@ -19,7 +19,7 @@ from zerocast.workloads.ir import Einsum, Op, Workload
 class Program:
     """Ops after the controller's rewrites. By name of op: `products` of einsums; the unit that runs any other op, and
     the bytes that it reads and writes off chip. graph: who waits for whom. hosts: by place of an op, the place of the
-    one whose task does its work too."""
+    one whose task does its work too. offsets: the off-chip memory keeps N:M weights as values and offsets."""
 
     plan: Plan
     products: dict[str, tuple[Gemm, ...]]
@@ -28,11 +28,16 @@ class Program:
     graph: Graph
     hosts: dict[int, int]
     footprint: Footprint
+    offsets: bool = False
 
     @property
     def ops(self) -> tuple[Op, ...]:
         """Ops in the order of the program."""
         return self.plan.workload.ops
+
+    def lives(self) -> list[Span]:
+        """When each tensor is in the off-chip memory."""
+        return lives(self.plan.workload, self.offsets, self.plan.never_stored)
 
 
 def program(workload: Workload, accelerator: Accelerator) -> Program:
@@ -43,14 +48,16 @@ def program(workload: Workload, accelerator: Accelerator) -> Program:
     units = {op.name: accelerator.unit_for(getattr(op, "function", "")) for op in others}
     hosts = _hosts(planned, units)
     place = {op.name: number for number, op in enumerate(ops)}
+    offsets = "nm_offsets" in accelerator.dram.formats.get("weight", ())
     return Program(
         plan=planned,
         products={op.name: _products(planned, op, accelerator) for op in ops if isinstance(op, Einsum)},
         units=units,
-        moved_bytes={op.name: moved_bytes(op, tensors, _kept(planned, op), accelerator.dram) for op in others},
+        moved_bytes={op.name: moved_bytes(op, tensors, planned.kept(op), accelerator.dram) for op in others},
         graph=_graph(planned, accelerator, units, hosts),
         hosts={place[name]: place[host] for name, host in hosts.items()},
-        footprint=footprint(planned.workload, offsets="nm_offsets" in accelerator.dram.formats.get("weight", ())),
+        footprint=footprint(planned.workload, offsets, planned.never_stored),
+        offsets=offsets,
     )
 
 
@@ -60,14 +67,10 @@ def program_key(accelerator: Accelerator) -> str:
     return repr((accelerator.schedule, units, accelerator.dram.formats, accelerator.gpu is None))
 
 
-def _kept(planned: Plan, op: Op) -> frozenset[str]:
-    return planned.on_chip.get(op.name, frozenset())
-
-
 def _products(planned: Plan, op: Einsum, accelerator: Accelerator) -> tuple[Gemm, ...]:
     """The products of an einsum; on a GPU a depthwise convolution is one kernel. An output that stays on chip is not
-    stored, an input not fetched."""
-    on_chip = _kept(planned, op)
+    stored, an input not fetched; of what a mask hides, a kernel may compute nothing."""
+    on_chip, shown = planned.kept(op), planned.shown.get(op.name)
     parts = []
     direct = accelerator.gpu is not None and accelerator.unit_for("conv2d") is not None and is_depthwise(op)
     for gemm in (direct_product(planned.workload, op),) if direct else gemms(planned.workload, op):
@@ -75,6 +78,9 @@ def _products(planned: Plan, op: Einsum, accelerator: Accelerator) -> tuple[Gemm
             gemm = replace(gemm, output=replace(gemm.output, bits=0))
         if op.inputs[0] in on_chip:
             gemm = replace(gemm, input=replace(gemm.input, unique=0))
+        if shown is not None:
+            size = max(round(getattr(gemm, shown.side) * shown.share), 1)
+            gemm = replace(gemm, computed=replace(gemm, **{shown.side: size}))
         parts.append(gemm)
     return tuple(parts)
 

@@ -4,10 +4,20 @@ elementwise work, attention as one kernel."""
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from zerocast.accelerators.schema import Accelerator
+from zerocast.simulator.attention import attentions
 from zerocast.workloads.ir import Einsum, Index, Op, Vector, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a kernel computes of a product under a mask: on average that share of `side`, for each row of M."""
+
+    side: Literal["n", "k"]
+    share: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +26,24 @@ class Plan:
 
     on_chip: for an op, tensors that it does not fetch from (or put into) off-chip memory.
     along: for an op, the ops whose output it takes on the fly. fused: ops that run in the kernel of the one before, so
-    that nothing is launched for them.
+    that nothing is launched for them. shown: for products under a mask, what of them is computed.
     """
 
     workload: Workload
     on_chip: dict[str, frozenset[str]]
     along: dict[str, tuple[str, ...]]
     fused: frozenset[str] = frozenset()
+    shown: dict[str, Shown] = field(default_factory=dict)
+
+    def kept(self, op: Op) -> frozenset[str]:
+        """Tensors that an op keeps on chip."""
+        return self.on_chip.get(op.name, frozenset())
+
+    @property
+    def never_stored(self) -> frozenset[str]:
+        """Tensors that all ops which touch them keep on chip."""
+        stored = {name for op in self.workload.ops for name in (*op.inputs, *op.outputs) if name not in self.kept(op)}
+        return frozenset(name for names in self.on_chip.values() for name in names if name not in stored)
 
 
 def plan(workload: Workload, accelerator: Accelerator) -> Plan:
@@ -32,8 +53,11 @@ def plan(workload: Workload, accelerator: Accelerator) -> Plan:
     if accelerator.schedule.pregenerate:
         workload = _pregenerate(workload, on_chip, along)
     _stream(workload, accelerator, on_chip, along)
-    fused = _fuse_attention(workload, on_chip) if accelerator.gpu is not None else frozenset()
-    return Plan(workload, {name: frozenset(tensors) for name, tensors in on_chip.items()}, along, fused)
+    fused: frozenset[str] = frozenset()
+    shown: dict[str, Shown] = {}
+    if accelerator.gpu is not None:
+        workload, fused, shown = _fuse_attention(workload, on_chip)
+    return Plan(workload, {name: frozenset(tensors) for name, tensors in on_chip.items()}, along, fused, shown)
 
 
 def _pregenerate(workload: Workload, on_chip: dict[str, set[str]], along: dict[str, tuple[str, ...]]) -> Workload:
@@ -74,6 +98,7 @@ def _stream(
     readers = Counter(name for op in workload.ops for name in op.inputs)
     first: dict[str, int] = {}  # place of the first op of a chain, for each op that streams in it
     taken: set[str] = set()
+    wanted = workload.results
     for op in workload.ops:
         unit = accelerator.unit_for(op.function) if isinstance(op, Vector) else None
         if not (isinstance(op, Vector) and op.elementwise and unit is not None and unit.streams):
@@ -85,7 +110,7 @@ def _stream(
             head = first.get(source.name, place[source.name])
             streams_out = isinstance(source, Einsum) or (isinstance(source, Vector) and source.elementwise)
             ready = all(place[wait] < head for wait in waits[op.name] if wait != source.name)
-            if streams_out and ready and source.name not in taken:
+            if streams_out and ready and source.name not in taken and name not in wanted:
                 on_chip.setdefault(op.name, set()).add(name)
                 on_chip.setdefault(source.name, set()).add(name)
                 along[op.name] = (source.name,)
@@ -94,30 +119,23 @@ def _stream(
                 break
 
 
-def _fuse_attention(workload: Workload, on_chip: dict[str, set[str]]) -> frozenset[str]:
-    """Softmax between two products that alone use its input and output: scores and probabilities stay on chip, as in
-    Dao et al., "FlashAttention", NeurIPS 2022. A training step saves the probabilities, so it is not fused.
-
-    The names of the softmax and of the product behind it, which the first product's kernel runs too.
-    """
-    producer = {name: op for op in workload.ops for name in op.outputs}
-    readers: dict[str, list[Op]] = {}
-    for op in workload.ops:
-        for name in op.inputs:
-            readers.setdefault(name, []).append(op)
+def _fuse_attention(
+    workload: Workload, on_chip: dict[str, set[str]]
+) -> tuple[Workload, frozenset[str], dict[str, Shown]]:
+    """Run each attention as one kernel: the workload with softmaxes over what is computed of their scores, the ops
+    that the first product's kernel runs too, and what masked products compute."""
     fused: set[str] = set()
-    for op in workload.ops:
-        if not (isinstance(op, Vector) and op.function == "softmax"):
-            continue
-        scores, probabilities = op.inputs[0], op.outputs[0]
-        before, after = producer.get(scores), readers.get(probabilities, [])
-        alone = len(readers[scores]) == len(after) == 1 and isinstance(before, Einsum) and isinstance(after[0], Einsum)
-        if alone and before is not None and after[0].inputs[0] == probabilities:
-            for name, tensors in ((before.name, {scores}), (op.name, {scores, probabilities}),
-                                  (after[0].name, {probabilities})):  # fmt: skip
-                on_chip.setdefault(name, set()).update(tensors)
-            fused |= {op.name, after[0].name}
-    return frozenset(fused)
+    shown: dict[str, Shown] = {}
+    computed: dict[str, Op] = {}
+    for attention in attentions(workload):
+        for name, tensors in attention.on_chip.items():
+            on_chip.setdefault(name, set()).update(tensors)
+        fused |= {attention.softmax.name, attention.mix.name}
+        if attention.shown < 1:
+            computed[attention.softmax.name] = attention.computed
+            shown |= {name: Shown(side, attention.shown) for name, side in attention.keys.items()}
+    ops = tuple(computed.get(op.name, op) for op in workload.ops)
+    return workload.with_ops(ops) if computed else workload, frozenset(fused), shown
 
 
 _FLOWING = ("activation", "gradient")

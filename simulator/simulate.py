@@ -17,6 +17,7 @@ from zerocast.simulator.gemm_cost import Objective
 from zerocast.simulator.gpu.row import LOSES
 from zerocast.simulator.memory import memory_of
 from zerocast.simulator.op_cost import op_figures, op_row
+from zerocast.simulator.overflow import overflow, refusal_of_overflow
 from zerocast.simulator.product import Figures
 from zerocast.simulator.program import Program, program
 from zerocast.simulator.result import OpRow, Result
@@ -33,13 +34,16 @@ def simulate(
     *,
     objective: Objective = "latency",
     fidelity: Fidelity = "analytic",
+    allow_overflow: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Result:
     """Map, count, time and price a workload on an accelerator (or the name of one).
 
     fidelity: `analytic` takes expectations, `tile` walks the tiles with their real sizes and nonzeros.
+    allow_overflow: price a workload that needs more off-chip memory than there is, with a note.
     progress: called with ops done and ops in all. Raises `SimulationError` where an op fits no mapping or needs
-    arithmetic that the array lacks, and for an unknown objective or fidelity.
+    arithmetic that the array lacks, where the workload does not fit the off-chip memory, and for an unknown objective
+    or fidelity.
     """
     check_options(objective, fidelity)
     accelerator = load(accelerator) if isinstance(accelerator, str) else accelerator
@@ -47,6 +51,8 @@ def simulate(
         kinds = f"{type(workload).__name__} and {type(accelerator).__name__}"
         raise SimulationError(f"simulate takes a workload and an accelerator, in this order; got {kinds}")
     planned = program(workload, accelerator)
+    if not allow_overflow and (refused := refusal_of_overflow(planned, accelerator)):
+        raise refused
     pricer = Pricer(accelerator, objective, fidelity)
     pricer.prepare([product for products in planned.products.values() for product in products])
     rows: list[OpRow] = []
@@ -120,10 +126,8 @@ def _notes(
     if workload.unknown:
         names = sorted({op.function for op in workload.unknown})
         notes.append(f"unknown operators priced by their bytes alone: {', '.join(names)}")
-    capacity = accelerator.dram.capacity_bytes
-    if capacity is not None and peak_bytes > capacity:
-        has = f"{accelerator.dram.name} has {capacity / 1e9:.1f} GB"
-        notes.append(f"needs {peak_bytes / 1e9:.1f} GB at its peak, {has}")
+    if too_much := overflow(peak_bytes, accelerator):
+        notes.append(too_much)
     types = sorted({gemm.dtype for products in planned.products.values() for gemm in products})
     built = accelerator.compute.native_type
     if accelerator.gpu is None and types and built not in types:

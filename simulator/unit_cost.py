@@ -63,12 +63,15 @@ def moved_bytes(
     """Off-chip bytes that an op reads and writes, tensors in `on_chip` left out; activations in the densest format
     that `link` keeps them in (reads as the array's input, writes as its output).
 
-    A transfer of no elements is a view and moves nothing. A gather reads the entries that it picks, not its table;
+    A transfer of no elements is a view and moves nothing; what is done in place leaves the rest of its first input
+    where it is. A gather reads the entries that it picks, not its table;
     a scatter writes its whole target, which starts from zeros. Batch statistics need a pass over all data before
     the pass that uses them.
     """
     if isinstance(op, Transfer) and op.elements == 0:
         return 0, 0
+    if isinstance(op, (Transfer, Index)) and op.in_place:
+        return _in_place_bytes(op, tensors, on_chip, link)
     reads = {name: _link_bytes(tensors[name], link, "input") for name in op.inputs if name not in on_chip}
     writes = {name: _link_bytes(tensors[name], link, "output") for name in op.outputs if name not in on_chip}
     if isinstance(op, Index) and op.function == "gather" and op.inputs[0] in reads:
@@ -77,6 +80,15 @@ def moved_bytes(
     if isinstance(op, Vector) and op.function in _TWO_PASSES:
         reads = {name: size * (2 if tensors[name].elements == op.elements else 1) for name, size in reads.items()}
     return sum(reads.values()), sum(writes.values())
+
+
+def _in_place_bytes(
+    op: Transfer | Index, tensors: Mapping[str, Tensor], on_chip: Collection[str], link: Memory | None
+) -> tuple[int, int]:
+    """Bytes of what is put into a tensor that lies there already; what is added to must be read first."""
+    written = -(-op.elements * tensors[op.outputs[0]].bits // 8)
+    read = sum(_link_bytes(tensors[name], link, "input") for name in op.inputs[1:] if name not in on_chip)
+    return read + (written if op.function == "scatter_add" else 0), written
 
 
 def _link_bytes(tensor: Tensor, link: Memory | None, side: Operand) -> int:

@@ -146,4 +146,6 @@ def _sources(build: Builder, program: Any, names: dict[str, str]) -> dict[str, V
             values[spec.arg.name] = build.add(build.unique(spec.arg.name), like, "input")
         else:
             values[spec.arg.name] = build.add(spec.target, like, "constant", fixed=True)
+        if spec.kind != InputKind.PARAMETER:
+            build.held.add(values[spec.arg.name].tensor)
     return values

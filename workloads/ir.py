@@ -100,12 +100,15 @@ class Einsum(Op):
     The MAC count is the product of all sizes (boundary padding counts, as every FLOP counter does).
     `patterns` overrides, per operand position (0 for a, 1 for b), the tensor's own pattern in this pass.
     Pattern ranks are the einsum's rank names.
+    `causal`: a product of attention under a causal mask: query i meets keys 0 to i alone. All sizes are whole, as FLOP
+    counters have them; a kernel may leave the masked part out.
     """
 
     sizes: Mapping[str, int] = field(default_factory=dict)
     index: tuple[tuple[Affine, ...], ...] = ()
     patterns: Mapping[int, Pattern] = field(default_factory=dict)
     source: str = ""
+    causal: bool = False
 
     @property
     def macs(self) -> int:
@@ -154,6 +157,7 @@ class Vector(Op):
     `elementwise` is True where an output element depends on the elements at the same position alone, so that
     a unit can apply it while the data stream past (ReLU, add, scale; not softmax, not batch statistics).
     `known` is False for an operator of the framework that has no rule here: it is priced by its bytes alone.
+    `causal`: a softmax over scores (queries, keys) of which query i sees 0 to i.
     """
 
     function: str = ""
@@ -161,6 +165,7 @@ class Vector(Op):
     flops_per_element: float = 1.0
     elementwise: bool = False
     known: bool = True
+    causal: bool = False
 
     @property
     def flops(self) -> float:
@@ -173,11 +178,13 @@ class Index(Op):
     """Selection and movement that depend on data: top-k, N:M mask generation, gather, scatter-add.
 
     `group` is the number of elements that are selected among together (M of an N:M pattern), 1 where none are.
+    `in_place`: `elements` of the first input are overwritten where they lie; the output is that tensor.
     """
 
     function: str = ""
     elements: int = 0
     group: int = 1
+    in_place: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +192,12 @@ class Transfer(Op):
     """A movement that is not free: a layout change, a host/device copy, an off-chip spill of `elements`.
 
     With 0 elements it is a view: its outputs are parts of its inputs, nothing moves and no byte is charged.
+    `in_place`: the output is the first input, grown by or partly overwritten with the other inputs' `elements`.
     """
 
     function: str = ""
     elements: int = 0
+    in_place: bool = False
 
 
 @dataclass(frozen=True)
@@ -242,6 +251,13 @@ class Workload:
     def unknown(self) -> tuple[Vector, ...]:
         """Ops of the framework that have no cost rule."""
         return tuple(op for op in self.ops if isinstance(op, Vector) and not op.known)
+
+    @property
+    def results(self) -> frozenset[str]:
+        """Tensors that the network hands back; a training step keeps none of them."""
+        if self.meta.get("training"):
+            return frozenset()
+        return frozenset(name for name in str(self.meta.get("outputs", "")).split(",") if name)
 
     def pattern_of(self, op: Einsum, operand: int) -> Pattern:
         """The pattern under which `op` sees its operand 0 or 1."""

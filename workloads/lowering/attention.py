@@ -15,9 +15,8 @@ from zerocast.workloads.lowering.values import Value
 def attention(call: Call) -> Value:
     """softmax(Q K^T * scale + mask) V as two einsums with a vector op between (the scale folds into it).
 
-    The full score matrix is computed, as FLOP counters have it; a causal mask is told by the softmax's
-    function
-    `softmax_causal` and the einsums' source, so that a kernel which skips the upper triangle can be modelled.
+    The full score matrix is computed, as FLOP counters have it; a causal mask is told by the field `causal` of all
+    three, so that a kernel which skips the upper triangle can be modelled.
     Grouped queries share a key head: K has no index for the rank of the group, b{last}.
     """
     query, key, value = call["query"], call["key"], call["value"]
@@ -25,11 +24,10 @@ def attention(call: Call) -> Value:
     shared: list[Affine] = [((dim[0][0], 1),) for dim in batch]
     keys, queries = key.shape[-2], query.shape[-2]
     causal = bool(call["is_causal"])
-    note = "scaled_dot_product_attention" + (".causal" if causal else "")
     scores = contract(
         call, {**sizes, "m": queries, "k": keys, "c": query.shape[-1]}, (query, batch + plain("m", "c")),
         (key, shared + plain("k", "c")), batch + plain("m", "k"), part="qk",
-        shape=(*query.shape[:-1], keys), note=note,
+        shape=(*query.shape[:-1], keys), causal=causal,
     )  # fmt: skip
     weights = _softmax(call, scores, call["attn_mask"], causal)
     if call["dropout_p"]:
@@ -37,7 +35,7 @@ def attention(call: Call) -> Value:
     mixed = contract(
         call, {**sizes, "m": queries, "k": value.shape[-1], "c": keys}, (weights, batch + plain("m", "c")),
         (value, shared + plain("c", "k")), batch + plain("m", "k"), part="pv", shape=(*query.shape[:-1],
-        value.shape[-1]), note=note,
+        value.shape[-1]), causal=causal,
     )  # fmt: skip
     return replace(mixed, any_layout=True)
 
@@ -56,21 +54,20 @@ def _heads(query: Value, key: Value) -> tuple[list[Affine], dict[str, int]]:
 
 
 def _softmax(call: Call, scores: Value, mask: Value | None, causal: bool) -> Value:
-    function = "softmax_causal" if causal else "softmax"
     # one more multiplication per score for the scale, one addition where there is a mask
     flops = FLOPS["softmax"] + 1 + (mask is not None)
-    return _vector(call, function, [scores, *([] if mask is None else [mask])], flops, "softmax")
+    return _vector(call, "softmax", [scores, *([] if mask is None else [mask])], flops, "softmax", causal)
 
 
-def _vector(call: Call, function: str, inputs: list[Value], flops: float, part: str) -> Value:
+def _vector(call: Call, function: str, inputs: list[Value], flops: float, part: str, causal: bool = False) -> Value:
     name = call.name(part)
     out = call.build.scratch(f"{name}.out", inputs[0].shape)
     names = tuple(value.tensor for value in inputs)
     elements = inputs[0].elements
-    same = is_elementwise(function)
     call.build.ops.append(
-        Vector(name, call.layer, "FF", names, (out.tensor,), function, elements, flops, elementwise=same)
-    )
+        Vector(name, call.layer, "FF", names, (out.tensor,), function, elements, flops, is_elementwise(function),
+               causal=causal)
+    )  # fmt: skip
     return out
 
 

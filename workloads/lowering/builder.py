@@ -29,6 +29,7 @@ class Builder:
     masks: exact zeros of real weights (bits in the weight's own shape).
     computed: for each tensor, the first graph node whose result (or which of its results) is the whole of it, so
     that a run of the graph can tell what it holds.
+    held: tensors that are there before a run and stay: inputs, buffers, and what has grown or changed in their place.
     """
 
     model: str
@@ -39,6 +40,7 @@ class Builder:
     ops: list[Op] = field(default_factory=list)
     layers: dict[str, str] = field(default_factory=dict)
     computed: dict[str, tuple[Node, int]] = field(default_factory=dict)
+    held: set[str] = field(default_factory=set)
     _taken: dict[str, int] = field(default_factory=dict)
 
     def unique(self, name: str) -> str:

@@ -30,7 +30,7 @@ def contract(
     bias: Value | None = None,
     part: str = "",
     shape: Sequence[int] | None = None,
-    note: str = "",
+    causal: bool = False,
 ) -> Value:
     """Emit one einsum. A weight is put at operand b; zeros that it holds are its pattern."""
     build = call.build
@@ -57,7 +57,8 @@ def contract(
             dict(sizes),
             indices,
             patterns,
-            note or call.operator,
+            call.operator,
+            causal,
         )
     )
     return value

@@ -2,7 +2,7 @@
 
 - contiguous and clone cost a transfer where PyTorch would really copy;
 - cat, stack, repeat, roll, flip and padding are transfers; embedding, gather, top-k and scatter are index
-  ops.
+  ops. A cache that grows and a tensor that is written in part stay where they are (`lowering.in_place`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 
 from zerocast.workloads.ir import Index, Transfer, Vector
 from zerocast.workloads.lowering.builder import Call, elements
+from zerocast.workloads.lowering.in_place import grown, is_put_into_slices, overwrites
 from zerocast.workloads.lowering.values import Value
 
 
@@ -56,8 +57,8 @@ def lies_in_order(call: Call) -> bool:
     return bool(source.is_contiguous(memory_format=wanted or torch.contiguous_format))
 
 
-def transfer(call: Call, function: str, inputs: Sequence[Value], count: int) -> Any:
-    """Emit one transfer of `count` elements; all results of the node."""
+def transfer(call: Call, function: str, inputs: Sequence[Value], count: int, in_place: bool = False) -> Any:
+    """Emit one transfer of `count` elements; all results of the node. in_place: into the first input."""
     name = call.name()
     outs = list(call.out) if isinstance(call.out, (list, tuple)) else [call.out]
     results = [
@@ -65,14 +66,27 @@ def transfer(call: Call, function: str, inputs: Sequence[Value], count: int) -> 
         for at, out in enumerate(outs)
     ]
     names = tuple(value.tensor for value in inputs), tuple(value.tensor for value in results)
-    call.build.ops.append(Transfer(name, call.layer, "FF", *names, function, count))
+    call.build.ops.append(Transfer(name, call.layer, "FF", *names, function, count, in_place))
+    _stays(call, inputs, results, in_place)
     return results if isinstance(call.out, (list, tuple)) else results[0]
 
 
+def _stays(call: Call, inputs: Sequence[Value], results: Sequence[Value], in_place: bool) -> None:
+    """What is written into a tensor that stays is that tensor."""
+    if in_place and inputs[0].tensor in call.build.held:
+        call.build.held.update(result.tensor for result in results)
+
+
 def cat(call: Call) -> Value:
-    """cat, stack: every element is written once. Empty pieces are left out."""
+    """cat, stack: every element is written once. Empty pieces are left out. A cache that grows is not written anew."""
     values = [value for value in call.values if value.elements]
-    return transfer(call, "cat", values, elements(call.out))
+    kept = grown(call) if call.operator in ("cat", "concat") else None
+    if kept is None:
+        return transfer(call, "cat", values, elements(call.out))
+    if len(values) == 1:
+        return kept
+    added = [value for value in values if value is not kept]
+    return transfer(call, "cat", [kept, *added], sum(value.elements for value in added), in_place=True)
 
 
 def move(call: Call) -> Value:
@@ -80,13 +94,25 @@ def move(call: Call) -> Value:
     return transfer(call, call.operator, call.values[:1], elements(call.out))
 
 
+def copy_of(call: Call) -> Value:
+    """copy(self, src): src in the place of self; what is then put into a slice moves there, once."""
+    source = call["src"]
+    if source.shape == shape_of(call) and is_put_into_slices(call.node):
+        return source
+    return transfer(call, "copy", [source], elements(call.out))
+
+
 def overwrite(call: Call) -> Value:
-    """slice_scatter, select_scatter: a tensor with a part replaced, written anew."""
-    return transfer(call, "cat", call.values[:2], elements(call.out))
+    """slice_scatter, select_scatter: a tensor with a part replaced; written anew where the old one is still read."""
+    in_place = overwrites(call)
+    count = call.values[1].elements if in_place else elements(call.out)
+    return transfer(call, "cat", call.values[:2], count, in_place)
 
 
-def index(call: Call, function: str, inputs: Sequence[Value], count: int, group: int = 1) -> Any:
-    """Emit one index op; all results of the node."""
+def index(
+    call: Call, function: str, inputs: Sequence[Value], count: int, group: int = 1, in_place: bool = False
+) -> Any:
+    """Emit one index op; all results of the node. in_place: into the first input."""
     name = call.name()
     outs = list(call.out) if isinstance(call.out, (list, tuple)) else [call.out]
     results = [
@@ -94,7 +120,8 @@ def index(call: Call, function: str, inputs: Sequence[Value], count: int, group:
         for at, out in enumerate(outs)
     ]
     names = tuple(value.tensor for value in inputs), tuple(value.tensor for value in results)
-    call.build.ops.append(Index(name, call.layer, "FF", *names, function, count, group))
+    call.build.ops.append(Index(name, call.layer, "FF", *names, function, count, group, in_place))
+    _stays(call, inputs, results, in_place)
     return results if isinstance(call.out, (list, tuple)) else results[0]
 
 
@@ -105,7 +132,8 @@ def gather(call: Call) -> Any:
 
 def scatter(call: Call) -> Any:
     """scatter, index_put, index_copy: one move for each element of the source."""
-    return index(call, _SCATTERS.get(call.operator, "scatter"), call.values, call.values[-1].elements)
+    function = _SCATTERS.get(call.operator, "scatter")
+    return index(call, function, call.values, call.values[-1].elements, in_place=overwrites(call))
 
 
 def select(call: Call) -> Any:
@@ -121,10 +149,10 @@ _SCATTERS = dict.fromkeys(("scatter_add", "index_add", "scatter_reduce"), "scatt
 
 RULES: dict[str, Any] = {
     **dict.fromkeys(("to", "type_as", "_to_copy", "float", "half"), convert),
-    **dict.fromkeys(("clone", "permute_copy", "view_copy"), copy), "contiguous": contiguous,
+    **dict.fromkeys(("clone", "permute_copy", "view_copy"), copy), "contiguous": contiguous, "copy": copy_of,
     **dict.fromkeys(("cat", "stack", "concat"), cat),
     **dict.fromkeys(("repeat", "roll", "flip", "pad", "constant_pad_nd", "repeat_interleave", "pixel_shuffle",
-                     "im2col", "col2im", "tile", "pixel_unshuffle", "channel_shuffle", "rot90", "copy",
+                     "im2col", "col2im", "tile", "pixel_unshuffle", "channel_shuffle", "rot90",
                      "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d",
                      "replication_pad2d", "replication_pad3d"), move),
     **dict.fromkeys(("slice_scatter", "select_scatter", "diagonal_scatter", "as_strided_scatter"), overwrite),

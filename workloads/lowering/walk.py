@@ -14,6 +14,7 @@ from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Vector
 from zerocast.workloads.lowering import attention, contractions, convolution, movement, vectors, views
 from zerocast.workloads.lowering.builder import Builder, Call, NoRule, elements
+from zerocast.workloads.lowering.in_place import is_overwrite
 from zerocast.workloads.lowering.values import Value
 
 RULES: dict[str, Any] = {
@@ -105,7 +106,7 @@ def _foreign(node: Node, known: dict[Node, Any]) -> None:
 def _operator(node: Node) -> tuple[str, bool]:
     """Name of the operator without the underscore that marks in-place, and whether it had one."""
     name = node.target.overloadpacket.__name__  # type: ignore[union-attr]
-    in_place = name.endswith("_") and not name.endswith("__")
+    in_place = is_overwrite(node)
     return (name.removesuffix("_") if in_place else name), in_place
 
 

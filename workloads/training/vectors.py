@@ -40,7 +40,6 @@ UNARY: dict[str, Rule] = {
     "gelu_tanh": Rule(_INPUT, 17),
     "silu": Rule(_INPUT, 8),
     "softmax": Rule(_OUTPUT, 4),  # y (dy - sum dy y)
-    "softmax_causal": Rule(_OUTPUT, 4),
     "log_softmax": Rule(_OUTPUT, 4),
     "dropout": Rule(_SAVED, 2),
     "max_pool": Rule(_SAVED, 1),

@@ -124,8 +124,7 @@ def llama_decode(batch: int, tokens: int, **config: Any) -> tuple[nn.Module, tup
     """One new token against a cache of `tokens` earlier ones, on the meta device."""
     model = _meta_llama(config)
     settings = model.config
-    head = settings.hidden_size // settings.num_attention_heads
-    shape = (batch, settings.num_key_value_heads, tokens, head)
+    shape = (batch, settings.num_key_value_heads, tokens, settings.head_dim)
     cache = tuple(torch.zeros(shape, device="meta") for _ in range(2 * settings.num_hidden_layers))
     return DecodeStep(model), (torch.zeros(batch, 1, dtype=torch.long, device="meta"), *cache)
 
