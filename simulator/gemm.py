@@ -237,7 +237,7 @@ def _conv(op: Einsum, shape: tuple[int, ...], groups: dict[str, list[str]]) -> C
     samples = math.prod(op.sizes[rank] for rank in groups["m"]) // (output[0] * output[1])
     channels = math.prod(op.sizes[rank] for rank in groups["k"]) // (kernel[0] * kernel[1])
     pairs = (tuple(pair) for pair in (kernel, output, stride, dilation))
-    return Conv(samples, channels, *size, *pairs, windows=windows)  # type: ignore[arg-type]
+    return Conv(samples, channels, *size, *pairs, windows=windows)  # type: ignore[arg-type,misc]
 
 
 def _halo(op: Einsum, taps: dict[str, int], m_ranks: list[str]) -> int:

@@ -69,9 +69,10 @@ def cut(gemm: Gemm, side: str, scatter: bool = False, most: int = POOL_ELEMENTS)
     first, K never, and one row of one item is always left."""
     operand = gemm.input if side == "input" else gemm.weight
     fixed = math.prod(size for _, size in fiber_of(gemm, side, scatter))
-    windows = "pq" if scatter and gemm.conv is not None else ""
+    windows: tuple[str, ...] = ()
     if scatter and gemm.conv is not None:
-        fixed *= math.prod(size for _, size in (_image(gemm.conv) if side == "input" else _kernel(gemm)))
+        windows, kernel = _positions(gemm.conv), _kernel(gemm.conv, operand.fiber)
+        fixed *= math.prod(size for _, size in (_image(gemm.conv) if side == "input" else kernel))
     left = max(most // max(fixed, 1), 1)
     outer, across = dict(gemm.outer), dict(operand.across)
     for ranks in (across, outer):
