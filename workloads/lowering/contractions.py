@@ -37,14 +37,14 @@ def contract(
     a, b = ((_gathered(call, value), ranks) for value, ranks in (a, b))
     if build.is_weight(a[0]) and not build.is_weight(b[0]):
         a, b = b, a
-    weight = b[0].tensor if build.is_weight(b[0]) else ""
+    weight = build.tensors[b[0].tensor].weight
     holder, _, own_name = weight.rpartition(".")
     if weight and holder == call.layer and own_name != "weight":
         part = own_name  # one of several weights of a layer, such as an LSTM's
     name = call.name(part, owner=bool(weight) and holder == call.layer)
     value = call.result(name) if shape is None else build.scratch(f"{name}.out", shape)
     indices = (on_tensor(*a), on_tensor(*b), tuple(out))
-    patterns = {1: found} if weight and (found := _weight_pattern(call, weight, indices[1], sizes)) else {}
+    patterns = {1: found} if weight and (found := _weight_pattern(call, b[0].tensor, indices[1], sizes)) else {}
     inputs = (a[0].tensor, b[0].tensor, *(() if bias is None else (bias.tensor,)))
     build.ops.append(
         Einsum(
@@ -80,17 +80,16 @@ def on_tensor(value: Value, ranks: Ranks) -> tuple[Affine, ...]:
     return tuple(tuple((rank, by * inner) for axis, by in dim for rank, inner in ranks[axis]) for dim in value.terms)
 
 
-def _weight_pattern(call: Call, weight: str, index: tuple[Affine, ...], sizes: Mapping[str, int]) -> Pattern | None:
+def _weight_pattern(call: Call, name: str, index: tuple[Affine, ...], sizes: Mapping[str, int]) -> Pattern | None:
     """Mask of a weight that holds zeros already; notes in `layers` whether it does."""
     build = call.build
     found: Pattern | None = None
-    if weight in build.masks:
+    if (bits := build.zeros(name)) is not None:
         axes = [term for dim in index for term in sorted(dim, key=lambda term: -term[1])]
         shape = [sizes[rank] for rank, _ in axes]
-        bits = build.masks[weight]
         if bits.size == math.prod(shape):
             found = Mask.of(bits.reshape(shape), [rank for rank, _ in axes])
-    build.layers[weight] = "not pruned" if found is None else ""
+    build.layers[build.tensors[name].weight] = "not pruned" if found is None else ""
     return found
 
 
