@@ -18,6 +18,7 @@ from zerocast.workloads.lowering.export import export, quiet, taken_apart
 from zerocast.workloads.lowering.folding import fold
 from zerocast.workloads.lowering.masks import check_finite, weight_names
 from zerocast.workloads.lowering.origins import Origin, source
+from zerocast.workloads.lowering.stored import settle
 from zerocast.workloads.lowering.values import Value
 from zerocast.workloads.lowering.walk import CONTRACTIONS, walk
 from zerocast.workloads.pruning import NOTHING_PRUNED, Pruning, apply_pruning
@@ -57,7 +58,7 @@ def capture(
     forward = apply_pruning(_workload(build, inputs, program, outputs, training), applied)
     if not training:
         return forward
-    frozen = {n for p, n in weight_names(model).items() if not model.get_parameter(p).requires_grad}
+    frozen = {n for p, n in weight_names(model).items() if not model.get_parameter(p).requires_grad} | set(build.stored)
     return expand_training(forward, optimizer, applied, frozen=frozen)
 
 
@@ -100,6 +101,7 @@ def lower_graph(
             with quiet():
                 values, origins = _sources(build, program, names, model)
                 outputs = walk(build, program.graph_module, values, origins)
+            settle(build, _returned(program, outputs))
             build.folded = fold(build, trained, _returned(program, outputs), CONTRACTIONS)
             if left := [op.name for op in build.ops if op.name in build.deferred]:
                 raise build.deferred[left[0]]
@@ -124,6 +126,10 @@ def _workload(
         "parameters": sum(tensor.elements for tensor in weights.values()),
         "outputs": ",".join(dict.fromkeys(results)),
     }  # fmt: skip
+    if build.stored:
+        meta["stored_weights"] = len(build.stored)
+        meta["stored_types"] = ", ".join(sorted({build.tensors[name].dtype for name in build.stored}))
+        meta["stored_scale_bytes"] = sum(kept.scale_bytes for kept in build.stored.values())
     first = next((value for value in inputs if isinstance(value, torch.Tensor) and value.dim()), None)
     if first is not None:
         meta["batch"] = int(first.shape[0])

@@ -12,7 +12,7 @@ from torch.fx import Node
 
 from zerocast.workloads.blame import place_in
 from zerocast.workloads.errors import WorkloadError
-from zerocast.workloads.ir import Op, Role, Tensor
+from zerocast.workloads.ir import BITS, Op, Role, Tensor
 from zerocast.workloads.lowering.origins import Origin
 from zerocast.workloads.lowering.values import Value
 
@@ -24,6 +24,23 @@ _WHOLE = {
 
 FEWEST_ZEROS = 0.01
 """Share of exact zeros from which a weight counts as pruned: random weights hold next to none."""
+
+_NARROW = {1: "fp8"}
+"""Floating types by their bytes that a model names only where it means them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A weight that is read as it is stored: in `holder`, as its owner has it.
+
+    digest: of what is made of it. replaced: the tensors of that, which no product reads any more. scale_bytes: of the
+    parameters and buffers that scale it.
+    """
+
+    holder: Tensor
+    digest: str
+    replaced: list[str]
+    scale_bytes: int
 
 
 @dataclass
@@ -50,6 +67,7 @@ class Builder:
     origins: dict[Node, Any] = field(default_factory=dict)
     deferred: dict[str, NoRule] = field(default_factory=dict)
     folded: dict[str, str] = field(default_factory=dict)
+    stored: dict[str, Kept] = field(default_factory=dict)
     _taken: dict[str, int] = field(default_factory=dict)
 
     def unique(self, name: str) -> str:
@@ -59,9 +77,10 @@ class Builder:
         return name if count == 0 else self.unique(f"{name}_{count}")
 
     def dtype_of(self, dtype: torch.dtype) -> str:
-        """Data type in the IR: every floating type becomes the workload's own."""
+        """Data type in the IR: every floating type becomes the workload's own, but one that is narrower by design."""
         if dtype.is_floating_point:
-            return self.dtype
+            narrow = _NARROW.get(dtype.itemsize, self.dtype)
+            return narrow if BITS[narrow] < BITS[self.dtype] else self.dtype
         if dtype in _WHOLE:
             return _WHOLE[dtype]
         raise WorkloadError(f"model {self.model!r}: tensors of type {dtype} have no cost rule; use a real type")
@@ -107,6 +126,8 @@ class Builder:
         data = None if origin is None else origin.value()
         if data is None or data.dim() < 2:
             return None
+        if data.is_floating_point() and data.itemsize == 1:
+            data = data.float()  # fp8 can be cast and little else
         zeros = 1.0 - int(torch.count_nonzero(data)) / max(data.numel(), 1)
         return (data != 0).numpy() if FEWEST_ZEROS <= zeros < 1.0 else None
 

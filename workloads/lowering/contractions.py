@@ -8,6 +8,7 @@ from typing import Any
 
 from zerocast.workloads.ir import Affine, Einsum, Transfer
 from zerocast.workloads.lowering.builder import Call, NoRule
+from zerocast.workloads.lowering.stored import as_stored
 from zerocast.workloads.lowering.values import Value
 from zerocast.workloads.lowering.vectors import vector
 from zerocast.workloads.patterns import Mask, Pattern
@@ -34,7 +35,7 @@ def contract(
 ) -> Value:
     """Emit one einsum. A weight is put at operand b; zeros that it holds are its pattern."""
     build = call.build
-    a, b = ((_gathered(call, value), ranks) for value, ranks in (a, b))
+    a, b = ((_gathered(call, as_stored(build, value)), ranks) for value, ranks in (a, b))
     if build.is_weight(a[0]) and not build.is_weight(b[0]):
         a, b = b, a
     weight = build.tensors[b[0].tensor].weight
@@ -148,6 +149,11 @@ def addmm(call: Call) -> Value:
     return vector(call, "add", [product(call, a, b), added])
 
 
+def scaled(call: Call) -> Value:
+    """A product of fp8 numbers (self, mat2, their scales, bias): the scales go into what writes the result."""
+    return product(call, call["self"], call["mat2"], call["bias"])
+
+
 def is_product(equation: str) -> bool:
     """True for an equation of two operands with named ranks, each summed rank in both, and an output."""
     terms, arrow, out = equation.replace(" ", "").partition("->")
@@ -193,6 +199,7 @@ def _rank_names(call: Call, letters: list[str], out: str) -> dict[str, str]:
 
 
 RULES: dict[str, Any] = {
-    "linear": linear, "matmul": matmul, "mm": matmul, "bmm": matmul, "mv": matmul, "dot": matmul,
+    "linear": linear, "_int_mm": matmul, "_scaled_mm": scaled,
+    "matmul": matmul, "mm": matmul, "bmm": matmul, "mv": matmul, "dot": matmul,
     "addmm": addmm, "baddbmm": addmm, "einsum": einsum,
 }  # fmt: skip

@@ -26,7 +26,7 @@ def fold(build: Builder, trained: Collection[str], returned: Iterable[str], cost
     if not found:
         return {}
     made = _unified(build, found)
-    _sweep(build, found, set(returned))
+    sweep(build, found, set(returned))
     said: dict[str, str] = {}
     for name in made:
         origin = build.origin(name)
@@ -54,7 +54,7 @@ def _unified(build: Builder, found: Collection[str]) -> list[str]:
     return list(first.values())
 
 
-def _sweep(build: Builder, made: Collection[str], returned: Collection[str]) -> None:
+def sweep(build: Builder, made: Collection[str], returned: Collection[str]) -> None:
     """Drop the ops that nothing but `made` needs."""
     writers = {name: op for op in build.ops for name in op.outputs}
     cone: set[str] = set()
