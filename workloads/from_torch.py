@@ -15,9 +15,12 @@ from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Op, Tensor, Workload
 from zerocast.workloads.lowering.builder import Builder, NoRule
 from zerocast.workloads.lowering.export import export, quiet, taken_apart
-from zerocast.workloads.lowering.masks import real_masks, weight_names
+from zerocast.workloads.lowering.folding import fold
+from zerocast.workloads.lowering.masks import check_finite, weight_names
+from zerocast.workloads.lowering.origins import Origin, source
+from zerocast.workloads.lowering.stored import settle
 from zerocast.workloads.lowering.values import Value
-from zerocast.workloads.lowering.walk import walk
+from zerocast.workloads.lowering.walk import CONTRACTIONS, walk
 from zerocast.workloads.pruning import NOTHING_PRUNED, Pruning, apply_pruning
 from zerocast.workloads.training import expand_training
 
@@ -55,7 +58,7 @@ def capture(
     forward = apply_pruning(_workload(build, inputs, program, outputs, training), applied)
     if not training:
         return forward
-    frozen = {n for p, n in weight_names(model).items() if not model.get_parameter(p).requires_grad}
+    frozen = {n for p, n in weight_names(model).items() if not model.get_parameter(p).requires_grad} | set(build.stored)
     return expand_training(forward, optimizer, applied, frozen=frozen)
 
 
@@ -88,13 +91,21 @@ def lower_graph(
     its bytes where `allow_unknown` says so, and refused otherwise. runnable: keep the weights' data in the graph.
     """
     program = export(model, inputs, name, training, runnable)
-    masks, names = real_masks(model), weight_names(model)
+    check_finite(model)
+    names = weight_names(model)
+    trained = {names[path] for path, held in model.named_parameters() if training and held.requires_grad}
     unknown: frozenset[Any] = frozenset()
     while True:
-        build = Builder(name, dtype, unknown, masks)
+        build = Builder(name, dtype, unknown, trained=frozenset(trained))
         try:
             with quiet():
-                return build, program, walk(build, program.graph_module, _sources(build, program, names))
+                values, origins = _sources(build, program, names, model)
+                outputs = walk(build, program.graph_module, values, origins)
+            settle(build, _returned(program, outputs))
+            build.folded = fold(build, trained, _returned(program, outputs), CONTRACTIONS)
+            if left := [op.name for op in build.ops if op.name in build.deferred]:
+                raise build.deferred[left[0]]
+            return build, program, outputs
         except NoRule as strange:
             parts = taken_apart(program, strange.target)
             if parts is not None:
@@ -108,21 +119,30 @@ def lower_graph(
 def _workload(
     build: Builder, inputs: tuple[Any, ...], program: ExportedProgram, outputs: Any, training: bool
 ) -> Workload:
-    kept = program.graph_signature.output_specs
-    results = [
-        value.tensor for spec, value in zip(kept, outputs, strict=True)
-        if spec.kind.name == "USER_OUTPUT" and isinstance(value, Value)
-    ]  # fmt: skip
+    results = _returned(program, outputs)
     weights = {name: tensor for name, tensor in build.tensors.items() if tensor.role == "weight"}
     meta: dict[str, str | int | float | bool] = {
         "training": training, "dtype": build.dtype,
         "parameters": sum(tensor.elements for tensor in weights.values()),
         "outputs": ",".join(dict.fromkeys(results)),
     }  # fmt: skip
+    if build.stored:
+        meta["stored_weights"] = len(build.stored)
+        meta["stored_types"] = ", ".join(sorted({build.tensors[name].dtype for name in build.stored}))
+        meta["stored_scale_bytes"] = sum(kept.scale_bytes for kept in build.stored.values())
     first = next((value for value in inputs if isinstance(value, torch.Tensor) and value.dim()), None)
     if first is not None:
         meta["batch"] = int(first.shape[0])
     return Workload(build.model, _used(build.tensors, build.ops), tuple(build.ops), build.layers, meta)
+
+
+def _returned(program: ExportedProgram, outputs: Any) -> list[str]:
+    """Tensors that the network gives back to its caller."""
+    kept = program.graph_signature.output_specs
+    return [
+        value.tensor for spec, value in zip(kept, outputs, strict=True)
+        if spec.kind.name == "USER_OUTPUT" and isinstance(value, Value)
+    ]  # fmt: skip
 
 
 def _used(tensors: dict[str, Tensor], ops: Sequence[Op]) -> dict[str, Tensor]:
@@ -131,11 +151,14 @@ def _used(tensors: dict[str, Tensor], ops: Sequence[Op]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in tensors.items() if name in touched or tensor.role == "weight"}
 
 
-def _sources(build: Builder, program: Any, names: dict[str, str]) -> dict[str, Value]:
+def _sources(
+    build: Builder, program: Any, names: dict[str, str], model: nn.Module
+) -> tuple[dict[str, Value], dict[str, Origin]]:
     """Values of the graph's placeholders: weights, buffers and inputs, under the names their owner gave
-    them."""
+    them; and where those that are no inputs come from, with the data that `model` has."""
     holders = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
     values: dict[str, Value] = {}
+    origins: dict[str, Origin] = {}
     for spec in program.graph_signature.input_specs:
         like = holders[spec.arg.name].meta.get("val")
         if not isinstance(like, torch.Tensor):
@@ -148,4 +171,15 @@ def _sources(build: Builder, program: Any, names: dict[str, str]) -> dict[str, V
             values[spec.arg.name] = build.add(spec.target, like, "constant", fixed=True)
         if spec.kind != InputKind.PARAMETER:
             build.held.add(values[spec.arg.name].tensor)
-    return values
+        if spec.kind != InputKind.USER_INPUT:
+            origins[spec.arg.name] = source(values[spec.arg.name].tensor, _held(model, program, spec.target))
+    return values, origins
+
+
+def _held(model: nn.Module, program: ExportedProgram, path: str) -> torch.Tensor | None:
+    """The tensor with data that the model (else the exported graph) holds under a dotted path."""
+    found: Any = model
+    for piece in path.split("."):
+        found = getattr(found, piece, None)
+    found = program.constants.get(path) if found is None else found
+    return found if isinstance(found, torch.Tensor) else None

@@ -23,7 +23,7 @@ Phase = Literal["FF", "BP", "WU", "UPDATE"]
 
 BITS = {
     "fp64": 64, "fp32": 32, "tf32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "fp4": 4,
-    "int64": 64, "int32": 32, "int16": 16, "int8": 8, "int4": 4, "uint8": 8, "bool": 1,
+    "int64": 64, "int32": 32, "int16": 16, "int8": 8, "int4": 4, "int2": 2, "uint8": 8, "bool": 1,
 }  # fmt: skip
 
 Affine = tuple[tuple[str, int], ...]
@@ -36,6 +36,8 @@ class Tensor:
     """A tensor: shape in elements, data type, role, and the sparsity pattern that holds everywhere it is used.
 
     A pass may see the same tensor under another pattern; that is said by the op (`Einsum.patterns`).
+    made_of: the weight whose numbers, reordered, masked or rescaled, a tensor holds that is computed from weights and
+    constants alone; "" for all others.
     """
 
     name: str
@@ -43,6 +45,12 @@ class Tensor:
     dtype: str
     role: Role
     pattern: Pattern = DENSE
+    made_of: str = ""
+
+    @property
+    def weight(self) -> str:
+        """The weight that the tensor is, or is made of; "" where it is none."""
+        return self.name if self.role == "weight" and not self.made_of else self.made_of
 
     @property
     def bits(self) -> int:

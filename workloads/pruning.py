@@ -71,7 +71,7 @@ def apply_pruning(forward: Workload, pruning: Pruning) -> Workload:
     `layers` then tells for each weight why it is dense, "" where it is pruned. Raises `WorkloadError` for a
     weight that the workload does not have.
     """
-    weights = {name for name, tensor in forward.tensors.items() if tensor.role == "weight"}
+    weights = {tensor.weight for tensor in forward.tensors.values()}
     for name in pruning.layers:
         if name not in weights:
             raise WorkloadError(
@@ -80,7 +80,7 @@ def apply_pruning(forward: Workload, pruning: Pruning) -> Workload:
             )
     ops: list[Op] = []
     for op in forward.ops:
-        recipe = pruning.layers.get(op.inputs[1]) if isinstance(op, Einsum) else None
+        recipe = pruning.layers.get(forward.tensors[op.inputs[1]].weight) if isinstance(op, Einsum) else None
         if isinstance(op, Einsum) and recipe is not None and "FF" in recipe.weight:
             op = replace(op, patterns={**op.patterns, 1: recipe.weight["FF"]})
         ops.append(op)

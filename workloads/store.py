@@ -84,7 +84,7 @@ def _frozen(value: Any) -> Any:
 
 
 def _tensor_out(tensor: Tensor, patterns: _Patterns) -> list[Any]:
-    return [tensor.name, tensor.shape, tensor.dtype, tensor.role, patterns.number(tensor.pattern)]
+    return [tensor.name, tensor.shape, tensor.dtype, tensor.role, patterns.number(tensor.pattern), tensor.made_of]
 
 
 def _op_out(op: Op, patterns: _Patterns) -> dict[str, Any]:
@@ -111,8 +111,8 @@ def _op_in(row: Mapping[str, Any], patterns: list[Pattern]) -> Op:
 def _workload_in(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Workload:
     patterns = [_pattern_in(row, arrays) for row in header["patterns"]]
     tensors = {
-        name: Tensor(name, tuple(shape), dtype, role, patterns[number])
-        for name, shape, dtype, role, number in header["tensors"]
+        name: Tensor(name, tuple(shape), dtype, role, patterns[number], *made_of)
+        for name, shape, dtype, role, number, *made_of in header["tensors"]
     }
     ops = tuple(_op_in(row, patterns) for row in header["ops"])
     return Workload(header["name"], tensors, ops, header["layers"], header["meta"])

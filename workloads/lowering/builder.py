@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,7 +12,8 @@ from torch.fx import Node
 
 from zerocast.workloads.blame import place_in
 from zerocast.workloads.errors import WorkloadError
-from zerocast.workloads.ir import Op, Role, Tensor
+from zerocast.workloads.ir import BITS, Op, Role, Tensor
+from zerocast.workloads.lowering.origins import Origin
 from zerocast.workloads.lowering.values import Value
 
 _WHOLE = {
@@ -21,26 +22,54 @@ _WHOLE = {
 }  # fmt: skip
 
 
+FEWEST_ZEROS = 0.01
+"""Share of exact zeros from which a weight counts as pruned: random weights hold next to none."""
+
+_NARROW = {1: "fp8"}
+"""Floating types by their bytes that a model names only where it means them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A weight that is read as it is stored: in `holder`, as its owner has it.
+
+    digest: of what is made of it. replaced: the tensors of that, which no product reads any more. scale_bytes: of the
+    parameters and buffers that scale it.
+    """
+
+    holder: Tensor
+    digest: str
+    replaced: list[str]
+    scale_bytes: int
+
+
 @dataclass
 class Builder:
     """Collects what the rules emit.
 
     dtype: given to every floating tensor. unknown: operators without a rule that are priced by their bytes.
-    masks: exact zeros of real weights (bits in the weight's own shape).
+    trained: weights that a training step changes.
     computed: for each tensor, the first graph node whose result (or which of its results) is the whole of it, so
     that a run of the graph can tell what it holds.
     held: tensors that are there before a run and stay: inputs, buffers, and what has grown or changed in their place.
+    origins: of each graph node that no input of the network goes into, what it is computed from (a tuple of them where
+    the node has several results). deferred: why an op has no price, where it may yet be folded away, by op name.
+    folded: for each weight, the operators that were folded into it.
     """
 
     model: str
     dtype: str
     unknown: frozenset[Any] = frozenset()
-    masks: Mapping[str, Any] = field(default_factory=dict)
+    trained: frozenset[str] = frozenset()
     tensors: dict[str, Tensor] = field(default_factory=dict)
     ops: list[Op] = field(default_factory=list)
     layers: dict[str, str] = field(default_factory=dict)
     computed: dict[str, tuple[Node, int]] = field(default_factory=dict)
     held: set[str] = field(default_factory=set)
+    origins: dict[Node, Any] = field(default_factory=dict)
+    deferred: dict[str, NoRule] = field(default_factory=dict)
+    folded: dict[str, str] = field(default_factory=dict)
+    stored: dict[str, Kept] = field(default_factory=dict)
     _taken: dict[str, int] = field(default_factory=dict)
 
     def unique(self, name: str) -> str:
@@ -50,9 +79,10 @@ class Builder:
         return name if count == 0 else self.unique(f"{name}_{count}")
 
     def dtype_of(self, dtype: torch.dtype) -> str:
-        """Data type in the IR: every floating type becomes the workload's own."""
+        """Data type in the IR: every floating type becomes the workload's own, but one that is narrower by design."""
         if dtype.is_floating_point:
-            return self.dtype
+            narrow = _NARROW.get(dtype.itemsize, self.dtype)
+            return narrow if BITS[narrow] < BITS[self.dtype] else self.dtype
         if dtype in _WHOLE:
             return _WHOLE[dtype]
         raise WorkloadError(f"model {self.model!r}: tensors of type {dtype} have no cost rule; use a real type")
@@ -69,14 +99,43 @@ class Builder:
         return Value.whole(name, shape)
 
     def note(self, node: Node, result: Any) -> None:
-        """Take down which tensors `node` computes, given what it stands for."""
+        """Take down which tensors `node` computes, given what it stands for, and which weights they are made of."""
         for at, value in enumerate(result if isinstance(result, (list, tuple)) else (result,)):
-            if isinstance(value, Value) and value.is_whole:
-                self.computed.setdefault(value.tensor, (node, at))
+            if isinstance(value, Value) and value.is_whole and value.tensor not in self.computed:
+                self.computed[value.tensor] = (node, at)
+                self._mark(value.tensor)
+
+    def _mark(self, name: str) -> None:
+        tensor, origin = self.tensors[name], self.origin(name)
+        if tensor.role == "activation" and origin is not None and origin.operators:
+            weights = [part for part in origin.flows if self.tensors[part].role == "weight"]
+            same = [part for part in weights if self.tensors[part].elements == tensor.elements]
+            largest = max(weights, key=lambda part: self.tensors[part].elements, default="")
+            self.tensors[name] = replace(tensor, made_of=(*same, largest)[0])
+
+    def origin(self, tensor: str) -> Origin | None:
+        """What a tensor is computed from; None where an input of the network goes in."""
+        node, at = self.computed.get(tensor, (None, 0))
+        found = self.origins.get(node) if node is not None else None
+        if isinstance(found, Origin) and isinstance(node.meta.get("val"), (list, tuple)):
+            return found.item(at)
+        return found[at] if isinstance(found, (list, tuple)) else found
+
+    def zeros(self, tensor: str) -> Any:
+        """Where a tensor made of weights and constants is nonzero (booleans in its shape); None where that is not
+        known, or where too few zeros are there to be a pruning's (all zeros is how some layers start)."""
+        origin = self.origin(tensor)
+        data = None if origin is None else origin.value()
+        if data is None or data.dim() < 2:
+            return None
+        if data.is_floating_point() and data.itemsize == 1:
+            data = data.float()  # fp8 can be cast and little else
+        zeros = 1.0 - int(torch.count_nonzero(data)) / max(data.numel(), 1)
+        return (data != 0).numpy() if FEWEST_ZEROS <= zeros < 1.0 else None
 
     def is_weight(self, value: Value) -> bool:
-        """True where the value views a parameter."""
-        return self.tensors[value.tensor].role == "weight"
+        """True where the value views a parameter, or what is made of one."""
+        return bool(self.tensors[value.tensor].weight)
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import Any
 
 from zerocast.workloads.ir import Affine, Einsum, Transfer
 from zerocast.workloads.lowering.builder import Call, NoRule
+from zerocast.workloads.lowering.stored import as_stored
 from zerocast.workloads.lowering.values import Value
 from zerocast.workloads.lowering.vectors import vector
 from zerocast.workloads.patterns import Mask, Pattern
@@ -34,17 +35,17 @@ def contract(
 ) -> Value:
     """Emit one einsum. A weight is put at operand b; zeros that it holds are its pattern."""
     build = call.build
-    a, b = ((_gathered(call, value), ranks) for value, ranks in (a, b))
+    a, b = ((_gathered(call, as_stored(build, value)), ranks) for value, ranks in (a, b))
     if build.is_weight(a[0]) and not build.is_weight(b[0]):
         a, b = b, a
-    weight = b[0].tensor if build.is_weight(b[0]) else ""
+    weight = build.tensors[b[0].tensor].weight
     holder, _, own_name = weight.rpartition(".")
     if weight and holder == call.layer and own_name != "weight":
         part = own_name  # one of several weights of a layer, such as an LSTM's
     name = call.name(part, owner=bool(weight) and holder == call.layer)
     value = call.result(name) if shape is None else build.scratch(f"{name}.out", shape)
     stored = on_tensor(*b)
-    patterns = {1: found} if weight and (found := _weight_pattern(call, weight, stored, sizes)) else {}
+    patterns = {1: found} if weight and (found := _weight_pattern(call, b[0].tensor, stored, sizes)) else {}
     indices = (_apart(on_tensor(*a), a[1], b[1], out), _apart(stored, b[1], a[1], out), tuple(out))
     inputs = (a[0].tensor, b[0].tensor, *(() if bias is None else (bias.tensor,)))
     build.ops.append(
@@ -94,17 +95,16 @@ def _apart(stored: tuple[Affine, ...], view: Ranks, other: Ranks, out: Ranks) ->
     return stored
 
 
-def _weight_pattern(call: Call, weight: str, index: tuple[Affine, ...], sizes: Mapping[str, int]) -> Pattern | None:
+def _weight_pattern(call: Call, name: str, index: tuple[Affine, ...], sizes: Mapping[str, int]) -> Pattern | None:
     """Mask of a weight that holds zeros already; notes in `layers` whether it does."""
     build = call.build
     found: Pattern | None = None
-    if weight in build.masks:
+    if (bits := build.zeros(name)) is not None:
         axes = [term for dim in index for term in sorted(dim, key=lambda term: -term[1])]
         shape = [sizes[rank] for rank, _ in axes]
-        bits = build.masks[weight]
         if bits.size == math.prod(shape):
             found = Mask.of(bits.reshape(shape), [rank for rank, _ in axes])
-    build.layers[weight] = "not pruned" if found is None else ""
+    build.layers[build.tensors[name].weight] = "not pruned" if found is None else ""
     return found
 
 
@@ -163,6 +163,11 @@ def addmm(call: Call) -> Value:
     return vector(call, "add", [product(call, a, b), added])
 
 
+def scaled(call: Call) -> Value:
+    """A product of fp8 numbers (self, mat2, their scales, bias): the scales go into what writes the result."""
+    return product(call, call["self"], call["mat2"], call["bias"])
+
+
 def is_product(equation: str) -> bool:
     """True for an equation of two operands with named ranks, each summed rank in both, and an output."""
     terms, arrow, out = equation.replace(" ", "").partition("->")
@@ -208,6 +213,7 @@ def _rank_names(call: Call, letters: list[str], out: str) -> dict[str, str]:
 
 
 RULES: dict[str, Any] = {
-    "linear": linear, "matmul": matmul, "mm": matmul, "bmm": matmul, "mv": matmul, "dot": matmul,
+    "linear": linear, "_int_mm": matmul, "_scaled_mm": scaled,
+    "matmul": matmul, "mm": matmul, "bmm": matmul, "mv": matmul, "dot": matmul,
     "addmm": addmm, "baddbmm": addmm, "einsum": einsum,
 }  # fmt: skip

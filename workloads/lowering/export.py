@@ -36,7 +36,7 @@ def export(
         program = None if runnable else _export_on_meta(model, inputs, training)
         if program is None:
             try:
-                program = _export(copy.deepcopy(model).train(training), inputs)
+                program = _export(_with_data(model).train(training), inputs)
             except Exception as error:
                 raise WorkloadError(
                     f"model {name!r} cannot be exported to a graph: {line(error)}{place(error)}; "
@@ -123,6 +123,13 @@ def quiet() -> Iterator[None]:
 
 def _recurrent(node: torch.fx.Node) -> bool:
     return node.op == "call_function" and str(node.target).partition("aten.")[2].split(".")[0] in _RECURRENT
+
+
+def _with_data(model: nn.Module) -> nn.Module:
+    """A copy of the model; what live pruning hooks left on its layers, which no copy takes, is copied as plain data."""
+    held = [tensor for module in model.modules() for tensor in module.__dict__.values()]
+    computed = [tensor for tensor in held if isinstance(tensor, torch.Tensor) and not tensor.is_leaf]
+    return copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in computed})
 
 
 def on_meta(model: nn.Module, training: bool) -> nn.Module:

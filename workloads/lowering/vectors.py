@@ -140,7 +140,7 @@ _ELEMENTWISE = (
     "addcmul", "addcdiv", "lerp", "multiply", "subtract", "divide", "true_divide", "special_erf",
 )  # fmt: skip
 
-_REDUCTIONS = (
+REDUCTIONS = (
     "sum", "mean", "amax", "amin", "max", "min", "prod", "any", "all", "var", "std", "var_mean", "logsumexp",
     "std_mean", "nansum", "count_nonzero", "aminmax", "histc", "bincount",
     "softmax", "_softmax", "log_softmax", "_log_softmax", "linalg_vector_norm", "norm",
@@ -148,7 +148,7 @@ _REDUCTIONS = (
 
 RULES: dict[str, Any] = {
     **dict.fromkeys(_ELEMENTWISE, elementwise),
-    **dict.fromkeys(_REDUCTIONS, reduction),
+    **dict.fromkeys(REDUCTIONS, reduction),
     "gelu": activation,
     **dict.fromkeys(("layer_norm", "group_norm", "rms_norm", "native_layer_norm", "native_group_norm",
                      "instance_norm"), norm),

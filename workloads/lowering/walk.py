@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from zerocast.workloads.ir import Vector
 from zerocast.workloads.lowering import attention, contractions, convolution, movement, vectors, views
 from zerocast.workloads.lowering.builder import Builder, Call, NoRule, elements
 from zerocast.workloads.lowering.in_place import is_overwrite
+from zerocast.workloads.lowering.origins import Origin, origin_of, source
 from zerocast.workloads.lowering.values import Value
 
 RULES: dict[str, Any] = {
@@ -26,17 +28,24 @@ RULES: dict[str, Any] = {
 
 _CHECKS = ("_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range_for_size")
 _UNCHANGED = ("to", "_to_copy", "type_as", "alias", "detach", "lift_fresh_copy", "lift_fresh")
-_CONTRACTIONS = frozenset(contractions.RULES) | frozenset(convolution.RULES) | frozenset(attention.RULES)
+CONTRACTIONS = frozenset(contractions.RULES) | frozenset(convolution.RULES) | frozenset(attention.RULES)
+_SUMMED = CONTRACTIONS | frozenset(vectors.REDUCTIONS)
+"""Operators whose results are no reordered, masked or rescaled form of an operand."""
 
 
-def walk(build: Builder, graph: GraphModule, inputs: dict[str, Value]) -> Any:
+def walk(build: Builder, graph: GraphModule, inputs: Mapping[str, Any], origins: Mapping[str, Any]) -> Any:
     """Lower all nodes of `graph`, whose placeholders stand for `inputs`; what the graph returns, as
-    values."""
+    values.
+
+    origins: of the placeholders that no input of the network goes into.
+    """
     known: dict[Node, Any] = {}
     result: Any = None
     for node in graph.graph.nodes:
         if node.op == "placeholder":
             known[node] = inputs.get(node.name)
+            if origins.get(node.name) is not None:
+                build.origins[node] = origins[node.name]
         elif node.op == "get_attr":
             known[node] = _attribute(build, graph, node)
         elif node.op == "output":
@@ -60,7 +69,9 @@ def _attribute(build: Builder, graph: GraphModule, node: Node) -> Any:
     for piece in str(node.target).split("."):
         found = getattr(found, piece)
     if isinstance(found, torch.Tensor):
-        return build.add(build.unique(f"constant.{node.target}"), found, "constant", fixed=True)
+        value = build.add(build.unique(f"constant.{node.target}"), found, "constant", fixed=True)
+        build.origins[node] = source(value.tensor, found)
+        return value
     return found
 
 
@@ -80,6 +91,7 @@ def _function(build: Builder, graph: GraphModule, node: Node, known: dict[Node, 
     """The value of one call: a rule's, a constant's where nothing but constants goes in, a subgraph's."""
     if node.target is operator.getitem:
         results, at = _resolve(node.args, known)
+        _pick_origin(build, node)
         return results[at] if at < len(results) else None  # a result that costs nothing
     if isinstance(node.target, torch._ops.HigherOrderOperator):
         return _subgraph(build, node, known)
@@ -88,11 +100,18 @@ def _function(build: Builder, graph: GraphModule, node: Node, known: dict[Node, 
     name, in_place = _operator(node)
     if name in _CHECKS:
         return None
+    origin = origin_of(node, name, build.origins, name not in _SUMMED)
     call = _call(build, node, name, known)
+    if origin is not None:
+        build.origins[node] = origin
+        call.leaf = False  # what is done to a layer's weight is not the layer's own op
     value = _apply(call)
     first = node.args[0] if node.args else None
     if in_place and isinstance(first, Node) and isinstance(value, Value):
         known[first] = value  # later readers of the overwritten tensor see the new content
+        build.origins.pop(first, None)
+        if origin is not None:
+            build.origins[first] = origin
     return value
 
 
@@ -101,6 +120,15 @@ def _foreign(node: Node, known: dict[Node, Any]) -> None:
     leaves in a graph, for one) has no rule as it stands."""
     if any(isinstance(known.get(before), Value) for before in node.all_input_nodes):
         raise NoRule(node, owner(node)[0], remedy="write what it does with operators of torch")
+
+
+def _pick_origin(build: Builder, node: Node) -> None:
+    """One of several results of a node that no input goes into."""
+    found, at = build.origins.get(node.args[0]), node.args[1]  # type: ignore[arg-type]
+    if isinstance(found, Origin):
+        build.origins[node] = found.item(int(at))  # type: ignore[arg-type]
+    elif found is not None and at < len(found) and found[at] is not None:
+        build.origins[node] = found[at]
 
 
 def _operator(node: Node) -> tuple[str, bool]:
@@ -138,16 +166,19 @@ def _apply(call: Call) -> Any:
     values = call.values
     if call.operator in _UNCHANGED and values[0].fixed and _same_type(call):
         return values[0]
-    if all(value.fixed for value in values) and call.operator not in _CONTRACTIONS:
+    if all(value.fixed for value in values) and call.operator not in CONTRACTIONS:
         return _constant(call)
-    if (weight := _masked_weight(call)) is not None:
-        return weight
     try:
         return _by_rule(call)
-    except NoRule:
-        if call.node.target not in call.build.unknown:
+    except NoRule as strange:
+        if call.node.target in call.build.unknown:
+            return _unknown(call)
+        if not _may_fold(call):
             raise
-        return _unknown(call)
+        known = len(call.build.ops)
+        value = _unknown(call)
+        call.build.deferred.update({op.name: strange for op in call.build.ops[known:]})
+        return value
 
 
 def _by_rule(call: Call) -> Any:
@@ -163,6 +194,12 @@ def _by_rule(call: Call) -> Any:
         raise NoRule(call.node, call.layer, f"is called as its cost rule does not know it ({line(error)})") from error
 
 
+def _may_fold(call: Call) -> bool:
+    """Whether the call works on weights alone that no step changes, so that it may need no price."""
+    found = call.build.origins.get(call.node)
+    return isinstance(found, Origin) and not set(found.sources) & call.build.trained
+
+
 def _writes_a_part(call: Call) -> bool:
     """copy_ into a view: the tensor behind the view changes, which only a functional graph shows."""
     return call.operator == "copy" and str(call.node.target).split(".")[1].endswith("_")
@@ -170,18 +207,6 @@ def _writes_a_part(call: Call) -> bool:
 
 def _same_type(call: Call) -> bool:
     return call.build.dtype_of(call.out.dtype) == call.build.tensors[call.values[0].tensor].dtype
-
-
-def _masked_weight(call: Call) -> Value | None:
-    """The weight in `weight_orig * weight_mask` (torch.nn.utils.prune): its zeros are already in its
-    pattern."""
-    values = call.values
-    if call.operator != "mul" or len(values) != 2:
-        return None
-    for weight, mask in (values, values[::-1]):
-        if call.build.is_weight(weight) and mask.tensor == f"{weight.tensor}_mask":
-            return weight
-    return None
 
 
 def _constant(call: Call) -> Any:
@@ -223,4 +248,11 @@ def _subgraph(build: Builder, node: Node, known: dict[Node, Any]) -> Any:
         )
     graph = arguments[at]
     holders = [inner.name for inner in graph.graph.nodes if inner.op == "placeholder"]
-    return walk(build, graph, dict(zip(holders, arguments[at + 1 :], strict=True)))
+    origins = [build.origins.get(given) if isinstance(given, Node) else None for given in node.args[at + 1 :]]
+    results = walk(
+        build, graph, dict(zip(holders, arguments[at + 1 :], strict=True)), dict(zip(holders, origins, strict=True))
+    )
+    returned = graph.graph.output_node().args[0]
+    inner = returned if isinstance(returned, (list, tuple)) else (returned,)
+    build.origins[node] = tuple(build.origins.get(each) for each in inner)  # type: ignore[call-overload]
+    return results

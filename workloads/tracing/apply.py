@@ -54,7 +54,7 @@ def _overridden(op: Op, patterns: dict[int, Pattern] | None) -> Op:
 
 def is_traced(tensor: Tensor) -> bool:
     """Whether a trace records the tensor where an einsum reads it: data of the network, no weight, no constant."""
-    return tensor.role in ("activation", "input")
+    return tensor.role in ("activation", "input") and not tensor.made_of
 
 
 def _readers(workload: Workload) -> dict[str, list[tuple[Einsum, int]]]:

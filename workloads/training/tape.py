@@ -86,8 +86,8 @@ class Tape:
 
 
 def phase_of(tensor: Tensor) -> Phase:
-    """Pass to which the computation of a tensor's gradient belongs."""
-    return "WU" if tensor.role == "weight" else "BP"
+    """Pass to which the computation of a tensor's gradient belongs: what is made of a weight has a weight gradient."""
+    return "WU" if tensor.weight else "BP"
 
 
 def mark(position: int) -> str:
@@ -105,5 +105,5 @@ def needing(forward: Workload, frozen: frozenset[str]) -> frozenset[str]:
 
 
 def weight_of(op: Einsum, tensors: dict[str, Tensor]) -> str:
-    """The weight an einsum reads as its operand b, or ""."""
-    return op.inputs[1] if tensors[op.inputs[1]].role == "weight" else ""
+    """The weight that an einsum reads, or reads something made of, as its operand b; "" where there is none."""
+    return tensors[op.inputs[1]].weight

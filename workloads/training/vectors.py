@@ -122,7 +122,7 @@ def passed(tape: Tape, op: Op, gradient: str, target: str, position: int = 0) ->
 
 def _norm(tape: Tape, op: Vector, gradient: str, targets: list[str]) -> None:
     rule = NORMS[op.function]
-    weight = [name for name in op.inputs[1:2] if tape.tensors[name].role == "weight"]
+    weight = [name for name in op.inputs[1:2] if tape.tensors[name].weight]
     reads = (gradient, *_again(op, rule), *weight)
     outputs = tuple(tape.fresh(name) for name in targets)
     function = f"{op.function}_backward"
