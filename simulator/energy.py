@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from zerocast.accelerators.schema import Accelerator, Memory
 from zerocast.accelerators.tables import energy_table
 from zerocast.simulator.gemm import Gemm
+from zerocast.simulator.pairs import SIDES, met_share
 from zerocast.simulator.traffic import PortBytes
 
 Array = NDArray[np.float64]
@@ -53,17 +54,15 @@ def _access_j_per_byte(table_name: str, kind: str, capacity_bytes: float | None)
 def executed_macs(gemm: Gemm, accelerator: Accelerator, steps_share: ArrayLike, skipped: str) -> Array:
     """Multiply-accumulates that cost energy: those not skipped (`steps_share` of all), less those gated.
 
-    An operand whose zeros are gated or skipped one by one switches nothing, so only its nonzeros count, those of
-    the two sides taken as independent; zeros that the array does not see (mode none) are multiplied like any other
-    number. `skipped` names the operand that the steps were skipped on: lanes that wait in step switch nothing.
+    An operand whose zeros are gated or skipped one by one switches nothing, so only its nonzeros count, where they
+    meet nonzeros of the other; zeros that the array does not see (mode none) are multiplied like any other number.
+    `skipped` names the operand that the steps were skipped on: lanes that wait in step switch nothing.
     """
     share = np.asarray(steps_share, dtype=float)
     if skipped and getattr(accelerator.sparsity, skipped).mode == "skip":
         share = np.ones_like(share)
-    for name in ("input", "weight"):
-        if getattr(accelerator.sparsity, name).mode in ("gate", "skip"):
-            share = share * getattr(gemm, name).pattern.density
-    return gemm.macs * share
+    seen = [side for side in SIDES if getattr(accelerator.sparsity, side).mode in ("gate", "skip")]
+    return gemm.macs * share * met_share(gemm, seen)
 
 
 def register_bits(gemm: Gemm, accelerator: Accelerator) -> int:

@@ -7,16 +7,16 @@ from dataclasses import replace
 from zerocast.simulator.result import Footprint
 from zerocast.workloads.formats import storage_bits
 from zerocast.workloads.ir import Einsum, Tensor, Transfer, Workload
-from zerocast.workloads.patterns import DENSE, NM, Pattern
+from zerocast.workloads.patterns import DENSE, Pattern
 
 _PERSISTENT = ("weight", "optimizer_state", "constant", "input")
 
 
 def stored_bytes(tensor: Tensor) -> int:
     """Bytes of a tensor off chip; a tensor kept as N:M values and offsets takes only those."""
-    if isinstance(tensor.pattern, NM):
-        elements = {tensor.pattern.rank: tensor.elements}
-        stored = storage_bits("nm_offsets", tensor.pattern, elements, tensor.bits)
+    groups = tensor.pattern.groups
+    if groups is not None:
+        stored = storage_bits("nm_offsets", groups, {groups.rank: tensor.elements}, tensor.bits)
         return int(-(-(stored.value_bits + stored.metadata_bits) // 8))
     return tensor.bytes
 
@@ -69,7 +69,7 @@ def _compressed(workload: Workload) -> dict[str, int]:
         name: stored_bytes(replace(workload.tensors[name], pattern=pattern))
         for name, patterns in seen.items()
         for pattern in patterns
-        if workload.tensors[name].role == "weight" and len(patterns) == 1 and isinstance(pattern, NM)
+        if workload.tensors[name].role == "weight" and len(patterns) == 1 and pattern.groups is not None
     }
 
 

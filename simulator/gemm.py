@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zerocast.simulator.errors import SimulationError
 from zerocast.workloads.ir import Affine, Einsum, Workload
@@ -40,8 +41,8 @@ class Operand:
     @property
     def structured(self) -> NM | None:
         """The N:M pattern where its groups lie along K (only then can an array skip them)."""
-        on_fiber = isinstance(self.pattern, NM) and self.pattern.rank in dict(self.fiber)
-        return self.pattern if on_fiber and isinstance(self.pattern, NM) else None
+        groups = self.pattern.groups
+        return groups if groups is not None and groups.rank in dict(self.fiber) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +75,24 @@ class Conv:
     @property
     def useful(self) -> float:
         """Share of all meetings of an input position and a kernel position that lie in an output."""
-        share = 1.0
+        meetings = self.height * self.kernel[0] * self.width * self.kernel[1]
+        return math.prod(int(inside.sum()) for inside in self._inside) / meetings
+
+    @property
+    def inside(self) -> float:
+        """Share of the places of all windows that lie in the image and not in its padding."""
+        return math.prod(float(inside.mean()) for inside in self._inside)
+
+    @property
+    def _inside(self) -> list[NDArray[np.bool_]]:
+        """For height and width: whether each output position meets the image at each kernel position."""
+        found = []
         for axis, size in enumerate((self.height, self.width)):
             place = np.add.outer(
                 np.arange(self.output[axis]) * self.stride[axis], np.arange(self.kernel[axis]) * self.dilation[axis]
             )
-            inside = (place >= self.padding[axis]) & (place < self.padding[axis] + size)
-            share *= float(inside.sum()) / (size * self.kernel[axis])
-        return share
+            found.append((place >= self.padding[axis]) & (place < self.padding[axis] + size))
+        return found
 
     @property
     def padding(self) -> tuple[int, int]:
@@ -110,11 +121,6 @@ class Gemm:
     def macs(self) -> int:
         """Multiply-accumulates, zeros included."""
         return self.batch * self.m * self.n * self.k
-
-    @property
-    def effectual_macs(self) -> float:
-        """Multiply-accumulates with both operands nonzero, zeros of the two sides taken as independent."""
-        return self.macs * self.input.pattern.density * self.weight.pattern.density
 
 
 def plain_gemm(m: int, n: int, k: int, dtype: str, bits: int, a: Pattern = DENSE, b: Pattern = DENSE) -> Gemm:

@@ -16,6 +16,7 @@ from zerocast.simulator.engine import engine_cycles
 from zerocast.simulator.gemm import Gemm
 from zerocast.simulator.gemm_cost import Objective, gemm_cost
 from zerocast.simulator.mapping import Mapping
+from zerocast.simulator.pairs import effectual_macs
 from zerocast.simulator.rates import Rates
 from zerocast.simulator.result import OpRow
 from zerocast.simulator.search import SLACK, Picks, Search
@@ -122,7 +123,7 @@ class Product:
         )
         ports, energy = cost.ports, cost.energy
         columns = {
-            "macs": gemm.macs, "effectual_macs": gemm.effectual_macs, "flops": 2.0 * cost.macs,
+            "macs": gemm.macs, "effectual_macs": effectual_macs(gemm), "flops": 2.0 * cost.macs,
             "cycles": np.maximum(cycles, cost.port_cycles), "ideal_cycles": self._ideal_cycles(), "latency_s": latency,
             "dram_read_bytes": read, "dram_write_bytes": write,
             "buffer_read_bytes": ports.input_read + ports.weight_read + ports.output_read + write,

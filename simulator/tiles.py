@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.compute import array_cycles, reduction_steps, skips
 from zerocast.simulator.engine import engine_cycles
-from zerocast.simulator.engine.operands import operand_bits
+from zerocast.simulator.engine.operands import Bits, operand_bits
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm import Gemm, Operand
 from zerocast.simulator.gemm_cost import array_cost
@@ -128,7 +128,7 @@ def _tile_cycles(
     gemm: Gemm, accelerator: Accelerator, mapping: Mapping, extents: dict[str, Array], masks: bool
 ) -> tuple[Array, dict[str, Array]]:
     """Array cycles of every tile [m, n, k], and for each random operand that is kept compressed off chip the
-    nonzeros of its tiles against their mean.
+    nonzeros of its tiles against their mean; both the mean over the batch's items.
 
     Where the buffers' ports need more cycles than the array in all, every tile is longer by the same factor.
     """
@@ -140,20 +140,21 @@ def _tile_cycles(
     fill: dict[str, Array] = {}
     for name, rank in (("weight", "n"), ("input", "m")):
         operand: Operand = getattr(gemm, name)
-        compressed = element_bits(accelerator.dram, name, operand) < operand.bits  # stored in less than all words
+        compressed = element_bits(accelerator.dram, name, operand) != operand.bits  # not stored as all its words
         random = not operand.pattern.is_dense and operand.structured is None
         if not (masks and random and (compressed or side == name)):
             continue
         lanes = getattr(accelerator.sparsity, name).sync_group
-        mask = operand_bits(gemm, name)[0].astype(np.int64)
-        counts = np.add.reduceat(mask, np.r_[0, np.cumsum(extents["k"])[:-1]].astype(int), axis=1)
+        depths = np.r_[0, np.cumsum(extents["k"])[:-1]].astype(int)
         starts = np.r_[0, np.cumsum(extents[rank])[:-1]].astype(int)
-        if compressed:
-            nonzeros = np.add.reduceat(counts, starts, axis=0)
+        if compressed:  # what lies in memory is the image without its padding
+            stored = _counts(operand_bits(gemm, name, beyond=True), depths)
+            nonzeros = np.add.reduceat(stored, starts, axis=1).mean(axis=0)
             expected = extents[rank][:, None] * extents["k"] * operand.pattern.density
             fill[name] = nonzeros / np.maximum(expected, 1e-30)
         if side == name:
-            slowest = _slowest(counts, starts, lanes)
+            counts = _counts(operand_bits(gemm, name), depths)
+            slowest = np.mean([_slowest(item, starts, lanes) for item in counts], axis=0)
             steps = slowest[None, :, :] if rank == "n" else slowest[:, None, :]
     cycles = array_cycles(accelerator, gemm.dtype, mapping.dataflow, m, n, steps)
     cycles = np.broadcast_to(cycles, np.broadcast_shapes(m.shape, n.shape, k.shape))
@@ -173,6 +174,11 @@ def _engine_tiles(
     cycles = max(engine_cycles(gemm, accelerator, masks).cycles, ports)
     share = extents["m"][:, None, None] * extents["n"][None, :, None] * extents["k"]
     return cycles / gemm.batch * share / (gemm.m * gemm.n * gemm.k)
+
+
+def _counts(bits: Bits, depths: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Nonzeros of every fiber between the K tiles' starts, [batch, rows, K tiles]."""
+    return np.asarray(np.add.reduceat(bits, depths, axis=2, dtype=np.int64))
 
 
 def _slowest(counts: NDArray[np.int64], starts: NDArray[np.intp], lanes: int) -> Array:

@@ -50,17 +50,20 @@ class Ends:
 
 
 def element_bits(memory: Memory, side: str, operand: Operand) -> float:
-    """Bits per element of an operand as kept in a memory: the smallest of the formats that it allows."""
+    """Bits per element of an operand as kept in a memory: the smallest of the formats that it allows.
+
+    A memory that does not list `uncompressed` pays for the metadata of what it does list, dense operands included.
+    """
     choices = memory.formats.get(side, ("uncompressed",))  # type: ignore[call-overload]
     return min(_format_bits(format_, operand) for format_ in choices)
 
 
 def _format_bits(format_: str, operand: Operand) -> float:
-    if format_ == "uncompressed" or operand.pattern.is_dense:
-        return float(operand.bits)
     pattern = operand.pattern
-    if format_ == "nm_offsets" and operand.structured is None:
+    if format_ == "uncompressed":
         return float(operand.bits)
+    if format_ == "nm_offsets" and (operand.structured is None or pattern.is_dense):
+        return float(operand.bits)  # what has no groups is not stored by groups
     tile = _whole_tile(pattern, operand)
     stored = storage_bits(format_, pattern, tile, operand.bits)
     size = float(np.prod([np.asarray(extent) for extent in tile.values()]))

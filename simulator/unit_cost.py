@@ -14,7 +14,7 @@ from zerocast.simulator.footprint import stored_bytes
 from zerocast.simulator.rates import Rates, rates_of
 from zerocast.workloads.formats import storage_bits
 from zerocast.workloads.ir import Index, Op, Tensor, Transfer, Vector
-from zerocast.workloads.patterns import NM, Uniform
+from zerocast.workloads.patterns import Uniform
 
 Array = NDArray[np.float64]
 
@@ -72,15 +72,15 @@ def moved_bytes(
 
 
 def _link_bytes(tensor: Tensor, link: Memory | None, side: Operand) -> int:
-    """Bytes of a tensor on the link: activations with zeros of their own are compressed as far as it can."""
-    stored = stored_bytes(tensor)
-    if link is None or tensor.role != "activation" or tensor.pattern.is_dense or isinstance(tensor.pattern, NM):
-        return stored
-    for name in link.formats.get(side, ()):
-        if name not in ("uncompressed", "nm_offsets"):
-            bits = storage_bits(name, Uniform(tensor.pattern.density), {"elements": tensor.elements}, tensor.bits).bits
-            stored = min(stored, -(-int(bits) // 8))
-    return stored
+    """Bytes of a tensor on the link: activations take the smallest of the formats that it keeps them in, as an array's
+    operands do; what is kept as N:M values and offsets stays so."""
+    if link is None or tensor.role != "activation" or tensor.pattern.groups is not None:
+        return stored_bytes(tensor)
+    law, tile = Uniform(tensor.pattern.density), {"elements": tensor.elements}
+    return min(
+        tensor.bytes if name == "nm_offsets" else -(-int(storage_bits(name, law, tile, tensor.bits).bits) // 8)
+        for name in link.formats.get(side, ("uncompressed",))
+    )
 
 
 def unit_cost(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from zerocast.workloads.errors import WorkloadError, closest
-from zerocast.workloads.patterns import NM, Extents, Pattern, tile_size
+from zerocast.workloads.patterns import Extents, Pattern, tile_size
 from zerocast.workloads.patterns.base import Array
 
 RUN_BITS = 5
@@ -111,10 +111,11 @@ def _csr(pattern: Pattern, tile: Extents) -> tuple[Array, Array]:
 
 
 def _nm_offsets(pattern: Pattern, tile: Extents) -> tuple[Array, Array]:
-    if not isinstance(pattern, NM):
+    groups = pattern.groups
+    if groups is None:
         raise WorkloadError(f"format 'nm_offsets' stores N:M patterns only, not {pattern}; use 'bitmask'")
-    kept = pattern.expected(tile)
-    return kept, kept * _index_bits(pattern.m)
+    kept = groups.expected(tile)
+    return kept, kept * _index_bits(groups.m)
 
 
 def _index_bits(extent: ArrayLike) -> Array:

@@ -13,21 +13,41 @@ from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Einsum, Op, Phase, Workload
 from zerocast.workloads.patterns import Pattern
 
+_INSTEAD = {
+    ("weight", "WU"): ", or output_gradient for WU: a weight gradient is the product of activations and dY",
+    ("output_gradient", "FF"): "; the forward pass sees W under `weight`",
+}
+"""What was meant by a pass that does not read the operand."""
+
 
 @dataclass(frozen=True)
 class LayerPruning:
     """The patterns of one layer, in terms of its forward ranks: `c` reduction channels, `k` output channels,
     `r`, `s` kernel position (see `workloads.lowering`).
 
-    weight: pattern of W in each pass (a pass that is missing sees W dense).
-    output_gradient: pattern of dY in each pass (SDGP: BP only).
+    weight: pattern of W in each pass that reads it, FF and BP (a pass that is missing sees W dense).
+    output_gradient: pattern of dY in each pass that reads it, BP and WU (SDGP: BP only).
     generated_online: passes whose N:M operand must be generated while training, by a top-N selection
-    in groups of M (the weights change at every step, and so do the gradients).
+    in groups of M (the weights change at every step, and so do the gradients): FF and BP.
+
+    Raises `WorkloadError` for a pass that does not read the operand, which would be ignored otherwise.
     """
 
     weight: Mapping[Phase, Pattern] = field(default_factory=dict)
     output_gradient: Mapping[Phase, Pattern] = field(default_factory=dict)
     generated_online: frozenset[Phase] = frozenset()
+
+    def __post_init__(self) -> None:
+        for what, passes, readers in (
+            ("weight", self.weight, ("FF", "BP")),
+            ("output_gradient", self.output_gradient, ("BP", "WU")),
+            ("generated_online", self.generated_online, ("FF", "BP")),
+        ):
+            if unread := sorted(set(passes) - set(readers)):
+                raise WorkloadError(
+                    f"LayerPruning.{what}: pass {unread[0]} has no such operand; give {' or '.join(readers)}"
+                    + _INSTEAD.get((what, unread[0]), "")
+                )
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,16 @@ import re
 from dataclasses import replace
 from functools import lru_cache
 
+import numpy as np
+
 from zerocast.accelerators.schema import Accelerator, Operand, Skipping
-from zerocast.simulator.engine.dealing import deal
+from zerocast.simulator.engine.dealing import Dealt, deal
 from zerocast.simulator.engine.expected import expected_cycles
-from zerocast.simulator.engine.laws import law_along_k
+from zerocast.simulator.engine.laws import shares_along_k
 from zerocast.simulator.engine.losses import EngineCycles
-from zerocast.simulator.engine.operands import operand_bits, scattered
+from zerocast.simulator.engine.operands import fiber_of, operand_bits, pool, scattered
 from zerocast.simulator.engine.packed import packed_cycles
+from zerocast.simulator.engine.sampled import sampled_cycles
 from zerocast.simulator.engine.walked import walked_cycles
 from zerocast.simulator.engine.window import window_cycles
 from zerocast.simulator.gemm import Gemm
@@ -64,8 +67,11 @@ def _engine_cycles(
 def _quickest(gemm: Gemm, skipping: Skipping, skips: Skips, runs: Runs) -> EngineCycles:
     """Expected cycles under the arrangement that needs the fewest."""
     scatter = scattered(gemm, skipping) is not None
-    laws = law_along_k(gemm, "input", skips[0], scatter), law_along_k(gemm, "weight", skips[1], scatter)
-    found = [expected_cycles(gemm, skipping, how, laws, runs) for how in skipping.arrangements]
+    a, w = (shares_along_k(gemm, side, skip, scatter) for side, skip in zip(("input", "weight"), skips, strict=True))
+    if a is not None and w is not None:
+        found = [expected_cycles(gemm, skipping, how, (a, w), runs) for how in skipping.arrangements]
+    else:
+        found = [sampled_cycles(gemm, skipping, how, skips, runs) for how in skipping.arrangements]
     best = min(range(len(found)), key=lambda at: found[at].cycles)
     return replace(found[best], arrangement=best)
 
@@ -78,14 +84,29 @@ def engine_turns(gemm: Gemm, accelerator: Accelerator) -> tuple[float, float]:
     conv = scattered(gemm, accelerator.skipping)
     rows = gemm.m if conv is None else conv.positions
     turns = []
-    for side, dealt in (("input", deal(rows, arrangement.m)), ("weight", deal(gemm.n, arrangement.n))):
+    taps = 1 if conv is None else conv.taps  # a lane holds the weights of all taps
+    dealt_n = deal(gemm.n * taps, arrangement.n, taps)
+    for side, dealt in (("input", deal(rows, arrangement.m)), ("weight", dealt_n)):
         skipped = getattr(accelerator.sparsity, side).mode == "skip"
-        density = getattr(gemm, side).pattern.density if skipped else 1.0
-        turns.append(dealt.rounds * (1 - (1 - density) ** dealt.tile))
+        turns.append(dealt.rounds * (_asked(gemm, side, conv is not None, dealt) if skipped else 1.0))
     return turns[0], turns[1]
+
+
+@lru_cache(maxsize=4096)
+def _asked(gemm: Gemm, side: str, scatter: bool, dealt: Dealt) -> float:
+    """Share of the elements along K, over all rounds and lanes, at which a lane holds a nonzero of `side`."""
+    shares = getattr(gemm, side).pattern.shares_along(fiber_of(gemm, side, scatter))
+    if shares is not None:
+        return float(np.mean(1 - (1 - shares) ** dealt.tile))
+    bits = pool(gemm, side, scatter)
+    held = replace(dealt, size=bits.shape[1], tile=min(dealt.tile, bits.shape[1]))
+    met = np.asarray(held.sums(bits.astype(np.int32)), dtype=np.int32)[:, (held.shares > 0).ravel()] > 0
+    return float(met.mean())
 
 
 def forget() -> None:
     """Drop what is kept of products priced before, as a measurement of speed wants."""
     _engine_cycles.cache_clear()
     _quickest.cache_clear()
+    _asked.cache_clear()
+    pool.cache_clear()

@@ -1,6 +1,6 @@
 """Cycles of an engine in expectation: order statistics of the lanes under the law of the zeros.
 
-Zeros count as independent, each with the density of its channel where that is known, but for N:M groups along K.
+Zeros are independent, each with the density of its channel where that is known; others are drawn (`sampled.py`).
 Rounds of one rank differ only where the last one is not full, so that a product has at most sixteen kinds of rounds.
 """
 
@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from zerocast.accelerators.schema import Arrangement, Skipping
 from zerocast.simulator.engine.lane_times import Kind, LaneTimes, kinds_of, lane_times
-from zerocast.simulator.engine.laws import Law
 from zerocast.simulator.engine.losses import EngineCycles, LaneWork, split_cycles
 from zerocast.simulator.engine.operands import scattered
 from zerocast.simulator.engine.slowest import expected_slowest
@@ -25,10 +24,12 @@ def expected_cycles(
     gemm: Gemm,
     skipping: Skipping,
     arrangement: Arrangement,
-    laws: tuple[Law, Law],
+    shares: tuple[Array, Array],
     runs: tuple[int | None, int | None],
 ) -> EngineCycles:
-    """Expectation of what `walked_cycles` finds, laws cartesian and dot; `laws` those of a and w along K.
+    """Expectation of what `walked_cycles` finds, laws cartesian and dot.
+
+    shares: of the elements of a and w that take time at each index of K, as `shares_along_k` gives them.
 
     runs: width of the run field in which each is held, if any.
     """
@@ -37,7 +38,7 @@ def expected_cycles(
     lay = layout(arrangement, gemm.batch, rows, gemm.n * taps, gemm.k // taps, taps)
     total = _Total(skipping, lay)
     for kind in kinds_of(lay):
-        total.add(kind, lane_times(skipping, lay, kind, laws, runs))
+        total.add(kind, lane_times(skipping, lay, kind, shares, runs))
     return total.result(conv.useful if conv is not None else 1.0)
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerocast.accelerators.schema import Skipping
-from zerocast.simulator.engine.laws import Law
 from zerocast.simulator.engine.moments import Vectors, accumulating, vectors
 from zerocast.simulator.engine.work import Layout
 
@@ -67,37 +66,31 @@ class LaneTimes:
 
 
 def lane_times(
-    skipping: Skipping, lay: Layout, kind: Kind, laws: tuple[Law, Law], runs: tuple[int | None, int | None]
+    skipping: Skipping, lay: Layout, kind: Kind, shares: tuple[Array, Array], runs: tuple[int | None, int | None]
 ) -> LaneTimes:
-    """Moments of the lane times of one kind of round; `laws` and `runs` as in `expected_cycles`."""
-    a_share, w_share = (law.share for law in laws)
+    """Moments of the lane times of one kind of round; `shares` and `runs` as in `expected_cycles`."""
+    a_share, w_share = shares
     if len(a_share) == len(w_share) == 1:
         alike = lay.k.kinds()
         weight = np.array([float(count) for count, _ in alike])
         here = np.array([held for _, held in alike], dtype=float)[..., None]
-        shares = [share[:, None, None] for share in (a_share, w_share)]
+        at = [share[:, None, None] for share in (a_share, w_share)]
     else:
         places = lay.k.places()  # [rounds, lanes, slots]
         chosen = np.unique(np.linspace(0, len(places) - 1, min(K_CLASSES, len(places))).astype(int))
         places, weight = places[chosen], np.full(len(chosen), lay.k.rounds / len(chosen))
         here = (places < lay.k.size).astype(float)
         whole = [np.broadcast_to(share, (lay.k.size,)) for share in (a_share, w_share)]
-        shares = [np.take(np.append(share, share[-1]), places) for share in whole]
+        at = [np.take(np.append(share, share[-1]), places) for share in whole]
     if skipping.law == "dot":
-        return _dot(skipping, lay, kind, laws, shares, here, weight)
-    x = vectors(kind.m, shares[0], skipping.vector.input, runs[0])
-    y = vectors(kind.n, shares[1], skipping.vector.weight, runs[1])
-    return _cartesian(skipping, lay, kind, laws, (x, y), here, weight)
+        return _dot(skipping, lay, kind, at, here, weight)
+    x = vectors(kind.m, at[0], skipping.vector.input, runs[0])
+    y = vectors(kind.n, at[1], skipping.vector.weight, runs[1])
+    return _cartesian(skipping, lay, kind, (x, y), here, weight)
 
 
 def _cartesian(
-    skipping: Skipping,
-    lay: Layout,
-    kind: Kind,
-    laws: tuple[Law, Law],
-    sides: tuple[Vectors, Vectors],
-    here: Array,
-    weight: Array,
+    skipping: Skipping, lay: Layout, kind: Kind, sides: tuple[Vectors, Vectors], here: Array, weight: Array
 ) -> LaneTimes:
     (own_x, own_y), (x, y) = _own(skipping, lay), sides
 
@@ -107,19 +100,16 @@ def _cartesian(
         sums = (left * here).transpose(1, 2, 0, 3) @ right.transpose(1, 2, 3, 0)
         return np.asarray(sums.transpose(0, 2, 3, 1))
 
-    def spread(elements: float, ms: int = 1, ns: int = 1) -> Array:
-        """Variance that tells lanes apart: what they share drops out. `elements` of K lie between two waits, `ms`
-        rounds along M and `ns` along N."""
-        of_x = ms * laws[0].evenness(elements, y.some) * (x.square - x.mean**2)
-        of_y = ns * laws[1].evenness(elements, x.some) * (y.square - y.mean**2)
+    def spread(ms: int = 1, ns: int = 1) -> Array:
+        """Variance that tells lanes apart between two waits, `ms` rounds along M and `ns` along N: what they share
+        drops out."""
+        of_x, of_y = ms * (x.square - x.mean**2), ns * (y.square - y.mean**2)
         x_square, y_square = (ms * x.mean) ** 2, (ns * y.mean) ** 2
         return own_x * over(of_x, y_square) + own_y * over(x_square, of_y) + over(of_x, of_y)
 
     mean = over(x.mean, y.mean)
-    along_k = lay.k.size / lay.k.lanes
-    free = skipping.wait == "never"
-    variance = spread(along_k, kind.ms, kind.ns) if free else spread(along_k)
-    stepwise = spread((skipping.queue + 1.0) * lay.k.tile) if skipping.wait == "step" else variance
+    stepwise = spread()
+    variance = spread(kind.ms, kind.ns) if skipping.wait == "never" else stepwise
     ms, ns, ks = _together(skipping, lay)
     a_some, w_some = 1 - np.prod(1 - x.some[:ms], axis=0), 1 - np.prod(1 - y.some[:ns], axis=0)
     some = 1 - np.prod(((1 - a_some * w_some) ** here)[:, :ks], axis=(1, 2))
@@ -193,18 +183,10 @@ def _in_live_rounds(mean: Array, variance: Array, some: Array, share: float) -> 
     return np.asarray(np.maximum(variance / alive - share * mean**2 * (1 - alive) / alive**2, 0.0))
 
 
-def _dot(
-    skipping: Skipping,
-    lay: Layout,
-    kind: Kind,
-    laws: tuple[Law, Law],
-    shares: list[Array],
-    here: Array,
-    weight: Array,
-) -> LaneTimes:
-    """Pairs of a chunk are binomial, or fixed where whole N:M groups meet a side that is not skipped on; outputs of a
-    lane count as independent, rows as equal where the input is not skipped on. Of the variance p (1 - p) of a pair,
-    p = a w, the part p (1 - a) w stems from the input, p a (1 - w) from the weight, the rest from both."""
+def _dot(skipping: Skipping, lay: Layout, kind: Kind, shares: list[Array], here: Array, weight: Array) -> LaneTimes:
+    """Pairs of a chunk are binomial; outputs of a lane count as independent, rows as equal where the input is not
+    skipped on. Of the variance p (1 - p) of a pair, p = a w, the part p (1 - a) w stems from the input, p a (1 - w)
+    from the weight, the rest from both."""
     slots = here.sum(axis=2)
     chunk = float(skipping.chunk or slots.max())
     density = (np.broadcast_to(shares[0] * shares[1], here.shape) * here).sum(axis=2) / np.maximum(slots, 1)
@@ -212,11 +194,8 @@ def _dot(
     mean, variance = (np.zeros_like(slots) for _ in range(2))
     for elements, count in ((chunk, whole), *((float(part), rest == part) for part in np.unique(rest[rest > 0]))):
         turns = vectors(np.array([elements]), density, skipping.vector.weight, None)
-        even = min(law.evenness(float(elements), other.share) if law.groups else 1.0
-                   for law, other in (laws, laws[::-1]))  # fmt: skip
-        fixed = np.ceil(np.round(elements * density, 9) / skipping.vector.weight)
-        mean = mean + count * (even * turns.mean[0] + (1 - even) * fixed)
-        variance = variance + count * even * (turns.square - turns.mean**2)[0]
+        mean = mean + count * turns.mean[0]
+        variance = variance + count * (turns.square - turns.mean**2)[0]
     outputs = np.multiply.outer(kind.m, kind.n).astype(float)[None, :, :, None]
     equal = np.ones_like(outputs) if (shares[0] < 1).any() else kind.m[None, :, None, None]
     some = _some_match(skipping, lay, kind, shares, here)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +13,6 @@ from numpy.typing import NDArray
 from zerocast.accelerators.schema import Skipping
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm import WINDOWS, Conv, Gemm
-from zerocast.workloads.patterns import NM, Block, Mask, Pattern, PerChannel
 
 Bits = NDArray[np.bool_]
 
@@ -25,8 +26,14 @@ _IMAGE = dict(zip("hw", WINDOWS, strict=True))
 """Ranks of a stored image, with the output and kernel positions that index it."""
 
 
-def operand_bits(gemm: Gemm, side: str, scatter: bool = False) -> Bits:
+POOL_ELEMENTS = 2**25
+"""Elements of an operand from which an expectation is drawn at most."""
+
+
+def operand_bits(gemm: Gemm, side: str, scatter: bool = False, beyond: bool = False) -> Bits:
     """True where an operand is nonzero: input [batch, rows, K], weight [batch, columns, K].
+
+    beyond: what stands for places outside an image, which an engine skips like any zero.
 
     scatter: the layout of engines that do not gather windows: K holds input channels only, the rows of the input
     are its positions, the columns of the weight are output channels times kernel positions.
@@ -46,10 +53,38 @@ def operand_bits(gemm: Gemm, side: str, scatter: bool = False) -> Bits:
             f"the tile fidelity would lay out {math.prod(shape):,} elements of a {gemm.m} x {gemm.n} x {gemm.k} "
             "product; use --fidelity analytic or a smaller batch"
         )
-    stored = _stored(gemm, side, dict(axes))
-    ranks, bits = _bits(operand.pattern, stored, side)
-    bits = _lay_out(bits, ranks, dict(axes), gemm.conv, str(operand.pattern)).reshape(shape)
+    if operand.pattern.is_dense and (side == "weight" or scatter or gemm.conv is None or beyond):
+        return np.broadcast_to(np.True_, (gemm.batch, *shape[1:]))
+    rng = np.random.default_rng((SEED, side == "weight"))
+    ranks, bits = operand.pattern.draw(_stored(gemm, side, dict(axes)), rng)
+    bits = _lay_out(bits, ranks, dict(axes), gemm.conv, str(operand.pattern), beyond).reshape(shape)
     return np.repeat(bits, classes, axis=0) if classes > 1 else bits
+
+
+@lru_cache(maxsize=4)
+def pool(gemm: Gemm, side: str, scatter: bool = False, most: int = POOL_ELEMENTS) -> Bits:
+    """`operand_bits`, but of an operand of more than `most` elements only a part: [some batch, some rows, K]."""
+    return operand_bits(cut(gemm, side, scatter, most), side, scatter)
+
+
+def cut(gemm: Gemm, side: str, scatter: bool = False, most: int = POOL_ELEMENTS) -> Gemm:
+    """The product with no more than `most` elements of one operand, for its zeros alone: outermost ranks are cut
+    first, K never, and one row of one item is always left."""
+    operand = gemm.input if side == "input" else gemm.weight
+    fixed = math.prod(size for _, size in fiber_of(gemm, side, scatter))
+    windows = "pq" if scatter and gemm.conv is not None else ""
+    if scatter and gemm.conv is not None:
+        fixed *= math.prod(size for _, size in (_image(gemm.conv) if side == "input" else _kernel(gemm)))
+    left = max(most // max(fixed, 1), 1)
+    outer, across = dict(gemm.outer), dict(operand.across)
+    for ranks in (across, outer):
+        for rank in (rank for rank in reversed(ranks) if rank not in windows):
+            ranks[rank] = min(ranks[rank], left)
+            left = max(left // ranks[rank], 1)
+    classes = gemm.batch // math.prod(size for _, size in gemm.outer)
+    part = replace(operand, across=tuple(across.items()))
+    found = replace(gemm, batch=classes * math.prod(outer.values()), outer=tuple(outer.items()))
+    return replace(found, input=part) if side == "input" else replace(found, weight=part)
 
 
 def fiber_of(gemm: Gemm, side: str, scatter: bool) -> tuple[tuple[str, int], ...]:
@@ -81,51 +116,10 @@ def _stored(gemm: Gemm, side: str, axes: Mapping[str, int]) -> dict[str, int]:
     return {**plain, **dict(_image(gemm.conv))}
 
 
-def _bits(pattern: Pattern, stored: Mapping[str, int], side: str) -> tuple[tuple[str, ...], Bits]:
-    """The operand's own bits with the names of their dimensions."""
-    if isinstance(pattern, Mask):
-        return pattern.ranks, pattern.bits
-    ranks, shape = tuple(stored), tuple(stored.values())
-    if pattern.is_dense:
-        return ranks, np.ones(shape, dtype=bool)
-    rng = np.random.default_rng((SEED, side == "weight"))
-    if isinstance(pattern, NM) and stored.get(pattern.rank, 0) >= pattern.m:
-        return ranks, _drawn_nm(pattern, ranks, shape, rng)
-    if isinstance(pattern, Block):
-        return ranks, _drawn_blocks(pattern, ranks, shape, rng)
-    share = np.asarray(pattern.density, dtype=np.float32)
-    if isinstance(pattern, PerChannel) and stored.get(pattern.rank) == len(pattern.shares):
-        along = [-1 if rank == pattern.rank else 1 for rank in ranks]
-        share = np.asarray(pattern.shares, dtype=np.float32).reshape(along)
-    return ranks, rng.random(shape, dtype=np.float32) < share
-
-
-def _drawn_nm(pattern: NM, ranks: tuple[str, ...], shape: tuple[int, ...], rng: np.random.Generator) -> Bits:
-    """N of every M along the pattern's rank; of a cut last group at most N."""
-    axis = ranks.index(pattern.rank)
-    moved = [size for at, size in enumerate(shape) if at != axis]
-    groups = -(-shape[axis] // pattern.m)
-    score = rng.random((*moved, groups, pattern.m), dtype=np.float32)
-    rest = shape[axis] - (groups - 1) * pattern.m
-    score[..., -1, rest:] = 2.0
-    place = np.argsort(np.argsort(score, axis=-1), axis=-1)
-    bits = (place < pattern.n).reshape(*moved, -1)[..., : shape[axis]]
-    return np.moveaxis(bits, -1, axis)
-
-
-def _drawn_blocks(pattern: Block, ranks: tuple[str, ...], shape: tuple[int, ...], rng: np.random.Generator) -> Bits:
-    """One draw for each block; ranks that a block spans whole have one draw, others a draw for each element."""
-    extents = dict(pattern.shape)
-    sides = [extents.get(rank, size if pattern.whole else 1) for rank, size in zip(ranks, shape, strict=True)]
-    bits: Bits = rng.random([-(-size // side) for size, side in zip(shape, sides, strict=True)]) < pattern.share
-    for axis, (size, side) in enumerate(zip(shape, sides, strict=True)):
-        if side > 1:
-            bits = np.repeat(bits, side, axis=axis).take(range(size), axis=axis)
-    return bits
-
-
-def _lay_out(bits: Bits, ranks: tuple[str, ...], axes: Mapping[str, int], conv: Conv | None, what: str) -> Bits:
-    """The operand's bits over the product's ranks: windows gathered (zero outside the image), missing ranks
+def _lay_out(
+    bits: Bits, ranks: tuple[str, ...], axes: Mapping[str, int], conv: Conv | None, what: str, beyond: bool
+) -> Bits:
+    """The operand's bits over the product's ranks: windows gathered (`beyond` outside the image), missing ranks
     repeated, kernel positions beyond those that a product takes left out."""
     grid = dict(zip(axes, np.ogrid[tuple(slice(size) for size in axes.values())], strict=True)) if axes else {}
     index: list[NDArray[np.intp]] = []
@@ -136,9 +130,9 @@ def _lay_out(bits: Bits, ranks: tuple[str, ...], axes: Mapping[str, int], conv: 
                 raise SimulationError(_unfit(what, rank, size, axes))
             index.append(grid[rank])
         elif rank in _IMAGE and conv is not None and _IMAGE[rank][0] in grid:
-            place, beyond = _window(conv, rank, grid, size)
+            place, out = _window(conv, rank, grid, size)
             index.append(place)
-            outside = beyond if outside is None else outside | beyond
+            outside = out if outside is None else outside | out
         elif size == 1:
             index.append(np.zeros((1,) * len(axes), dtype=np.intp))
         else:
@@ -147,7 +141,7 @@ def _lay_out(bits: Bits, ranks: tuple[str, ...], axes: Mapping[str, int], conv: 
         return bits[tuple(slice(axes[rank]) for rank in ranks)]
     laid = bits[tuple(index)]
     if outside is not None:
-        laid = laid & ~outside
+        laid = laid | outside if beyond else laid & ~outside
     return np.broadcast_to(laid, tuple(axes.values()))
 
 

@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerocast.accelerators.schema import Skipping
+from zerocast.simulator.engine.laws import shares_along_k
 from zerocast.simulator.engine.losses import EngineCycles
-from zerocast.simulator.engine.operands import operand_bits
+from zerocast.simulator.engine.operands import operand_bits, pool
 from zerocast.simulator.gemm import Gemm
 from zerocast.workloads.patterns import DENSE
 
@@ -37,15 +38,20 @@ def _stationary(gemm: Gemm, side: str, skipping: Skipping, multipliers: int, mas
     assert skipping.chunk is not None and skipping.load_words_per_cycle is not None  # the schema asks for them
     rows, columns = (gemm.m, gemm.n) if side == "input" else (gemm.n, gemm.m)
     starts = np.arange(0, gemm.k, skipping.chunk)
-    if masks:
-        counts = np.add.reduceat(operand_bits(gemm, side).sum(axis=1, dtype=float), starts, axis=1)
-        fillings = np.ceil(counts / multipliers)
+    shares = shares_along_k(gemm, side, True, False)
+    if masks or shares is None:
+        bits = operand_bits(gemm, side) if masks else pool(gemm, side)
+        # of an operand too large to draw, some items and rows stand for all
+        counts = np.add.reduceat(bits.sum(axis=1, dtype=float), starts, axis=1) * rows / bits.shape[1]
+        fillings = np.ceil(counts / multipliers) * gemm.batch / len(bits)
+        counts = counts * gemm.batch / len(bits)
     else:
-        extents = np.minimum(skipping.chunk, gemm.k - starts)
-        sizes = rows * extents.astype(float)
-        occupancy = getattr(gemm, side).pattern.occupancy({"rows": sizes})
-        counts = gemm.batch * occupancy.mean
-        fillings = gemm.batch * expected_fillings(sizes, occupancy.mean, occupancy.variance, multipliers)
+        along = np.broadcast_to(shares, (gemm.k,))
+        sizes, mean, variance = (
+            rows * np.add.reduceat(each, starts) for each in (np.ones(gemm.k), along, along * (1 - along))
+        )
+        counts = gemm.batch * mean
+        fillings = gemm.batch * expected_fillings(sizes, mean, variance, multipliers)
     nonzeros = float(np.sum(counts))
     ramp = nonzeros / skipping.load_words_per_cycle
     streaming = float(np.sum(fillings)) * columns
@@ -60,6 +66,6 @@ def expected_fillings(sizes: Array, mean: Array, variance: Array, multipliers: i
 
     deviation = np.sqrt(np.maximum(variance, 1e-12))
     most = int(np.ceil((np.max(mean) + 8 * np.max(deviation)) / multipliers)) + 1
-    edges = np.arange(1, most) * float(multipliers)
+    edges = np.arange(1, most) * float(multipliers) + 0.5  # counts are whole: more than j is j + 1 or more
     above = ndtr((np.asarray(mean)[:, None] - edges) / deviation[:, None])
     return np.asarray(1 - (1 - np.minimum(mean / sizes, 1.0)) ** sizes + above.sum(axis=1))

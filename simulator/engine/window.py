@@ -11,21 +11,19 @@ from numpy.typing import NDArray
 
 from zerocast.accelerators.schema import Skipping, Window
 from zerocast.simulator.engine.dealing import deal
+from zerocast.simulator.engine.laws import shares_along_k
 from zerocast.simulator.engine.losses import EngineCycles
-from zerocast.simulator.engine.operands import Bits, operand_bits
+from zerocast.simulator.engine.operands import POOL_ELEMENTS, Bits, operand_bits, pool
 from zerocast.simulator.gemm import Gemm
 
-DRAWN = 512
-"""Groups of rows drawn where the zeros are known as a law: the mean is then good to about half a percent."""
-
 DRAWN_ELEMENTS = 4_000_000
-"""Elements drawn at most; long rows average over themselves."""
+"""Elements of an input walked at most where not every nonzero counts: the mean is then good to about half a percent."""
 
 
 def window_cycles(gemm: Gemm, skipping: Skipping, skip: bool, masks: bool) -> EngineCycles:
     """Cycles of a product whose input's zeros are filled from the window, if it is skipped on.
 
-    masks: every group of rows with its own nonzeros, else the mean of drawn ones. The first arrangement is used.
+    masks: every group of rows with its own nonzeros, else those of `DRAWN_ELEMENTS`. The first arrangement is used.
     """
     assert skipping.window is not None  # the schema asks for it
     how = skipping.arrangements[0]
@@ -33,31 +31,37 @@ def window_cycles(gemm: Gemm, skipping: Skipping, skip: bool, masks: bool) -> En
     together = max((skipping.sync_group or skipping.lanes) // how.n.lanes, 1)
     slots = skipping.vector.weight
     steps = -(-gemm.k // slots)
-    turns = n.rounds * n.tile * m.tile
-    if not skip:
-        each = np.full((gemm.batch * m.rounds, how.m.lanes // together), float(steps))
-    elif masks:
-        each = _groups(operand_bits(gemm, "input"), m.rounds * m.lanes, together, slots, skipping.window)
-        each = each.reshape(gemm.batch * m.rounds, -1)
+    turns = -(-gemm.m // m.lanes)  # rows that every lane takes, one after another
+    if skip:
+        rows, alike = _rows(gemm, m.lanes, masks)
+        each = _groups(rows, -(-rows.shape[1] // m.lanes) * m.lanes, together, slots, skipping.window)
+        each, density = each.reshape(-1, m.lanes // together), float(rows.mean())
     else:
-        drawn = _drawn(gemm, together, slots, skipping.window)
-        each = np.full((gemm.batch * m.rounds, how.m.lanes // together), drawn)
-    cycles = float(each.sum(axis=0).max()) * turns
-    density = gemm.input.pattern.density if skip else 1.0
-    if masks and skip:
-        density = float(operand_bits(gemm, "input").mean())
+        each, alike, density = np.full((1, m.lanes // together), float(steps)), True, 1.0
+    longest = each.mean() if alike else each.mean(axis=0).max()
+    cycles = float(longest) * gemm.batch * turns * n.rounds * n.tile
     ideal = gemm.macs * density / skipping.multipliers
-    edge = cycles * (1 - gemm.m * gemm.n / (m.rounds * m.lanes * m.tile * n.rounds * n.lanes * n.tile))
+    edge = cycles * (1 - gemm.m * gemm.n / (turns * m.lanes * n.rounds * n.lanes * n.tile))
     fragmentation = cycles * (1 - gemm.k / (steps * slots)) * (1 - edge / max(cycles, 1e-30))
     return EngineCycles(cycles, ideal, cycles - ideal - edge - fragmentation, fragmentation, edge=edge)
 
 
-def _drawn(gemm: Gemm, together: int, slots: int, window: Window) -> float:
-    """Mean cycles of a group of rows, from up to `DRAWN` groups under the input's density."""
-    rng = np.random.default_rng(0)
-    groups = max(min(DRAWN, DRAWN_ELEMENTS // (together * gemm.k)), 4)
-    bits = rng.random((1, groups * together, gemm.k), dtype=np.float32) < gemm.input.pattern.density
-    return float(_groups(bits, groups * together, together, slots, window).mean())
+def _rows(gemm: Gemm, lanes: int, masks: bool) -> tuple[Bits, bool]:
+    """Rows of the input that are walked, [some batch, some rows, K], and whether they stand for others by their mean.
+
+    masks: all of them. Otherwise of a large product some turns of the lanes, spread evenly over it; of independent
+    zeros any, whose mean is then meant: that all lanes have them in turn evens out what tells these few apart.
+    """
+    if masks:
+        return operand_bits(gemm, "input"), False
+    law = shares_along_k(gemm, "input", True, False)
+    rows = pool(gemm, "input", False, POOL_ELEMENTS if law is None else DRAWN_ELEMENTS)
+    turns = max(DRAWN_ELEMENTS // (len(rows) * lanes * gemm.k), 1)
+    found = rows.shape[1] // lanes
+    if turns < found:
+        places = np.linspace(0, found - 1, turns).astype(np.intp)[:, None] * lanes + np.arange(lanes)
+        rows = rows[:, places.ravel()]
+    return rows, law is not None and rows.size < gemm.batch * gemm.m * gemm.k
 
 
 def _groups(bits: Bits, rows: int, together: int, slots: int, window: Window) -> NDArray[np.float64]:

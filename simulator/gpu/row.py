@@ -17,6 +17,7 @@ from zerocast.simulator.gpu.direct import direct_seconds, direct_unit
 from zerocast.simulator.gpu.predict import Prediction, predict
 from zerocast.simulator.gpu.problem import Problem, kept_share, problem, weight_share
 from zerocast.simulator.gpu.rules import group_of, refusal
+from zerocast.simulator.pairs import effectual_macs
 from zerocast.simulator.result import OpRow
 
 LOSES = "sparse loses"
@@ -107,7 +108,7 @@ def _row(
     split = int(chosen.split[i])
     row = OpRow(
         op="", layer="", phase="FF", kind="einsum", function="gemm", resource="array", dataflow="tensor_core",
-        macs=gemm.macs, effectual_macs=gemm.effectual_macs, flops=2.0 * gemm.macs * share,
+        macs=gemm.macs, effectual_macs=effectual_macs(gemm), flops=2.0 * gemm.macs * share,
         cycles=latency * card.clock_hz, ideal_cycles=ideal_s * card.clock_hz, latency_s=latency,
         utilisation=min(ideal_s / latency, 1.0), bound=_bound(times, i), skipped="weight" if group else "",
         order=f"split-K {split}", tile_m=int(chosen.tile_m[i]), tile_n=int(chosen.tile_n[i]),

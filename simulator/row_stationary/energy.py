@@ -11,6 +11,7 @@ from zerocast.accelerators.schema import Accelerator
 from zerocast.accelerators.tables import energy_table
 from zerocast.simulator.energy import access_j_per_byte, register_bits
 from zerocast.simulator.gemm import Gemm
+from zerocast.simulator.pairs import SIDES, met_share
 from zerocast.simulator.row_stationary.layer import RowLayer
 from zerocast.simulator.row_stationary.part import part_of
 from zerocast.simulator.row_stationary.traffic import RowTraffic
@@ -52,11 +53,8 @@ def row_energy(
     table = energy_table(technology.energy_table)
     mac_j = table.mac_j(gemm.dtype) * technology.energy_scale
     spad_j = table.register_j_per_bit * technology.energy_scale * register_bits(gemm, accelerator)
-    gated = 1.0
-    for side in ("input", "weight"):
-        if getattr(accelerator.sparsity, side).mode == "gate":
-            gated *= getattr(gemm, side).pattern.density
-    zeros = layer.macs * (1 - gated)
+    gating = [side for side in SIDES if getattr(accelerator.sparsity, side).mode == "gate"]
+    zeros = layer.macs * (1 - met_share(gemm, gating))
     saved = part.gated_share * (mac_j + spad_j + part.pe_clock_w / technology.clock_hz)
     return RowEnergy(
         mac_j=layer.macs * mac_j - zeros * min(saved, mac_j),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.energy import executed_macs, register_bits
 from zerocast.simulator.gemm import Gemm
+from zerocast.simulator.pairs import effectual_macs
 from zerocast.simulator.result import OpRow
 from zerocast.simulator.row_stationary.cost import RowStationaryCost, row_stationary_cost
 from zerocast.simulator.row_stationary.part import pe_rate
@@ -25,7 +26,7 @@ def row_stationary_row(gemm: Gemm, accelerator: Accelerator) -> OpRow:
     executed = float(executed_macs(gemm, accelerator, 1.0, ""))
     return OpRow(
         op="", layer="", phase="FF", kind="einsum", function="gemm", resource="array", dataflow="row_stationary",
-        macs=gemm.macs, effectual_macs=gemm.effectual_macs, flops=2.0 * executed,
+        macs=gemm.macs, effectual_macs=effectual_macs(gemm), flops=2.0 * executed,
         cycles=cost.processing_cycles, ideal_cycles=ideal, latency_s=cost.latency_s,
         utilisation=ideal / (cost.latency_s * clock_hz), bound=_bound(cost, clock_hz),
         lost_edge_cycles=cost.idle_cycles + cost.edge_cycles, lost_conflict_cycles=cost.port_cycles,

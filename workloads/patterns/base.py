@@ -1,13 +1,17 @@
-"""The one interface of all sparsity patterns: how many nonzeros fall in a tile, and their spread.
+"""The one interface of all sparsity patterns: how many nonzeros fall in a tile and their spread, and where they lie.
 
 A tile is given by the extent of each rank. Every extent may be a numpy array: results broadcast over them.
+
+Arrays that skip zeros in order ask for `occupancy` and `slowest`; engines that find them at run time need more than
+counts, and ask for `shares_along` and, where that has no answer, for a `draw`.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,7 +19,11 @@ from numpy.typing import ArrayLike, NDArray
 Extents = Mapping[str, ArrayLike]
 """Tile shape: extent in elements of each rank of the tensor."""
 
+if TYPE_CHECKING:
+    from zerocast.workloads.patterns.nm import NM
+
 Array = NDArray[np.float64]
+Bits = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,26 @@ class Pattern(ABC):
     def occupancy(self, tile: Extents) -> Occupancy:
         """Nonzeros in a tile of shape `tile`, broadcast over its extents."""
 
+    @abstractmethod
+    def draw(self, sizes: Mapping[str, int], rng: np.random.Generator) -> tuple[tuple[str, ...], Bits]:
+        """The zeros of one tensor whose ranks have these `sizes`: names of its dimensions, and True for a nonzero.
+
+        A law draws with `rng`, a mask returns its own. The tensor may be cut from a larger one.
+        """
+
+    def shares_along(self, fiber: Sequence[tuple[str, int]]) -> Array | None:
+        """Share of nonzeros at each place of a fiber, whose ranks and sizes come outermost first: [size of the
+        fiber], or [1] where all places are alike.
+
+        None, unless elements are independent and all fibers alike, so that these shares are all there is to know.
+        """
+        return None
+
+    @property
+    def groups(self) -> NM | None:
+        """The N:M groups that the nonzeros keep to, by which arrays skip in order; None where they keep to none."""
+        return None
+
     def expected(self, tile: Extents) -> Array:
         """Mean of `occupancy`, for those who need no more."""
         return np.asarray(self.density * tile_size(tile))
@@ -60,6 +88,11 @@ class Pattern(ABC):
     def is_dense(self) -> bool:
         """True where no element is known to be zero."""
         return self.density >= 1.0
+
+
+def drawn(share: Array | float, sizes: Mapping[str, int], rng: np.random.Generator) -> Bits:
+    """Independent zeros over the ranks of `sizes`; `share` broadcasts over them."""
+    return np.asarray(rng.random(tuple(sizes.values()), dtype=np.float32) < np.asarray(share, dtype=np.float32))
 
 
 def tile_size(tile: Extents) -> Array:

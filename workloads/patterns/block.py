@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from zerocast.workloads.errors import WorkloadError
-from zerocast.workloads.patterns.base import Array, Extents, Occupancy, Pattern, tile_size
+from zerocast.workloads.patterns.base import Array, Bits, Extents, Occupancy, Pattern, tile_size
 from zerocast.workloads.patterns.binomial import EXACT_UP_TO, expected_maximum
 from zerocast.workloads.patterns.uniform import check_density
 
@@ -53,6 +54,16 @@ class Block(Pattern):
         blocks = size**2 / self._squares(tile)
         exact = expected_maximum(np.minimum(blocks, EXACT_UP_TO), self.share, group) * size / blocks
         return np.where(blocks <= EXACT_UP_TO, exact, Pattern.slowest(self, tile, group))
+
+    def draw(self, sizes: Mapping[str, int], rng: np.random.Generator) -> tuple[tuple[str, ...], Bits]:
+        """One draw for each block; ranks that a block spans whole have one draw, others a draw for each element."""
+        extents, shape = dict(self.shape), tuple(sizes.values())
+        sides = [extents.get(rank, size if self.whole else 1) for rank, size in sizes.items()]
+        bits: Bits = rng.random([-(-size // side) for size, side in zip(shape, sides, strict=True)]) < self.share
+        for axis, (size, side) in enumerate(zip(shape, sides, strict=True)):
+            if side > 1:
+                bits = np.repeat(bits, side, axis=axis).take(range(size), axis=axis)
+        return tuple(sizes), bits
 
     def _squares(self, tile: Extents) -> Array:
         """Sum of the squared areas of the blocks inside the tile, in elements^2."""

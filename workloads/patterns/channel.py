@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from zerocast.workloads.errors import WorkloadError
-from zerocast.workloads.patterns.base import Array, Extents, Occupancy, Pattern, tile_size
+from zerocast.workloads.patterns.base import Array, Bits, Extents, Occupancy, Pattern, drawn, tile_size
 from zerocast.workloads.patterns.uniform import check_density
 
 
@@ -40,6 +42,24 @@ class PerChannel(Pattern):
         within, between = self._spread(length)
         each = size / np.maximum(length, 1)
         return Occupancy(size * self.density, each * within + each**2 * between, size)
+
+    def draw(self, sizes: Mapping[str, int], rng: np.random.Generator) -> tuple[tuple[str, ...], Bits]:
+        """Of a tensor cut from a larger one, the channels are taken as spread over all. One without the rank has the
+        mean density."""
+        if self.rank not in sizes:
+            return tuple(sizes), drawn(self.density, sizes, rng)
+        channels = np.linspace(0, len(self.shares) - 1, sizes[self.rank]).round().astype(np.intp)
+        along = [-1 if rank == self.rank else 1 for rank in sizes]
+        return tuple(sizes), drawn(np.asarray(self.shares)[channels].reshape(along), sizes, rng)
+
+    def shares_along(self, fiber: Sequence[tuple[str, int]]) -> Array | None:
+        """Where the channels lie along the fiber; where they lie across it, fibers differ."""
+        ranks = [rank for rank, _ in fiber]
+        if self.rank not in ranks or dict(fiber)[self.rank] != len(self.shares):
+            return None
+        at = ranks.index(self.rank)
+        inner, outer = (math.prod(size for _, size in part) for part in (fiber[at + 1 :], fiber[:at]))
+        return np.tile(np.repeat(np.asarray(self.shares), inner), outer)
 
     def _spread(self, length: Array) -> tuple[Array, Array]:
         """For tiles of `length` channels: mean of the sum of share * (1 - share), variance of the sum of shares."""

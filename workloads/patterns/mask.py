@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zerocast.workloads.errors import WorkloadError
-from zerocast.workloads.patterns.base import Array, Extents, Occupancy, Pattern, tile_size
+from zerocast.workloads.patterns.base import Array, Bits, Extents, Occupancy, Pattern, tile_size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +46,9 @@ class Mask(Pattern):
         """The unpacked mask."""
         size = int(np.prod(self.shape))
         return np.unpackbits(self.packed, count=size).astype(bool).reshape(self.shape)
+
+    def draw(self, sizes: Mapping[str, int], rng: np.random.Generator) -> tuple[tuple[str, ...], Bits]:
+        return self.ranks, self.bits
 
     @property
     def density(self) -> float:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from zerocast.workloads.errors import WorkloadError
-from zerocast.workloads.patterns.base import Array, Extents, Occupancy, Pattern, tile_size
+from zerocast.workloads.patterns.base import Array, Bits, Extents, Occupancy, Pattern, drawn, tile_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +42,23 @@ class NM(Pattern):
             variance=fibers * spread,
             maximum=fibers * (groups * self.n + np.minimum(rest, self.n)),
         )
+
+    @property
+    def groups(self) -> NM:
+        return self
+
+    def draw(self, sizes: Mapping[str, int], rng: np.random.Generator) -> tuple[tuple[str, ...], Bits]:
+        """N of every M along the pattern's rank; of a cut last group at most N. A tensor too short for a group, or
+        without the rank, has no group to keep to: its elements are drawn by themselves."""
+        ranks = tuple(sizes)
+        if sizes.get(self.rank, 0) < self.m:
+            return ranks, drawn(self.density, sizes, rng)
+        axis = ranks.index(self.rank)
+        others = [size for rank, size in sizes.items() if rank != self.rank]
+        length = sizes[self.rank]
+        groups = -(-length // self.m)
+        score = rng.random((*others, groups, self.m), dtype=np.float32)
+        score[..., -1, length - (groups - 1) * self.m :] = 2.0
+        place = np.argsort(np.argsort(score, axis=-1), axis=-1)
+        bits = (place < self.n).reshape(*others, -1)[..., :length]
+        return ranks, np.moveaxis(bits, -1, axis)

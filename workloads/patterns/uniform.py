@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from zerocast.workloads.errors import WorkloadError
-from zerocast.workloads.patterns.base import Array, Extents, Occupancy, Pattern, tile_size
+from zerocast.workloads.patterns.base import Array, Bits, Extents, Occupancy, Pattern, drawn, tile_size
 from zerocast.workloads.patterns.binomial import EXACT_UP_TO, expected_maximum
 
 
@@ -34,6 +35,12 @@ class Uniform(Pattern):
         size = tile_size(tile)
         exact = expected_maximum(np.minimum(size, EXACT_UP_TO), self.share, group)
         return np.where(size <= EXACT_UP_TO, exact, Pattern.slowest(self, tile, group))
+
+    def draw(self, sizes: Mapping[str, int], rng: np.random.Generator) -> tuple[tuple[str, ...], Bits]:
+        return tuple(sizes), drawn(self.share, sizes, rng)
+
+    def shares_along(self, fiber: Sequence[tuple[str, int]]) -> Array:
+        return np.asarray([self.share])
 
 
 def check_density(share: float, what: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from zerocast.workloads.ir import Einsum, Index, Op, Phase, Tensor, Workload
-from zerocast.workloads.patterns import NM, Pattern
+from zerocast.workloads.patterns import Pattern
 from zerocast.workloads.pruning import Pruning
 from zerocast.workloads.training.tape import weight_of
 
@@ -55,6 +55,7 @@ def _select(
 
 def _index(op: Einsum, phase: Phase, dense: Tensor, chosen: str, pattern: Pattern) -> Index:
     """N:M picks in groups of M; any other pattern picks among all elements."""
-    function, group = ("nm_select", pattern.m) if isinstance(pattern, NM) else ("top_k", dense.elements)
+    groups = pattern.groups
+    function, group = ("nm_select", groups.m) if groups is not None else ("top_k", dense.elements)
     name = f"{chosen}.select"
     return Index(name, op.layer, phase, (dense.name,), (chosen,), function, dense.elements, group)
