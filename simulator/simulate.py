@@ -77,6 +77,7 @@ def simulate(
         resources=size.resources,
         area=size.area_mm2,
         notes=(*_notes(workload, accelerator, planned, timed), *size.notes),
+        found=dict(workload.found),
     )
 
 
@@ -112,6 +113,13 @@ def _notes(workload: Workload, accelerator: Accelerator, planned: Program, rows:
     notes = []
     if uncosted := [row.op for row in rows if row.bound == "uncosted"]:
         notes.append(f"{len(uncosted)} ops have no unit to run on and are in no total: {', '.join(uncosted[:5])}")
+    if workload.folded:
+        operators = sorted({name for words in workload.folded.values() for name in words.split(", ")})
+        made = ", ".join(list(workload.folded)[:5]) + (", ..." if len(workload.folded) > 5 else "")
+        notes.append(
+            f"{len(workload.folded)} weights that the network makes of parameters alone ({', '.join(operators)}) are "
+            f"taken as made once, at no price in a forward pass: {made}"
+        )
     if workload.unknown:
         names = sorted({op.function for op in workload.unknown})
         notes.append(f"unknown operators priced by their bytes alone: {', '.join(names)}")

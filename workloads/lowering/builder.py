@@ -35,13 +35,15 @@ class Builder:
     that a run of the graph can tell what it holds.
     origins: of each graph node that no input of the network goes into, what it is computed from (a tuple of them where
     the node has several results). deferred: why an op has no price, where it may yet be folded away, by op name.
-    folded: for each weight, the operators that were folded into it.
+    folded: for each weight, the operators that were folded into it. found: what the zeros that a weight holds keep to.
+    decided: weights whose zeros in the forward pass a recipe tells, so that none are looked for.
     """
 
     model: str
     dtype: str
     unknown: frozenset[Any] = frozenset()
     trained: frozenset[str] = frozenset()
+    decided: frozenset[str] = frozenset()
     tensors: dict[str, Tensor] = field(default_factory=dict)
     ops: list[Op] = field(default_factory=list)
     layers: dict[str, str] = field(default_factory=dict)
@@ -49,6 +51,7 @@ class Builder:
     origins: dict[Node, Any] = field(default_factory=dict)
     deferred: dict[str, NoRule] = field(default_factory=dict)
     folded: dict[str, str] = field(default_factory=dict)
+    found: dict[str, str] = field(default_factory=dict)
     _taken: dict[str, int] = field(default_factory=dict)
 
     def unique(self, name: str) -> str:
@@ -93,8 +96,10 @@ class Builder:
 
     def origin(self, tensor: str) -> Origin | None:
         """What a tensor is computed from; None where an input of the network goes in."""
-        node, at = self.computed.get(tensor, (None, 0))
-        found = self.origins.get(node) if node is not None else None
+        if tensor not in self.computed:
+            return None
+        node, at = self.computed[tensor]
+        found = self.origins.get(node)
         if isinstance(found, Origin) and isinstance(node.meta.get("val"), (list, tuple)):
             return found.item(at)
         return found[at] if isinstance(found, (list, tuple)) else found
@@ -103,7 +108,7 @@ class Builder:
         """Where a tensor made of weights and constants is nonzero (booleans in its shape); None where that is not
         known, or where too few zeros are there to be a pruning's (all zeros is how some layers start)."""
         origin = self.origin(tensor)
-        data = None if origin is None else origin.value()
+        data = None if origin is None or self.tensors[tensor].weight in self.decided else origin.value()
         if data is None or data.dim() < 2:
             return None
         zeros = 1.0 - int(torch.count_nonzero(data)) / max(data.numel(), 1)

@@ -10,7 +10,8 @@ from zerocast.workloads.ir import Affine, Einsum
 from zerocast.workloads.lowering.builder import Call, NoRule
 from zerocast.workloads.lowering.values import Value
 from zerocast.workloads.lowering.vectors import vector
-from zerocast.workloads.patterns import Mask, Pattern
+from zerocast.workloads.patterns import Pattern
+from zerocast.workloads.patterns.detect import detect
 
 Ranks = Sequence[Affine]
 """An index expression for each dimension of an operand's view."""
@@ -43,7 +44,7 @@ def contract(
     name = call.name(part, owner=bool(weight) and holder == call.layer)
     value = call.result(name) if shape is None else build.scratch(f"{name}.out", shape)
     indices = (on_tensor(*a), on_tensor(*b), tuple(out))
-    patterns = {1: found} if weight and (found := _weight_pattern(call, b[0].tensor, indices[1], sizes)) else {}
+    patterns = {1: found} if weight and (found := _weight_pattern(call, b[0].tensor, indices, sizes)) else {}
     inputs = (a[0].tensor, b[0].tensor, *(() if bias is None else (bias.tensor,)))
     build.ops.append(
         Einsum(
@@ -68,17 +69,34 @@ def on_tensor(value: Value, ranks: Ranks) -> tuple[Affine, ...]:
     return tuple(tuple((rank, by * inner) for axis, by in dim for rank, inner in ranks[axis]) for dim in value.terms)
 
 
-def _weight_pattern(call: Call, name: str, index: tuple[Affine, ...], sizes: Mapping[str, int]) -> Pattern | None:
-    """Mask of a weight that holds zeros already; notes in `layers` whether it does."""
+def _weight_pattern(
+    call: Call, name: str, index: tuple[tuple[Affine, ...], ...], sizes: Mapping[str, int]
+) -> Pattern | None:
+    """Zeros that a weight holds already, and what they keep to; notes in `layers` and `found` whether and what."""
     build = call.build
     found: Pattern | None = None
     if (bits := build.zeros(name)) is not None:
-        axes = [term for dim in index for term in sorted(dim, key=lambda term: -term[1])]
+        axes = [term for dim in index[1] for term in sorted(dim, key=lambda term: -term[1])]
         shape = [sizes[rank] for rank, _ in axes]
         if bits.size == math.prod(shape):
-            found = Mask.of(bits.reshape(shape), [rank for rank, _ in axes])
+            ranks = [rank for rank, _ in axes]
+            what = detect(bits.reshape(shape), ranks, _channels(index, ranks))
+            found = what.pattern
+            build.found[build.tensors[name].weight] = what.words
     build.layers[build.tensors[name].weight] = "not pruned" if found is None else ""
     return found
+
+
+def _channels(index: tuple[tuple[Affine, ...], ...], ranks: Sequence[str]) -> list[str]:
+    """Ranks of a weight along which groups may lie: what the product reduces over, then its own outputs, over which
+    the input's gradient reduces; not kernel positions, nor what indexes all three."""
+    a, out = ({rank for dim in index[place] for rank, _ in dim} for place in (0, 2))
+    windows = {
+        rank for dim in (*index[0], *index[2]) for rank, _ in dim
+        if rank in ranks and any(other not in ranks for other, _ in dim)
+    }  # fmt: skip
+    plain_ranks = [rank for rank in ranks if rank not in windows and not (rank in a and rank in out)]
+    return sorted(plain_ranks, key=lambda rank: rank in out)
 
 
 def linear(call: Call) -> Value:
