@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -130,3 +132,15 @@ def groups_of(workload: Workload, name: str) -> str:
     assert isinstance(pattern, Mask)
     assert pattern.groups is not None
     return pattern.groups.rank
+
+
+def test_engines_meet_the_mask_and_not_its_law() -> None:
+    """A 2:4 mask costs an engine that deals masks to lanes what the same bits without a law cost it."""
+    workload = capture(model(2, 4)[0], torch.zeros(1, 32, 10, 10))  # type: ignore[arg-type]
+    (op,) = workload.einsums
+    mask = op.patterns[1]
+    assert isinstance(mask, Mask)
+    assert mask.groups is not None
+    bare = workload.with_ops((replace(op, patterns={1: replace(mask, laws=())}),))
+    with_law, without = (simulate(each, load("scnn"), fidelity="tile") for each in (workload, bare))
+    assert with_law.rows[0].cycles == without.rows[0].cycles

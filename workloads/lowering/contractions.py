@@ -33,7 +33,7 @@ def contract(
     shape: Sequence[int] | None = None,
     note: str = "",
 ) -> Value:
-    """Emit one einsum. A weight is put at operand b; zeros that it holds are its pattern."""
+    """Emit one einsum. A weight is put at operand b; zeros that weights hold are their patterns."""
     build = call.build
     if build.is_weight(a[0]) and not build.is_weight(b[0]):
         a, b = b, a
@@ -44,7 +44,11 @@ def contract(
     name = call.name(part, owner=bool(weight) and holder == call.layer)
     value = call.result(name) if shape is None else build.scratch(f"{name}.out", shape)
     indices = (on_tensor(*a), on_tensor(*b), tuple(out))
-    patterns = {1: found} if weight and (found := _weight_pattern(call, b[0].tensor, indices, sizes)) else {}
+    patterns = {
+        place: found for place, side in enumerate((a, b))
+        if build.is_weight(side[0])
+        and (found := _weight_pattern(call, side[0].tensor, indices[place], (indices[1 - place], tuple(out)), sizes))
+    }  # fmt: skip
     inputs = (a[0].tensor, b[0].tensor, *(() if bias is None else (bias.tensor,)))
     build.ops.append(
         Einsum(
@@ -70,33 +74,31 @@ def on_tensor(value: Value, ranks: Ranks) -> tuple[Affine, ...]:
 
 
 def _weight_pattern(
-    call: Call, name: str, index: tuple[tuple[Affine, ...], ...], sizes: Mapping[str, int]
+    call: Call, name: str, index: tuple[Affine, ...], others: tuple[tuple[Affine, ...], ...], sizes: Mapping[str, int]
 ) -> Pattern | None:
     """Zeros that a weight holds already, and what they keep to; notes in `layers` and `found` whether and what."""
     build = call.build
     found: Pattern | None = None
     if (bits := build.zeros(name)) is not None:
-        axes = [term for dim in index[1] for term in sorted(dim, key=lambda term: -term[1])]
+        axes = [term for dim in index for term in sorted(dim, key=lambda term: -term[1])]
         shape = [sizes[rank] for rank, _ in axes]
         if bits.size == math.prod(shape):
             ranks = [rank for rank, _ in axes]
-            what = detect(bits.reshape(shape), ranks, _channels(index, ranks))
+            what = detect(bits.reshape(shape), ranks, _channels(ranks, *others))
             found = what.pattern
             build.found[build.tensors[name].weight] = what.words
     build.layers[build.tensors[name].weight] = "not pruned" if found is None else ""
     return found
 
 
-def _channels(index: tuple[tuple[Affine, ...], ...], ranks: Sequence[str]) -> list[str]:
+def _channels(ranks: Sequence[str], other: Ranks, product: Ranks) -> list[str]:
     """Ranks of a weight along which groups may lie: what the product reduces over, then its own outputs, over which
     the input's gradient reduces; not kernel positions, nor what indexes all three."""
-    a, out = ({rank for dim in index[place] for rank, _ in dim} for place in (0, 2))
-    windows = {
-        rank for dim in (*index[0], *index[2]) for rank, _ in dim
-        if rank in ranks and any(other not in ranks for other, _ in dim)
-    }  # fmt: skip
-    plain_ranks = [rank for rank in ranks if rank not in windows and not (rank in a and rank in out)]
-    return sorted(plain_ranks, key=lambda rank: rank in out)
+    met, out = ({rank for dim in index for rank, _ in dim} for index in (other, product))
+    mixed = [dim for dim in (*other, *product) if any(rank not in ranks for rank, _ in dim)]
+    windows = {rank for dim in mixed for rank, _ in dim}
+    channels = [rank for rank in ranks if rank not in windows and not (rank in met and rank in out)]
+    return sorted(channels, key=lambda rank: rank in out)
 
 
 def linear(call: Call) -> Value:
