@@ -212,3 +212,12 @@ def test_zeros_of_the_first_of_two_weights_count_too() -> None:
     (factors, _) = capture(Factors(), X).einsums
     assert factors.patterns[0].density == 1 / 16
     assert 1 not in factors.patterns
+
+
+def test_what_was_folded_is_said_but_not_views() -> None:
+    class Views(Made):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return F.linear(x, self.weight[:4])
+
+    assert dict(capture(Made(MADE["buffer"]), X).folded) == {"weight": "mul"}
+    assert dict(capture(Views(MADE["buffer"]), X).folded) == {}

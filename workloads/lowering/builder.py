@@ -14,6 +14,7 @@ from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Op, Role, Tensor
 from zerocast.workloads.lowering.origins import Origin
 from zerocast.workloads.lowering.values import Value
+from zerocast.workloads.patterns.detect import Found
 
 _WHOLE = {
     torch.bool: "bool", torch.uint8: "uint8", torch.int8: "int8", torch.int16: "int16", torch.int32: "int32",
@@ -36,6 +37,7 @@ class Builder:
     origins: of each graph node that no input of the network goes into, what it is computed from (a tuple of them where
     the node has several results). deferred: why an op has no price, where it may yet be folded away, by op name.
     folded: for each weight, the operators that were folded into it. found: what the zeros that a weight holds keep to.
+    zeros: what was found, by tensor and the ranks under which it is read.
     decided: weights whose zeros in the forward pass a recipe tells, so that none are looked for.
     """
 
@@ -52,6 +54,7 @@ class Builder:
     deferred: dict[str, NoRule] = field(default_factory=dict)
     folded: dict[str, str] = field(default_factory=dict)
     found: dict[str, str] = field(default_factory=dict)
+    zeros: dict[Any, Found | None] = field(default_factory=dict)
     _taken: dict[str, int] = field(default_factory=dict)
 
     def unique(self, name: str) -> str:
@@ -104,7 +107,7 @@ class Builder:
             return found.item(at)
         return found[at] if isinstance(found, (list, tuple)) else found
 
-    def zeros(self, tensor: str) -> Any:
+    def nonzeros(self, tensor: str) -> Any:
         """Where a tensor made of weights and constants is nonzero (booleans in its shape); None where that is not
         known, or where too few zeros are there to be a pruning's (all zeros is how some layers start)."""
         origin = self.origin(tensor)

@@ -77,18 +77,22 @@ def _weight_pattern(
     call: Call, name: str, index: tuple[Affine, ...], others: tuple[tuple[Affine, ...], ...], sizes: Mapping[str, int]
 ) -> Pattern | None:
     """Zeros that a weight holds already, and what they keep to; notes in `layers` and `found` whether and what."""
-    build = call.build
-    found: Pattern | None = None
-    if (bits := build.zeros(name)) is not None:
-        axes = [term for dim in index for term in sorted(dim, key=lambda term: -term[1])]
-        shape = [sizes[rank] for rank, _ in axes]
-        if bits.size == math.prod(shape):
-            ranks = [rank for rank, _ in axes]
-            what = detect(bits.reshape(shape), ranks, _channels(ranks, *others))
-            found = what.pattern
-            build.found[build.tensors[name].weight] = what.words
-    build.layers[build.tensors[name].weight] = "not pruned" if found is None else ""
-    return found
+    build, weight = call.build, call.build.tensors[name].weight
+    axes = [term for dim in index for term in sorted(dim, key=lambda term: -term[1])]
+    shape = tuple((rank, sizes[rank]) for rank, _ in axes)
+    channels = _channels([rank for rank, _ in shape], *others)
+    key = (name, shape, tuple(channels))
+    if key not in build.zeros:  # a recurrent layer reads its weight at every step
+        bits = build.nonzeros(name)
+        fits = bits is not None and bits.size == math.prod(size for _, size in shape)
+        ranks, extents = [rank for rank, _ in shape], [size for _, size in shape]
+        build.zeros[key] = detect(bits.reshape(extents), ranks, channels) if fits else None
+    what = build.zeros[key]
+    if what is not None:
+        build.found[weight] = what.words
+    if what is not None or weight not in build.layers:
+        build.layers[weight] = "not pruned" if what is None else ""
+    return None if what is None else what.pattern
 
 
 def _channels(ranks: Sequence[str], other: Ranks, product: Ranks) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,8 @@ from zerocast.workloads.patterns.mask import Mask
 from zerocast.workloads.patterns.nm import NM
 
 Bits = NDArray[np.bool_]
+Histograms = dict[int, NDArray[np.int64]]
+"""By group size M: the number of groups that hold 0, 1, .. M nonzeros."""
 
 WIDEST = 64
 """Largest group, and longest side of a block, that is looked for."""
@@ -47,26 +49,37 @@ def detect(bits: Bits, ranks: Sequence[str], along: Sequence[str]) -> Found:
     empty = _empty(bits, ranks)
     if empty and _explained(bits):
         return Found(mask, f"{'; '.join(empty)}, nothing else is zero")
-    laws = [law for rank in along if (law := _law(bits, ranks.index(rank), rank)) is not None]
+    groups = {rank: _histograms(bits, ranks.index(rank)) for rank in along}
+    laws = [law for rank in along if (law := _law(groups[rank], mask.density, rank)) is not None]
     words = [f"{law.n}:{law.m} along {law.rank}" for law in laws]
     if (block := _block(bits, ranks, along)) and not laws:
         words.append(block)
     words += empty
     density = f"{mask.density:.1%} nonzero"
     words.append(density if words else f"no structure, {density}")
-    if near := _near(bits, ranks, along, {law.rank: law.density for law in laws}):
+    if near := _near(groups, mask.density, {law.rank: law.density for law in laws}):
         words.append(near)
     return Found(replace(mask, laws=tuple((law.n, law.m, law.rank) for law in laws)), "; ".join(words))
 
 
-def _fullest(bits: Bits, axis: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
-    """For each group size M that divides the axis: how many groups hold 0, 1, .. M nonzeros."""
-    moved = np.moveaxis(bits, axis, -1)
+def _histograms(bits: Bits, axis: int) -> Histograms:
+    """For each group size M that divides the axis: how many groups hold 0, 1, .. M nonzeros.
+
+    Groups add up those of the largest size that divides theirs.
+    """
+    moved = np.ascontiguousarray(np.moveaxis(bits, axis, -1))
     length = moved.shape[-1]
+    counts = {1: moved.reshape(-1).view(np.uint8)}
+    found: Histograms = {}
     for m in range(2, min(WIDEST, length) + 1):
         if length % m == 0:
-            counts = moved.reshape(-1, m).sum(axis=1, dtype=np.uint8)
-            yield m, np.bincount(counts, minlength=m + 1)
+            part = max(size for size in counts if m % size == 0)
+            parts = counts[part].reshape(-1, m // part)
+            counts[m] = parts[:, 0].copy()
+            for at in range(1, m // part):
+                counts[m] += parts[:, at]
+            found[m] = np.bincount(counts[m], minlength=m + 1)
+    return found
 
 
 def _at_most(m: int, density: float) -> NDArray[np.float64]:
@@ -75,14 +88,13 @@ def _at_most(m: int, density: float) -> NDArray[np.float64]:
     return np.minimum(np.cumsum(chances), 1.0)
 
 
-def _law(bits: Bits, axis: int, rank: str) -> NM | None:
-    """The tightest N:M that all groups along an axis keep to and chance would not."""
-    density = float(bits.mean())
+def _law(histograms: Histograms, density: float, rank: str) -> NM | None:
+    """The tightest N:M that all groups along a rank keep to and chance would not."""
     fits: list[tuple[float, int, int]] = []
-    for m, histogram in _fullest(bits, axis):
+    for m, histogram in histograms.items():
         n = int(np.flatnonzero(histogram)[-1])
         groups = int(histogram.sum())
-        exact = histogram[n] == groups
+        exact = int(histogram[n]) == groups
         # all groups exactly full is rarer still than none above N
         share = math.comb(m, n) * density**n * (1 - density) ** (m - n) if exact else _at_most(m, density)[n]
         if 0 < n < m and groups * math.log(max(share, 1e-300)) < math.log(CHANCE):
@@ -93,15 +105,14 @@ def _law(bits: Bits, axis: int, rank: str) -> NM | None:
     return NM(n, m, rank)
 
 
-def _near(bits: Bits, ranks: Sequence[str], along: Sequence[str], kept: Mapping[str, float]) -> str:
+def _near(groups: Mapping[str, Histograms], density: float, kept: Mapping[str, float]) -> str:
     """The tightest N:M that nearly all groups keep to, and not by chance: "99.2 % of groups along c are 2:4".
 
     kept: N/M of the law that all groups along a rank keep to; only a tighter one is worth saying.
     """
-    density = float(bits.mean())
-    for rank in along:
+    for rank, histograms in groups.items():
         near: list[tuple[float, int, int, float]] = []
-        for m, histogram in _fullest(bits, ranks.index(rank)):
+        for m, histogram in histograms.items():
             shares = np.cumsum(histogram) / histogram.sum()
             by_chance = _at_most(m, density)
             near += [
@@ -144,7 +155,9 @@ def _block(bits: Bits, ranks: Sequence[str], along: Sequence[str]) -> str:
     best = (1, 1)
     for height in _sides(matrix.shape[-2]):
         for width in _sides(matrix.shape[-1]):
-            if height * width > best[0] * best[1] and _uniform(matrix, height, width):
+            larger = height * width > best[0] * best[1]
+            corner = matrix[..., : 8 * height, : 8 * width]  # most sizes fail there already
+            if larger and _uniform(corner, height, width) and _uniform(matrix, height, width):
                 best = (height, width)
     if best == (1, 1):
         return ""
@@ -156,5 +169,6 @@ def _sides(length: int) -> list[int]:
 
 
 def _uniform(matrix: Bits, height: int, width: int) -> bool:
-    tiles = matrix.reshape(*matrix.shape[:-2], -1, height, matrix.shape[-1] // width, width)
+    rows, columns = matrix.shape[-2:]
+    tiles = matrix.reshape(*matrix.shape[:-2], rows // height, height, columns // width, width)
     return bool((tiles == tiles[..., :1, :, :1]).all())
