@@ -17,7 +17,7 @@ def has_zeros(workload: Workload) -> bool:
     tensors = workload.tensors
     seen = [(name, tensor.pattern) for name, tensor in tensors.items()]
     seen += [(op.inputs[operand], pattern) for op in workload.einsums for operand, pattern in op.patterns.items()]
-    return any(not pattern.is_dense and tensors[name].role in _OF_THE_RECIPE for name, pattern in seen)
+    return any(not pattern.is_dense and _of_the_recipe(tensors[name]) for name, pattern in seen)
 
 
 def without_zeros(workload: Workload) -> Workload:
@@ -39,7 +39,7 @@ def without_zeros(workload: Workload) -> Workload:
     ops = tuple(_dense(op, made) for op in workload.ops if not _selects(op))
     tensors = {name: _dense_tensor(tensor) for name, tensor in workload.tensors.items() if name not in made}
     meta = {**workload.meta, "recipe": "dense"}
-    return replace(workload, ops=ops, tensors=tensors, layers={}, meta=meta)
+    return replace(workload, ops=ops, tensors=tensors, layers={}, meta=meta, found={})
 
 
 def same_work(workload: Workload, other: Workload, origin: str) -> Workload:
@@ -68,6 +68,10 @@ def _all_dense(workload: Workload) -> Workload:
     tensors = {name: replace(tensor, pattern=DENSE) for name, tensor in workload.tensors.items()}
     ops = tuple(replace(op, patterns={}) if isinstance(op, Einsum) else op for op in workload.ops)
     return replace(workload, ops=ops, tensors=tensors, meta={**workload.meta, "recipe": "dense, activations too"})
+
+
+def _of_the_recipe(tensor: Tensor) -> bool:
+    return tensor.role in _OF_THE_RECIPE or bool(tensor.weight)
 
 
 def _dense_tensor(tensor: Tensor) -> Tensor:

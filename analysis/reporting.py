@@ -83,6 +83,7 @@ def render(result: Result, baseline: Result | None, accelerator: Accelerator | N
         rows=_cells(result, baseline),
         compared=baseline is not None,
         reasons=dense_reasons(result),
+        found=list(result.found.items()),
         dense=[(layer, why) for layer, why in result.layers.items() if why],
         assumptions=[part for part in parts if part[2] not in ("read", "derived")],
         parameters=len(parts),

@@ -15,6 +15,9 @@ from zerocast.analysis.units import si, times
 from zerocast.simulator.result import Result
 from zerocast.simulator.size import over_budget
 
+KINDS = 10
+"""Kinds of zeros found that the totals list."""
+
 SHOWN = 40
 """Rows of the table on the screen; the file has them all."""
 
@@ -86,10 +89,21 @@ def totals_of(result: Result, baseline: Result | None, accelerator: Accelerator 
             "zeros",
             f"in the weights of {pruned_layers(result)} of {len(result.layers)} layers, as the model has them",
         )
+        yield from (("", line) for line in found_lines(result))
     elif result.layers and _recipe(result) != "dense":
         yield "pruned", f"{pruned_layers(result)} of {len(result.layers)} layers"
         for why, count in dense_reasons(result).items():
             yield "", f"{count} left dense: {why}"
+
+
+def found_lines(result: Result) -> list[str]:
+    """What the zeros that weights hold of their own keep to: a line for each kind, with the weights that have it."""
+    alike: dict[str, list[str]] = {}
+    for name, words in result.found.items():
+        alike.setdefault(words, []).append(name)
+    most = sorted(alike.items(), key=lambda each: -len(each[1]))
+    lines = [f"{', '.join(names) if len(names) < 4 else f'{len(names)} weights'}: {words}" for words, names in most]
+    return lines if len(lines) <= KINDS else [*lines[:KINDS], f"{len(lines) - KINDS} more kinds; summary.json has all"]
 
 
 def _beside(unit: str, values: list[float]) -> str:

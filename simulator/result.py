@@ -117,6 +117,7 @@ class Result:
     ran: the ops as they ran, after the controller's rewrites; along: for an op, those whose output it takes on the fly.
     layers: for each weight, why it was left dense, or "". resources: of an FPGA design. area: mm2 by component, of a
     design that has an area table or the area of its die. notes: what a reader must know to believe the numbers.
+    found: for each weight that holds zeros of its own, what they keep to.
     """
 
     workload: str
@@ -136,6 +137,7 @@ class Result:
     resources: Mapping[str, float] = field(default_factory=dict)
     area: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    found: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def total(self, column: str) -> float:
         """Sum of a numeric column over all ops."""
@@ -199,6 +201,7 @@ class Result:
             "area_mm2_by_component": dict(self.area),
             "meta": dict(self.meta),
             "layers_left_dense": {name: why for name, why in self.layers.items() if why},
+            "zeros_found": dict(self.found),
             "uncosted_ops": list(self.uncosted),
             "notes": list(self.notes),
         }

@@ -86,6 +86,7 @@ def simulate(
         resources=size.resources,
         area=size.area_mm2,
         notes=(*_notes(workload, accelerator, planned, memory.peak_bytes, timed), *size.notes),
+        found=dict(workload.found),
     )
 
 
@@ -122,13 +123,20 @@ def _notes(
     """What a reader must know to believe the numbers."""
     notes = []
     if stored := workload.meta.get("stored_weights"):
-        types, scales = workload.meta.get("stored_types"), float(workload.meta.get("stored_scale_bytes", 0)) / 1e6
+        kept, scales = workload.meta.get("stored_types"), float(workload.meta.get("stored_scale_bytes", 0)) / 1e6
         notes.append(
-            f"{stored} weights are read as they are stored ({types}); scaling them inside the products, and reading "
+            f"{stored} weights are read as they are stored ({kept}); scaling them inside the products, and reading "
             f"the {scales:.2g} MB of their scales, is not priced"
         )
     if uncosted := [row.op for row in rows if row.bound == "uncosted"]:
         notes.append(f"{len(uncosted)} ops have no unit to run on and are in no total: {', '.join(uncosted[:5])}")
+    if workload.folded:
+        operators = sorted({name for words in workload.folded.values() for name in words.split(", ")})
+        made = ", ".join(list(workload.folded)[:5]) + (", ..." if len(workload.folded) > 5 else "")
+        notes.append(
+            f"{len(workload.folded)} weights that the network makes of parameters alone ({', '.join(operators)}) are "
+            f"taken as made once, at no price in a forward pass: {made}"
+        )
     if workload.unknown:
         names = sorted({op.function for op in workload.unknown})
         notes.append(f"unknown operators priced by their bytes alone: {', '.join(names)}")

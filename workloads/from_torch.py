@@ -54,7 +54,8 @@ def capture(
     title = name or type(model).__name__.lower()
     check_dtype(dtype, training)
     applied = pruning or NOTHING_PRUNED
-    build, program, outputs = lower_graph(model, inputs, title, dtype, training, allow_unknown)
+    decided = frozenset(weight for weight, layer in applied.layers.items() if "FF" in layer.weight)
+    build, program, outputs = lower_graph(model, inputs, title, dtype, training, allow_unknown, decided=decided)
     forward = apply_pruning(_workload(build, inputs, program, outputs, training), applied)
     if not training:
         return forward
@@ -84,11 +85,13 @@ def lower_graph(
     training: bool,
     allow_unknown: bool = False,
     runnable: bool = False,
+    decided: frozenset[str] = frozenset(),
 ) -> tuple[Builder, ExportedProgram, Any]:
     """Export a model and lower its forward pass: what was built, the graph, and what it returns as values.
 
     An operator without a rule is taken apart into what PyTorch composes it of; one that has no parts is priced by
     its bytes where `allow_unknown` says so, and refused otherwise. runnable: keep the weights' data in the graph.
+    decided: weights whose zeros a recipe tells.
     """
     program = export(model, inputs, name, training, runnable)
     check_finite(model)
@@ -96,7 +99,7 @@ def lower_graph(
     trained = {names[path] for path, held in model.named_parameters() if training and held.requires_grad}
     unknown: frozenset[Any] = frozenset()
     while True:
-        build = Builder(name, dtype, unknown, trained=frozenset(trained))
+        build = Builder(name, dtype, unknown, trained=frozenset(trained), decided=decided)
         try:
             with quiet():
                 values, origins = _sources(build, program, names, model)
@@ -133,7 +136,8 @@ def _workload(
     first = next((value for value in inputs if isinstance(value, torch.Tensor) and value.dim()), None)
     if first is not None:
         meta["batch"] = int(first.shape[0])
-    return Workload(build.model, _used(build.tensors, build.ops), tuple(build.ops), build.layers, meta)
+    tensors = _used(build.tensors, build.ops)
+    return Workload(build.model, tensors, tuple(build.ops), build.layers, meta, build.found, build.folded)
 
 
 def _returned(program: ExportedProgram, outputs: Any) -> list[str]:

@@ -214,6 +214,8 @@ class Workload:
 
     `layers` tells for each layer with weights why it was left dense, or "" where it was pruned.
     `meta` holds plain facts (batch, training, recipe, optimizer, parameters, ...).
+    `found` tells for each weight that holds zeros of its own what they keep to, `folded` for each weight that the
+    network computes from parameters alone the operators that inference does once and for all.
     """
 
     name: str
@@ -221,6 +223,8 @@ class Workload:
     ops: tuple[Op, ...] = field(repr=False)
     layers: Mapping[str, str] = field(default_factory=dict, repr=False)
     meta: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    found: Mapping[str, str] = field(default_factory=dict, repr=False)
+    folded: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         produced: set[str] = set()

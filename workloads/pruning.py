@@ -89,4 +89,5 @@ def apply_pruning(forward: Workload, pruning: Pruning) -> Workload:
         for name, reason in forward.layers.items()
     }
     meta = {**forward.meta, "recipe": pruning.recipe}
-    return replace(forward, ops=tuple(ops), layers=layers, meta=meta)
+    found = {name: words for name, words in forward.found.items() if name not in pruning.layers}
+    return replace(forward, ops=tuple(ops), layers=layers, meta=meta, found=found)

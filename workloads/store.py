@@ -27,6 +27,7 @@ def save(workload: Workload, path: str | Path) -> Path:
     patterns = _Patterns()
     header = {
         "name": workload.name, "layers": dict(workload.layers), "meta": dict(workload.meta),
+        "found": dict(workload.found), "folded": dict(workload.folded),
         "tensors": [_tensor_out(tensor, patterns) for tensor in workload.tensors.values()],
         "ops": [_op_out(op, patterns) for op in workload.ops],
         "patterns": patterns.rows,
@@ -115,4 +116,5 @@ def _workload_in(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) ->
         for name, shape, dtype, role, number, *made_of in header["tensors"]
     }
     ops = tuple(_op_in(row, patterns) for row in header["ops"])
-    return Workload(header["name"], tensors, ops, header["layers"], header["meta"])
+    notes = header.get("found", {}), header.get("folded", {})
+    return Workload(header["name"], tensors, ops, header["layers"], header["meta"], *notes)

@@ -177,3 +177,47 @@ def test_products_of_weights_keep_their_price() -> None:
     workload = capture(LowRank(), X)
     assert [op.macs for op in workload.einsums] == [8 * 2 * 16, 3 * 8 * 16]
     assert workload.tensors[list(workload.einsums)[1].inputs[1]].weight == "weight"
+
+
+def test_parts_of_a_packed_weight_are_weights() -> None:
+    """Queries, keys and values in one parameter, cut up in forward: a part each, none of them an activation."""
+
+    class Packed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.packed = nn.Parameter(torch.randn(24, 16))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            q, k, v = self.packed.chunk(3)
+            return F.linear(x, q) + F.linear(x, k) * F.linear(x, v)
+
+    model = Packed()
+    with torch.no_grad():
+        model.packed[8:16] *= torch.rand(8, 16) < 0.5
+    workload = capture(model, X)
+    assert [workload.tensors[op.inputs[1]].role for op in workload.einsums] == ["weight"] * 3
+    assert [workload.pattern_of(op, 1).is_dense for op in workload.einsums] == [True, False, True]
+    assert workload.parameters == 24 * 16
+
+
+def test_zeros_of_the_first_of_two_weights_count_too() -> None:
+    class Factors(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.up, self.down = nn.Parameter(torch.eye(16)), nn.Parameter(torch.randn(16, 8))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x @ (self.up @ self.down)
+
+    (factors, _) = capture(Factors(), X).einsums
+    assert factors.patterns[0].density == 1 / 16
+    assert 1 not in factors.patterns
+
+
+def test_what_was_folded_is_said_but_not_views() -> None:
+    class Views(Made):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return F.linear(x, self.weight[:4])
+
+    assert dict(capture(Made(MADE["buffer"]), X).folded) == {"weight": "mul"}
+    assert dict(capture(Views(MADE["buffer"]), X).folded) == {}

@@ -15,6 +15,7 @@ from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import BITS, Op, Role, Tensor
 from zerocast.workloads.lowering.origins import Origin
 from zerocast.workloads.lowering.values import Value
+from zerocast.workloads.patterns.detect import Found
 
 _WHOLE = {
     torch.bool: "bool", torch.uint8: "uint8", torch.int8: "int8", torch.int16: "int16", torch.int32: "int32",
@@ -54,13 +55,16 @@ class Builder:
     held: tensors that are there before a run and stay: inputs, buffers, and what has grown or changed in their place.
     origins: of each graph node that no input of the network goes into, what it is computed from (a tuple of them where
     the node has several results). deferred: why an op has no price, where it may yet be folded away, by op name.
-    folded: for each weight, the operators that were folded into it.
+    folded: for each weight, the operators that were folded into it. found: what the zeros that a weight holds keep to.
+    zeros: what was found, by tensor and the ranks under which it is read.
+    decided: weights whose zeros in the forward pass a recipe tells, so that none are looked for.
     """
 
     model: str
     dtype: str
     unknown: frozenset[Any] = frozenset()
     trained: frozenset[str] = frozenset()
+    decided: frozenset[str] = frozenset()
     tensors: dict[str, Tensor] = field(default_factory=dict)
     ops: list[Op] = field(default_factory=list)
     layers: dict[str, str] = field(default_factory=dict)
@@ -70,6 +74,8 @@ class Builder:
     deferred: dict[str, NoRule] = field(default_factory=dict)
     folded: dict[str, str] = field(default_factory=dict)
     stored: dict[str, Kept] = field(default_factory=dict)
+    found: dict[str, str] = field(default_factory=dict)
+    zeros: dict[Any, Found | None] = field(default_factory=dict)
     _taken: dict[str, int] = field(default_factory=dict)
 
     def unique(self, name: str) -> str:
@@ -115,17 +121,19 @@ class Builder:
 
     def origin(self, tensor: str) -> Origin | None:
         """What a tensor is computed from; None where an input of the network goes in."""
-        node, at = self.computed.get(tensor, (None, 0))
-        found = self.origins.get(node) if node is not None else None
+        if tensor not in self.computed:
+            return None
+        node, at = self.computed[tensor]
+        found = self.origins.get(node)
         if isinstance(found, Origin) and isinstance(node.meta.get("val"), (list, tuple)):
             return found.item(at)
         return found[at] if isinstance(found, (list, tuple)) else found
 
-    def zeros(self, tensor: str) -> Any:
+    def nonzeros(self, tensor: str) -> Any:
         """Where a tensor made of weights and constants is nonzero (booleans in its shape); None where that is not
         known, or where too few zeros are there to be a pruning's (all zeros is how some layers start)."""
         origin = self.origin(tensor)
-        data = None if origin is None else origin.value()
+        data = None if origin is None or self.tensors[tensor].weight in self.decided else origin.value()
         if data is None or data.dim() < 2:
             return None
         if data.is_floating_point() and data.itemsize == 1:

@@ -11,7 +11,8 @@ from zerocast.workloads.lowering.builder import Call, NoRule
 from zerocast.workloads.lowering.stored import as_stored
 from zerocast.workloads.lowering.values import Value
 from zerocast.workloads.lowering.vectors import vector
-from zerocast.workloads.patterns import Mask, Pattern
+from zerocast.workloads.patterns import Pattern
+from zerocast.workloads.patterns.detect import detect
 
 Ranks = Sequence[Affine]
 """An index expression for each dimension of an operand's view."""
@@ -33,7 +34,7 @@ def contract(
     shape: Sequence[int] | None = None,
     causal: bool = False,
 ) -> Value:
-    """Emit one einsum. A weight is put at operand b; zeros that it holds are its pattern."""
+    """Emit one einsum. A weight is put at operand b; zeros that weights hold are their patterns."""
     build = call.build
     a, b = ((_gathered(call, as_stored(build, value)), ranks) for value, ranks in (a, b))
     if build.is_weight(a[0]) and not build.is_weight(b[0]):
@@ -44,9 +45,13 @@ def contract(
         part = own_name  # one of several weights of a layer, such as an LSTM's
     name = call.name(part, owner=bool(weight) and holder == call.layer)
     value = call.result(name) if shape is None else build.scratch(f"{name}.out", shape)
-    stored = on_tensor(*b)
-    patterns = {1: found} if weight and (found := _weight_pattern(call, b[0].tensor, stored, sizes)) else {}
-    indices = (_apart(on_tensor(*a), a[1], b[1], out), _apart(stored, b[1], a[1], out), tuple(out))
+    plain = on_tensor(*a), on_tensor(*b)
+    patterns = {
+        place: found for place, side in enumerate((a, b))
+        if build.is_weight(side[0])
+        and (found := _weight_pattern(call, side[0].tensor, plain[place], (plain[1 - place], tuple(out)), sizes))
+    }  # fmt: skip
+    indices = (_apart(plain[0], a[1], b[1], out), _apart(plain[1], b[1], a[1], out), tuple(out))
     inputs = (a[0].tensor, b[0].tensor, *(() if bias is None else (bias.tensor,)))
     build.ops.append(
         Einsum(
@@ -95,17 +100,36 @@ def _apart(stored: tuple[Affine, ...], view: Ranks, other: Ranks, out: Ranks) ->
     return stored
 
 
-def _weight_pattern(call: Call, name: str, index: tuple[Affine, ...], sizes: Mapping[str, int]) -> Pattern | None:
-    """Mask of a weight that holds zeros already; notes in `layers` whether it does."""
-    build = call.build
-    found: Pattern | None = None
-    if (bits := build.zeros(name)) is not None:
-        axes = [term for dim in index for term in sorted(dim, key=lambda term: -term[1])]
-        shape = [sizes[rank] for rank, _ in axes]
-        if bits.size == math.prod(shape):
-            found = Mask.of(bits.reshape(shape), [rank for rank, _ in axes])
-    build.layers[build.tensors[name].weight] = "not pruned" if found is None else ""
-    return found
+def _weight_pattern(
+    call: Call, name: str, index: tuple[Affine, ...], others: tuple[tuple[Affine, ...], ...], sizes: Mapping[str, int]
+) -> Pattern | None:
+    """Zeros that a weight holds already, and what they keep to; notes in `layers` and `found` whether and what."""
+    build, weight = call.build, call.build.tensors[name].weight
+    axes = [term for dim in index for term in sorted(dim, key=lambda term: -term[1])]
+    shape = tuple((rank, sizes[rank]) for rank, _ in axes)
+    channels = _channels([rank for rank, _ in shape], *others)
+    key = (name, shape, tuple(channels))
+    if key not in build.zeros:  # a recurrent layer reads its weight at every step
+        bits = build.nonzeros(name)
+        fits = bits is not None and bits.size == math.prod(size for _, size in shape)
+        ranks, extents = [rank for rank, _ in shape], [size for _, size in shape]
+        build.zeros[key] = detect(bits.reshape(extents), ranks, channels) if fits else None
+    what = build.zeros[key]
+    if what is not None:
+        build.found[weight] = what.words
+    if what is not None or weight not in build.layers:
+        build.layers[weight] = "not pruned" if what is None else ""
+    return None if what is None else what.pattern
+
+
+def _channels(ranks: Sequence[str], other: Ranks, product: Ranks) -> list[str]:
+    """Ranks of a weight along which groups may lie: what the product reduces over, then its own outputs, over which
+    the input's gradient reduces; not kernel positions, nor what indexes all three."""
+    met, out = ({rank for dim in index for rank, _ in dim} for index in (other, product))
+    mixed = [dim for dim in (*other, *product) if any(rank not in ranks for rank, _ in dim)]
+    windows = {rank for dim in mixed for rank, _ in dim}
+    channels = [rank for rank in ranks if rank not in windows and not (rank in met and rank in out)]
+    return sorted(channels, key=lambda rank: rank in out)
 
 
 def linear(call: Call) -> Value:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from zerocast.workloads.ir import Einsum, Op
+from zerocast.workloads.ir import Einsum, Op, Transfer
 from zerocast.workloads.lowering.builder import Builder
 
 
@@ -19,19 +19,20 @@ def fold(build: Builder, trained: Collection[str], returned: Iterable[str], cost
     trained: weights that change at every step: what is made of them stays. returned: tensors that the network gives
     back. costly: operators that are never folded (contractions, whose multiply-accumulates are the network's own).
     A folded weight takes the name of the weight that it is made of where nothing else reads that. Returns, for each
-    weight that was folded, the operators that went, in words.
+    weight into which more than views were folded, the operators that went, in words.
     """
     read = dict.fromkeys(name for op in build.ops if isinstance(op, Einsum) for name in op.inputs[:2])
     found = [name for name in read if _folds(build, name, trained, costly)]
     if not found:
         return {}
     made = _unified(build, found)
-    sweep(build, found, set(returned))
     said: dict[str, str] = {}
     for name in made:
         origin = build.origin(name)
-        said[build.tensors[name].made_of] = ", ".join(origin.operators if origin is not None else ())
+        if origin is not None and any(_costs(op) for op in _cone(build, [name])):
+            said[build.tensors[name].made_of] = ", ".join(origin.operators)
         build.tensors[name] = replace(build.tensors[name], role="weight")
+    sweep(build, found, set(returned))
     _rename(build, made)
     return said
 
@@ -56,14 +57,7 @@ def _unified(build: Builder, found: Collection[str]) -> list[str]:
 
 def sweep(build: Builder, made: Collection[str], returned: Collection[str]) -> None:
     """Drop the ops that nothing but `made` needs."""
-    writers = {name: op for op in build.ops for name in op.outputs}
-    cone: set[str] = set()
-    todo = [writers[name] for name in made if name in writers]
-    while todo:
-        op = todo.pop()
-        if op.name not in cone:
-            cone.add(op.name)
-            todo += [writers[name] for name in op.inputs if name in writers]
+    cone = {op.name for op in _cone(build, made)}
     kept: list[Op] = []
     read = set(returned)
     for op in reversed(build.ops):
@@ -72,6 +66,24 @@ def sweep(build: Builder, made: Collection[str], returned: Collection[str]) -> N
         read.update(op.inputs)
         kept.append(op)
     build.ops[:] = reversed(kept)
+
+
+def _cone(build: Builder, made: Iterable[str]) -> list[Op]:
+    """All ops that tensors come from."""
+    writers = {name: op for op in build.ops for name in op.outputs}
+    cone: dict[str, Op] = {}
+    todo = [writers[name] for name in made if name in writers]
+    while todo:
+        op = todo.pop()
+        if op.name not in cone:
+            cone[op.name] = op
+            todo += [writers[name] for name in op.inputs if name in writers]
+    return list(cone.values())
+
+
+def _costs(op: Op) -> bool:
+    """Whether an op is more than a view."""
+    return not (isinstance(op, Transfer) and op.elements == 0)
 
 
 def _rename(build: Builder, made: Collection[str]) -> None:

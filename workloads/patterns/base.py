@@ -9,7 +9,7 @@ counts, and ask for `shares_along` and, where that has no answer, for a `draw`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -66,6 +66,10 @@ class Pattern(ABC):
     def groups(self) -> NM | None:
         """The N:M groups that the nonzeros keep to, by which arrays skip in order; None where they keep to none."""
         return None
+
+    def facing(self, ranks: Collection[str]) -> Pattern:
+        """The same zeros as a pass sees them that reduces over `ranks`: groups along one of these come first."""
+        return self
 
     def expected(self, tile: Extents) -> Array:
         """Mean of `occupancy`, for those who need no more."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 import numpy as np
@@ -12,16 +12,21 @@ from numpy.typing import ArrayLike, NDArray
 
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.patterns.base import Array, Bits, Extents, Occupancy, Pattern, tile_size
+from zerocast.workloads.patterns.nm import NM
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mask(Pattern):
-    """Bits of a tensor whose dimensions are `ranks`; True marks a nonzero. Kept packed, eight to a byte."""
+    """Bits of a tensor whose dimensions are `ranks`; True marks a nonzero. Kept packed, eight to a byte.
+
+    laws: the N:M groups, as (n, m, rank), that the bits keep to, at most one for each rank; a pass uses the first.
+    """
 
     ranks: tuple[str, ...]
     shape: tuple[int, ...]
     packed: NDArray[np.uint8] = field(repr=False)
     nonzeros: int
+    laws: tuple[tuple[int, int, str], ...] = ()
 
     @classmethod
     def of(cls, mask: ArrayLike, ranks: Sequence[str]) -> Mask:
@@ -38,14 +43,22 @@ class Mask(Pattern):
         return hash(self._identity)
 
     @property
-    def _identity(self) -> tuple[tuple[str, ...], tuple[int, ...], str]:
-        return self.ranks, self.shape, hashlib.sha256(self.packed.tobytes()).hexdigest()
+    def _identity(self) -> tuple[object, ...]:
+        return self.ranks, self.shape, self.laws, hashlib.sha256(self.packed.tobytes()).hexdigest()
 
     @property
     def bits(self) -> NDArray[np.bool_]:
         """The unpacked mask."""
         size = int(np.prod(self.shape))
         return np.unpackbits(self.packed, count=size).astype(bool).reshape(self.shape)
+
+    @property
+    def groups(self) -> NM | None:
+        return NM(*self.laws[0]) if self.laws else None
+
+    def facing(self, ranks: Collection[str]) -> Mask:
+        """The mask with the laws along `ranks` before the others."""
+        return replace(self, laws=tuple(sorted(self.laws, key=lambda law: law[2] not in ranks)))
 
     def draw(self, sizes: Mapping[str, int], rng: np.random.Generator) -> tuple[tuple[str, ...], Bits]:
         return self.ranks, self.bits

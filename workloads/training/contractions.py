@@ -37,7 +37,7 @@ def _patterns(tape: Tape, op: Einsum, other: int, input_gradient: bool, pruning:
     patterns: dict[int, Pattern] = {}
     if recipe is None:
         if other in op.patterns:
-            patterns[1] = op.patterns[other]
+            patterns[1] = op.patterns[other].facing(op.ranks_of(2) - op.ranks_of(1 - other))
     elif input_gradient:
         if "BP" in recipe.weight:
             patterns[1] = recipe.weight["BP"]
