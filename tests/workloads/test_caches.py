@@ -197,9 +197,6 @@ def test_caches_of_the_transformers_library(kind: str) -> None:
     model = tiny()
     ids = torch.zeros(BATCH, 1, dtype=torch.long)
     if kind == "dynamic":
-        from transformers.integrations import executorch
-
-        executorch.register_dynamic_cache_export_support()
         workload = capture(Wrapped(model), (ids, dynamic_cache(PAST)))
     else:
         workload = capture(Held(model, static_cache(model, PAST + 1)), (ids,))
