@@ -262,9 +262,7 @@ def test_the_table_may_be_read_while_the_space_file_is_gone(write_space: Callabl
 
 
 def test_designs_whose_memory_is_too_small_carry_the_reason(write_space: Callable[..., Path], tmp_path: Path) -> None:
-    space = write_space(
-        ("compute.cols: [16, 32]", "memories.dram.capacity_bytes: [1000, 1.0e+10]"), ("compute.rows: [16, 32]\n", "")
-    )
+    space = write_space(("compute.cols: [16, 32]", "memories.dram.capacity_bytes: [1000, 1.0e+10]"))
     frame = explore(space, tmp_path / "out").frame
     small = frame["memories.dram.capacity_bytes"] == 1000
     assert set(frame[small]["status"]) == {"error"} and set(frame[~small]["status"]) <= {"ok", "infeasible"}
