@@ -28,7 +28,7 @@ def without_zeros(workload: Workload) -> Workload:
 
     Raises `AnalysisError` for a recipe that removed channels: those are gone from the shapes.
     """
-    if str(workload.meta.get("recipe", "")).startswith("channel"):
+    if workload.meta.get("channels_removed"):
         raise AnalysisError(
             f"workload {workload.name!r} was pruned by {workload.meta['recipe']!r}, which removed channels: "
             "it has no dense network inside; save the dense one too and give it as --baseline FILE.npz"

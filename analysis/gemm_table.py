@@ -22,7 +22,7 @@ REQUIRED = ("M", "N", "K")
 OPTIONAL = ("batch", "dtype", "density_a", "density_b", "pattern")
 RESULTS = (
     "latency_s", "cycles", "energy_j", "dram_read_bytes", "dram_write_bytes", "bound", "dataflow",
-    "utilisation", "skipped", "order", "tile_m", "tile_n", "tile_k", "note",
+    "utilisation", "skipped", "order", "tile_m", "tile_n", "tile_k", "fallback", "note",
 )  # fmt: skip
 LARGEST = 10**8
 """Largest extent accepted: beyond it the list of tile sizes alone would fill the memory."""
@@ -141,8 +141,8 @@ def price_shapes(
         yield figures
 
 
-_NONE = dict.fromkeys(("bound", "dataflow", "skipped", "order"), "")
-"""What columns of words hold where there is nothing to say."""
+_NONE = {**dict.fromkeys(("bound", "dataflow", "skipped", "order"), ""), "fallback": "not priced"}
+"""What columns of words hold of a shape that has no price."""
 
 
 def _hopeless(shapes: Sequence[Shape], reason: str) -> AnalysisError:
@@ -153,11 +153,8 @@ def _hopeless(shapes: Sequence[Shape], reason: str) -> AnalysisError:
 
 def remarks(figures: Sequence[tuple[Any, ...]]) -> str:
     """How many shapes were priced otherwise than asked for or not at all; "" where none was."""
-    notes = [str(row[-1]) for row in figures]
-    counts = {
-        "dense, not N:M": sum(note.startswith("dense: ") for note in notes),
-        "not at all": sum(note.startswith("not priced: ") for note in notes),
-    }
+    why = [row[RESULTS.index("fallback")] for row in figures]
+    counts = {"dense, not N:M": why.count("refused"), "not at all": why.count("not priced")}
     words = [f"{count} priced {how}" for how, count in counts.items() if count]
     return f"; {' and '.join(words)}, see column note" if words else ""
 

@@ -142,7 +142,7 @@ def _named(accelerator: Accelerator | None) -> set[str]:
 
 def _drawn(named: set[str]) -> dict[str, str]:
     """Formats of the figure with their colours. N:M offsets store no random zeros."""
-    widths = sorted(int(name.partition(":")[2]) for name in named if name.startswith("run_length"))
+    widths = sorted(int(name.partition(":")[2]) for name in named if name.partition(":")[0] == "run_length")
     runs = [f"run_length:{width}" for width in widths or RUNS_SHOWN]
     shades = {run: SHADES[number % len(SHADES)] for number, run in enumerate(runs)}
     return {"bitmask": COLOURS["bitmask"], **shades, "coordinate": COLOURS["coordinate"], "csr": COLOURS["csr"]}

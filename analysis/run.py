@@ -119,7 +119,7 @@ def baseline_of(network: Network, workload: Workload, wanted: str | None, steps:
         return None
     if wanted is not None and wanted.endswith(".npz"):
         return same_work(workload, lower(Network(wanted), steps), wanted)
-    removed = str(workload.meta.get("recipe", "")).startswith("channel")
+    removed = bool(workload.meta.get("channels_removed"))
     if wanted is None and not (removed or has_zeros(workload) or workload.meta.get("trace")):
         return None
     if wanted in (None, "dense"):

@@ -45,7 +45,9 @@ def op_row(op: Op, program: Program, pricer: Pricer, figures: Figures) -> OpRow:
     function = getattr(op, "function", "")
     row = OpRow(op=op.name, layer=op.layer, phase=op.phase, kind=op.kind, function=function, resource="none")
     if unit is None:
-        return replace(row, bound="uncosted", note=f"no unit of {pricer.accelerator.name} runs {function!r}")
+        return replace(
+            row, bound="uncosted", costed=False, note=f"no unit of {pricer.accelerator.name} runs {function!r}"
+        )
     sums = {name: float(value[0]) for name, value in figures.columns.items()}
     busy_s = sums["cycles"] / pricer.accelerator.technology.clock_hz
     alone_s = max(busy_s, float(figures.link_s[0]))

@@ -6,12 +6,15 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from zerocast.workloads.ir import Workload
 
 if TYPE_CHECKING:
     import pandas
+
+
+Fallback = Literal["", "refused", "slower"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,8 @@ class OpRow:
 
     bound: what sets the latency: `compute`, `fill` (skew and drain are more than half of the array's cycles),
     `port`, `dram`, `unit`, `launch`, or `uncosted` where the accelerator has nothing to run the op on.
+    costed: False for an op that nothing runs, which is in no total. fallback: why N:M weights run on a dense kernel,
+    `refused` by the sparse one or `slower` on it; else "".
     ideal_cycles: cycles of a full array with every skippable zero skipped; utilisation = ideal / cycles spent.
     lost_*_cycles: why cycles are more than the ideal ones (`simulator.engine.losses`; of systolic arrays, whose folds
     lose by fill and edges alike, all but memory stays 0); port: an engine waiting for a buffer's port; memory: waiting
@@ -79,6 +84,8 @@ class OpRow:
     dram_j: float = 0.0
     vector_j: float = 0.0
     energy_j: float = 0.0
+    costed: bool = True
+    fallback: Fallback = ""
     note: str = ""
 
 
@@ -174,7 +181,7 @@ class Result:
     @property
     def uncosted(self) -> tuple[str, ...]:
         """Ops that no part of the accelerator runs: they are in the table, and in no total."""
-        return tuple(row.op for row in self.rows if row.bound == "uncosted")
+        return tuple(row.op for row in self.rows if not row.costed)
 
     def to_pandas(self) -> pandas.DataFrame:
         """The rows as a table."""

@@ -14,7 +14,6 @@ from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm_cost import Objective
-from zerocast.simulator.gpu.row import LOSES
 from zerocast.simulator.memory import memory_of
 from zerocast.simulator.op_cost import op_figures, op_row
 from zerocast.simulator.overflow import overflow, refusal_of_overflow
@@ -128,7 +127,7 @@ def _notes(
             f"{stored} weights are read as they are stored ({kept}); scaling them inside the products, and reading "
             f"the {scales:.2g} MB of their scales, is not priced"
         )
-    if uncosted := [row.op for row in rows if row.bound == "uncosted"]:
+    if uncosted := [row.op for row in rows if not row.costed]:
         notes.append(f"{len(uncosted)} ops have no unit to run on and are in no total: {', '.join(uncosted[:5])}")
     if workload.folded:
         operators = sorted({name for words in workload.folded.values() for name in words.split(", ")})
@@ -147,7 +146,7 @@ def _notes(
     if accelerator.gpu is None and types and built not in types:
         notes.append(f"run in {', '.join(types)}, while area and FPGA resources are those of {built} multipliers")
     idle = {row.layer for row in rows if row.kind == "einsum" and row.weight_density < 1 and not row.skipped}
-    if losing := list(dict.fromkeys(row.layer for row in rows if row.note.startswith(LOSES))):
+    if losing := list(dict.fromkeys(row.layer for row in rows if row.fallback == "slower")):
         notes.append(f"{len(losing)} layers lose by being sparse and run dense: {', '.join(losing[:8])}")
     if idle:
         notes.append(f"{len(idle)} layers have zeros that the array cannot skip in at least one pass")

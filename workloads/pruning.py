@@ -54,12 +54,13 @@ class LayerPruning:
 class Pruning:
     """A recipe applied to a model. Keys of both maps are weight parameter names (`layer1.0.conv1.weight`).
 
-    kept_dense: weights left dense, with the reason in words.
+    kept_dense: weights left dense, with the reason in words. removes_channels: what is pruned is gone from the shapes.
     """
 
     recipe: str
     layers: Mapping[str, LayerPruning] = field(default_factory=dict)
     kept_dense: Mapping[str, str] = field(default_factory=dict)
+    removes_channels: bool = False
 
 
 NOTHING_PRUNED = Pruning("dense")
@@ -88,6 +89,6 @@ def apply_pruning(forward: Workload, pruning: Pruning) -> Workload:
         name: "" if name in pruning.layers else pruning.kept_dense.get(name, reason)
         for name, reason in forward.layers.items()
     }
-    meta = {**forward.meta, "recipe": pruning.recipe}
+    meta = {**forward.meta, "recipe": pruning.recipe, "channels_removed": pruning.removes_channels}
     found = {name: words for name, words in forward.found.items() if name not in pruning.layers}
     return replace(forward, ops=tuple(ops), layers=layers, meta=meta, found=found)

@@ -17,6 +17,7 @@ from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.explore.checks import entries
 from zerocast.analysis.explore.crews import Crew, Here, Pool
 from zerocast.analysis.explore.designs import count, grid
+from zerocast.analysis.explore.metrics import OF_SAMPLES
 from zerocast.analysis.explore.networks import Networks, file_of
 from zerocast.analysis.explore.progress import Report
 from zerocast.analysis.explore.random_search import random_search
@@ -165,7 +166,7 @@ def _lower(space: Space, method: Method, networks: Networks, out: Path, store: S
             lowered = eager.lowered(entry.network)
             if lowered.reason and not free:
                 raise AnalysisError(f"workload {entry.label!r}: {lowered.reason}")
-            asked = [o.name for o in space.objectives if o.name.startswith("throughput")]
+            asked = [o.name for o in space.objectives if o.name in OF_SAMPLES]
             if asked and not lowered.reason and lowered.batch != lowered.batch:
                 raise AnalysisError(
                     f"objective {asked[0]}: workload {entry.label!r} does not know its batch, so it has no samples a "

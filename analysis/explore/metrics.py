@@ -18,6 +18,8 @@ STORED = (*COLUMNS, *DERIVED, *FPGA)
 """What is priced once per workload and design, and kept."""
 METRICS = (*STORED, "accuracy")
 """All columns that constraints and objectives may name; the accuracy is the space's own."""
+OF_SAMPLES = ("throughput_per_s", "throughput_per_w")
+"""Columns that count samples."""
 _RISING = {"throughput_per_s", "throughput_per_w", "peak_macs_per_s", "dram_bytes_per_s", "accuracy"}
 
 Direction = Literal["min", "max"]

@@ -38,6 +38,8 @@ PAD_PER_LETTER = 2.3
 """Padding in space, where a unit is some 1.75 points on paper, for a letter of a tick label, which is 4 points wide."""
 LEVELS_DRAWN = 60
 """Levels above which a numeric parameter's axis is a number line and not a row of levels."""
+KNEE_OF_TWO, KNEE_OF_ALL = "knee of these two", "knee"
+"""Labels of the star."""
 
 
 def front_figure(designs: Designs, first: int, second: int) -> Figure:
@@ -62,7 +64,7 @@ def front_figure(designs: Designs, first: int, second: int) -> Figure:
                  label=f"front ({len(set(zip(x[order], y[order], strict=True)))})")  # fmt: skip
     if len(order) > 2:
         at = order[knee(costs[order])]
-        label = "knee of these two" if len(designs.objectives) > 2 else "knee"
+        label = KNEE_OF_TWO if len(designs.objectives) > 2 else KNEE_OF_ALL
         axes.scatter(
             x[at], y[at], s=60, marker="*", color=KNEE, edgecolors="white", linewidths=0.5, zorder=4, label=label
         )
@@ -100,7 +102,7 @@ def _legend_above(axes: Axes, columns: int) -> None:
     legend = axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns, borderpad=0.1)
     for handle in legend.legend_handles:
         if handle is not None and hasattr(handle, "set_sizes"):
-            handle.set_sizes([30.0 if str(handle.get_label()).startswith("knee") else 14.0])
+            handle.set_sizes([30.0 if handle.get_label() in (KNEE_OF_TWO, KNEE_OF_ALL) else 14.0])
 
 
 def three_figure(designs: Designs, which: tuple[int, int, int], chosen: list[Chosen]) -> Figure:

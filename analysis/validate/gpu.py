@@ -163,8 +163,9 @@ def two_of_four() -> list[Comparison]:
         (A100_PCIE, "int8", "ampere-a100-sxm", False), (H100_PCIE, "int8", "hopper-h100-sxm", False),
     ):  # fmt: skip
         table = sparse_rows(card, dtype)
-        kind = "dense_fp8" if base.startswith("hopper") and dtype != "bf16" else "dense_16bit"
-        start = calibration_of(base).of(kind).constants
+        known = calibration_of(base)
+        kind = "dense_fp8" if TYPE_CLASSES[dtype] != "16bit" and "dense_fp8" in known.classes else "dense_16bit"
+        start = known.of(kind).constants
         dense, sparse = (left_out(table, dtype, is_sparse, start) for is_sparse in (False, True))
         network = (table.shape_set != "square").to_numpy()
         table, dense, sparse = table[network], dense[network], sparse[network]

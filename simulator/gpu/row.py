@@ -21,9 +21,6 @@ from zerocast.simulator.gpu.rules import group_of, refusal
 from zerocast.simulator.pairs import effectual_macs
 from zerocast.simulator.result import OpRow
 
-LOSES = "sparse loses"
-"""How the note of a row starts where the dense kernel is quicker."""
-
 
 def gpu_rows(gemms: Sequence[Gemm], accelerator: Accelerator) -> list[OpRow]:
     """Row of each product under the kernel chosen for it; op, layer and schedule times are left open.
@@ -55,7 +52,7 @@ def _rows(gemms: list[Gemm], accelerator: Accelerator, dtype: str) -> list[OpRow
     reasons = [refusal(gemm, accelerator) for gemm in gemms]
     for place, reason in enumerate(reasons):
         if reason:
-            rows[place] = replace(rows[place], note=f"dense: {reason}; {rows[place].note}")
+            rows[place] = replace(rows[place], fallback="refused", note=f"dense: {reason}; {rows[place].note}")
     wanted = [i for i, gemm in enumerate(gemms) if _structured(gemm) and not reasons[i]]
     if not wanted:
         return rows
@@ -68,7 +65,8 @@ def _rows(gemms: list[Gemm], accelerator: Accelerator, dtype: str) -> list[OpRow
             row = _row(gemms[place], accelerator, card, sparse, j, sparse_class, groups[j])
             rows[place] = replace(row, note=f"{times}; {row.note}")
         else:
-            rows[place] = replace(rows[place], note=f"{LOSES}, dense kernel used: {times}; {rows[place].note}")
+            note = f"sparse loses, dense kernel used: {times}; {rows[place].note}"
+            rows[place] = replace(rows[place], fallback="slower", note=note)
     return rows
 
 

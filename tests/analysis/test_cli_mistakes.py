@@ -263,3 +263,14 @@ def test_other_exceptions_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("zerocast.analysis.listing.models", broken)
     with pytest.raises(RuntimeError, match="a fault of ours"):
         main(["list", "models"])
+
+
+def test_a_model_that_does_not_fit_the_card_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """ResNet-9 at batch 4 on a card of 1 MB: one line with what would fit, exit status 2; allowed on request."""
+    arguments = ["run", "resnet9", "--batch", "4", "--accelerator", "nvidia-l40s", "--out", str(tmp_path / "out"),
+                 "--set", "memories.hbm.capacity_bytes=1e6"]  # fmt: skip
+    assert main(arguments) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert line.startswith("error: ") and "stay at any batch size" in line and "--allow-overflow" in line
+    assert main([*arguments, "--allow-overflow"]) == 0
+    assert "at its peak" in capsys.readouterr().out

@@ -132,7 +132,7 @@ def test_report_without_a_baseline(pair: tuple[Result, Result], tmp_path: Path) 
 def test_empty_and_uncosted_results_can_be_reported(tmp_path: Path) -> None:
     assert report(result(latency_s=0.0), out=tmp_path / "empty").is_file()
     lost = op("sort", kind="index", resource="none", macs=0, effectual_macs=0.0, latency_s=0.0, end_s=0.0,
-              bound="uncosted", energy_j=0.0)  # fmt: skip
+              bound="uncosted", costed=False, energy_j=0.0)  # fmt: skip
     report(result(lost), result(lost), out=tmp_path / "lost")
     assert json.loads((tmp_path / "lost" / "summary.json").read_text())["uncosted_ops"] == ["sort"]
 

@@ -141,5 +141,66 @@ def test_a_tensor_that_is_read_again_is_not_overwritten() -> None:
 def tiny(**config: Any) -> Any:
     transformers = pytest.importorskip("transformers")
     sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
-             "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 64}  # fmt: skip
+             "num_key_value_heads": 4, "head_dim": 16, "vocab_size": 64}  # fmt: skip
     return transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes, **config)).eval()
+
+
+class Wrapped(nn.Module):
+    """A causal language model of the transformers library with its cache as a user would hand it over."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, ids: Tensor, past: Any) -> Any:
+        out = self.model(input_ids=ids, past_key_values=past, use_cache=True)
+        return out.logits, out.past_key_values
+
+
+def dynamic_cache(tokens: int) -> Any:
+    from transformers import DynamicCache
+
+    past = DynamicCache()
+    for layer in range(2):
+        past.update(torch.zeros(BATCH, 4, tokens, 16), torch.zeros(BATCH, 4, tokens, 16), layer)
+    return past
+
+
+def static_cache(model: Any, tokens: int) -> Any:
+    from transformers import StaticCache
+
+    past = StaticCache(config=model.config, max_cache_len=tokens)
+    past.early_initialization(BATCH, 4, 16, torch.float32, torch.device("cpu"))
+    return past
+
+
+class Held(nn.Module):
+    """The same with a cache of fixed size that the user's module holds."""
+
+    def __init__(self, model: Any, past: Any) -> None:
+        super().__init__()
+        self.model, self.past = model, past
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.model(input_ids=ids, past_key_values=self.past, use_cache=True).logits
+
+
+def grown_bytes(workload: Workload) -> list[int]:
+    """Bytes that in-place ops write."""
+    others = [op for op in workload.ops if isinstance(op, (Index, Transfer)) and op.in_place]
+    return [moved_bytes(op, workload.tensors)[1] for op in others if op.elements > 1]
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "static"])
+def test_caches_of_the_transformers_library(kind: str) -> None:
+    """4 heads of width 16: a token's keys are 128 bytes a sample, in each of two layers, and so are its values."""
+    model = tiny()
+    ids = torch.zeros(BATCH, 1, dtype=torch.long)
+    if kind == "dynamic":
+        workload = capture(Wrapped(model), (ids, dynamic_cache(PAST)))
+    else:
+        workload = capture(Held(model, static_cache(model, PAST + 1)), (ids,))
+    assert grown_bytes(workload) == [BATCH * 4 * 16 * 2] * 4
+    cache = BATCH * 4 * (PAST + 1) * 16 * 2
+    most = [sum(moved_bytes(op, workload.tensors)) for op in workload.ops if isinstance(op, Transfer)]
+    assert max(most) < cache

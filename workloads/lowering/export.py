@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ def export(
     Tried on the meta device first, where no data moves; models that mix devices are exported on their own, and
     so are those whose graph is to be run.
     """
+    _know_caches(inputs)
     with beside(folders_of(model)):
         program = None if runnable else _export_on_meta(model, inputs, training)
         if program is None:
@@ -46,6 +48,17 @@ def export(
         with quiet():
             program = program.run_decompositions(_unrolled())
     return program
+
+
+def _know_caches(inputs: tuple[Any, ...]) -> None:
+    """Tell torch's exporter how to take a cache object of the transformers library apart, where one comes in."""
+    caches = sys.modules.get("transformers.cache_utils")
+    if caches is None or not any(isinstance(item, caches.DynamicCache) for item in inputs):
+        return
+    if caches.DynamicCache not in torch.utils._pytree.SUPPORTED_NODES:
+        from transformers.integrations.executorch import register_dynamic_cache_export_support
+
+        register_dynamic_cache_export_support()
 
 
 def _export_on_meta(model: nn.Module, inputs: tuple[Any, ...], training: bool) -> ExportedProgram | None:

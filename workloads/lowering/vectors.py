@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from zerocast.workloads.flops import FLOPS, is_elementwise
@@ -13,15 +14,20 @@ from zerocast.workloads.lowering.values import Value
 
 
 def vector(
-    call: Call, function: str, inputs: Sequence[Value], count: int | None = None, flops: float | None = None
+    call: Call,
+    function: str,
+    inputs: Sequence[Value],
+    count: int | None = None,
+    flops: float | None = None,
+    first_alone: bool = False,
 ) -> Any:
     """Emit one vector op over `count` elements (the output's, where not given); all results of the node.
 
-    Of batch norm and dropout only the first counts: the training rules save statistics and masks.
+    first_alone: of its results only the first counts, since the training rules save statistics and masks.
     """
     name = call.name()
     outs = call.out if isinstance(call.out, (list, tuple)) else [call.out]
-    outs = outs[:1] if function.startswith(("batch_norm", "dropout")) else outs
+    outs = outs[:1] if first_alone else outs
     results = [
         call.build.add(f"{name}.out" if at == 0 else f"{name}.out{at}", out, call.role(out))
         for at, out in enumerate(outs)
@@ -65,26 +71,24 @@ def batch_norm(call: Call) -> Any:
     parameters = [call[name] for name in ("weight", "bias") if call[name] is not None]
     if not training:
         parameters += [call[name] for name in ("running_mean", "running_var") if call[name] is not None]
-    return vector(call, "batch_norm" if training else "batch_norm_eval", [x, *parameters], x.elements)
+    return vector(call, "batch_norm" if training else "batch_norm_eval", [x, *parameters], x.elements, first_alone=True)
 
 
 def dropout(call: Call) -> Any:
     """Nothing in inference; while training a product with a mask."""
     if not call["train"] or not call["p"]:
         return [call.values[0]] if call.operator == "native_dropout" else call.values[0]
-    return vector(call, "dropout", [call.values[0]])
+    return vector(call, "dropout", [call.values[0]], first_alone=True)
 
 
-def pool(call: Call) -> Any:
-    """Max and average pooling: one operation for each element of each window."""
-    function = "max_pool" if "max" in call.operator else "avg_pool"
+def pool(call: Call, function: str, spatial: int, adaptive: bool = False) -> Any:
+    """Pooling over `spatial` dimensions: one operation for each element of each window."""
     x = call.values[0]
     out = call.out[0] if isinstance(call.out, (list, tuple)) else call.out
-    if "adaptive" in call.operator:
+    if adaptive:
         window = max(x.elements // max(elements(out), 1), 1)
     else:
         kernel = call["kernel_size"]
-        spatial = 1 if "1d" in call.operator else 3 if "3d" in call.operator else 2
         kernel = [kernel] if isinstance(kernel, int) else list(kernel)
         window = math.prod(kernel * spatial if len(kernel) == 1 else kernel)
     return vector(call, function, [x], elements(out) * window)
@@ -100,10 +104,8 @@ def loss(call: Call) -> Any:
     return vector(call, call.operator, call.values, call.values[0].elements)
 
 
-def upsample(call: Call) -> Any:
+def upsample(call: Call, flops: float) -> Any:
     """Interpolation: one element read for the nearest, a weighted sum of 2, 4, 8 or 16 for the others."""
-    kinds = {"nearest": 1.0, "bilinear": 7.0, "trilinear": 15.0, "linear": 3.0, "bicubic": 31.0}
-    flops = next(cost for kind, cost in kinds.items() if kind in call.operator)
     return vector(call, "upsample", call.values[:1], flops=flops)
 
 
@@ -154,15 +156,14 @@ RULES: dict[str, Any] = {
                      "instance_norm"), norm),
     **dict.fromkeys(("batch_norm", "_native_batch_norm_legit_functional"), batch_norm),
     "dropout": dropout, "native_dropout": dropout, "_weight_norm": weight_norm, "_weight_norm_interface": weight_norm,
-    **{f"upsample_{kind}": upsample for kind in (
-        "nearest1d", "nearest2d", "nearest3d", "linear1d", "bilinear2d", "trilinear3d", "bicubic2d")},
-    **{f"_upsample_{kind}": upsample for kind in (
-        "nearest_exact1d", "nearest_exact2d", "nearest_exact3d", "bilinear2d_aa", "bicubic2d_aa")},
-    **{f"max_pool{d}d": pool for d in (1, 2, 3)},
-    **{f"max_pool{d}d_with_indices": pool for d in (1, 2, 3)},
-    **{f"avg_pool{d}d": pool for d in (1, 2, 3)},
-    **{f"adaptive_avg_pool{d}d": pool for d in (1, 2, 3)},
-    **{f"adaptive_max_pool{d}d": pool for d in (1, 2, 3)},
+    **{f"{name}{d}d": partial(upsample, flops=1.0)
+       for name in ("upsample_nearest", "_upsample_nearest_exact") for d in (1, 2, 3)},
+    "upsample_linear1d": partial(upsample, flops=3.0), "upsample_trilinear3d": partial(upsample, flops=15.0),
+    **dict.fromkeys(("upsample_bilinear2d", "_upsample_bilinear2d_aa"), partial(upsample, flops=7.0)),
+    **dict.fromkeys(("upsample_bicubic2d", "_upsample_bicubic2d_aa"), partial(upsample, flops=31.0)),
+    **{f"{start}{kind}_pool{d}d{end}": partial(pool, function=f"{kind}_pool", spatial=d, adaptive=bool(start))
+       for kind, start, end in (("max", "", ""), ("max", "", "_with_indices"), ("max", "adaptive_", ""),
+                                ("avg", "", ""), ("avg", "adaptive_", "")) for d in (1, 2, 3)},
     "cross_entropy_loss": cross_entropy, "nll_loss": loss, "mse_loss": loss,
     **dict.fromkeys(("l1_loss", "smooth_l1_loss", "huber_loss", "kl_div", "binary_cross_entropy",
                      "binary_cross_entropy_with_logits"), loss),

@@ -261,3 +261,11 @@ def test_the_table_may_be_read_while_the_space_file_is_gone(write_space: Callabl
     assert len(read_space(space).parameters) == len(table.parameters)
     space.unlink()
     same(read_table(tmp_path / "out"), table)
+
+
+def test_designs_whose_memory_is_too_small_carry_the_reason(write_space: Callable[..., Path], tmp_path: Path) -> None:
+    space = write_space(("compute.cols: [16, 32]", "memories.dram.capacity_bytes: [1000, 1.0e+10]"))
+    frame = explore(space, tmp_path / "out").frame
+    small = frame["memories.dram.capacity_bytes"] == 1000
+    assert set(frame[small]["status"]) == {"error"} and set(frame[~small]["status"]) <= {"ok", "infeasible"}
+    assert frame[small]["reason"].str.contains("needs .* at its peak").all()
