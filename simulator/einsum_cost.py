@@ -119,9 +119,10 @@ _Priced = Product | _Whole
 
 
 _SUMMED = (
-    "macs", "effectual_macs", "flops", "cycles", "ideal_cycles", "latency_s", "spread_s", "dram_read_bytes",
-    "dram_write_bytes", "dram_input_bytes", "dram_weight_bytes", "dram_output_bytes", "buffer_read_bytes",
-    "buffer_write_bytes", "register_bytes", "mac_j", "register_j", "buffer_j", "dram_j", "energy_j", "batch",
+    "macs", "effectual_macs", "flops", "cycles", "expected_cycles", "ideal_cycles", "latency_s", "spread_s",
+    "dram_read_bytes", "dram_write_bytes", "dram_input_bytes", "dram_weight_bytes", "dram_output_bytes",
+    "buffer_read_bytes", "buffer_write_bytes", "register_bytes", "mac_j", "register_j", "buffer_j", "dram_j",
+    "energy_j", "batch",
     "lost_memory_cycles", "lost_port_cycles", *(f"lost_{cause}_cycles" for cause in CAUSES),
 )  # fmt: skip
 

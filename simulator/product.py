@@ -85,6 +85,7 @@ class Product:
             late = np.flatnonzero(surprised)
             for design, rivals in zip(late.tolist(), self._search.contenders(late, RIVALS, _WINDOW), strict=True):
                 walks[design] = self._rival(design, *rivals)
+        self._expected_cycles = np.array([walk.cycles for walk in walks])
         if self._masks:
             walks = [self._walk(design, self._tile[design], self._order[design], True) for design in every]
         return walks
@@ -163,6 +164,7 @@ class Product:
         port_cycles = float(np.broadcast_to(self._cost.port_cycles, 1)[0])
         row = OpRow(
             op="", layer="", phase="FF", kind="einsum", function="gemm", resource="array",
+            expected_cycles=max(float(self._expected_cycles[0]), port_cycles),
             spread_s=float(wide) - promised, utilisation=min(ideal / max(latency * clock, 1e-30), 1.0),
             bound=_bound(port_cycles, float(figures.link_s[0]), cycles, ideal, accelerator),
             skipped=skips(gemm, accelerator, mapping.dataflow), dataflow=mapping.dataflow, order=str(mapping.order),

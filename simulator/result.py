@@ -29,6 +29,7 @@ class OpRow:
     lost_*_cycles: why cycles are more than the ideal ones (`simulator.engine.losses`; of systolic arrays, whose folds
     lose by fill and edges alike, all but memory stays 0); port: an engine waiting for a buffer's port; memory: waiting
     for the off-chip link.
+    expected_cycles: what the analytic fidelity gives for `cycles` under the same mapping; 0 where there is but one.
     spread_s: one standard deviation of the latency under random zeros.
     """
 
@@ -42,6 +43,7 @@ class OpRow:
     effectual_macs: float = 0.0
     flops: float = 0.0
     cycles: float = 0.0
+    expected_cycles: float = 0.0
     ideal_cycles: float = 0.0
     latency_s: float = 0.0
     spread_s: float = 0.0

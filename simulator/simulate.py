@@ -26,6 +26,9 @@ from zerocast.workloads.ir import Workload
 Array = NDArray[np.float64]
 Fidelity = Literal["analytic", "tile"]
 
+AGREE = 0.03
+"""How far the cycles of the two fidelities may lie apart before a result says so."""
+
 
 def simulate(
     workload: Workload,
@@ -148,6 +151,13 @@ def _notes(
     idle = {row.layer for row in rows if row.kind == "einsum" and row.weight_density < 1 and not row.skipped}
     if losing := list(dict.fromkeys(row.layer for row in rows if row.fallback == "slower")):
         notes.append(f"{len(losing)} layers lose by being sparse and run dense: {', '.join(losing[:8])}")
+    if apart := [row for row in rows if abs(row.cycles - row.expected_cycles) > AGREE * row.expected_cycles > 0]:
+        gaps = [row.cycles / row.expected_cycles - 1 for row in apart]
+        names = list(dict.fromkeys(row.layer for row in apart))
+        notes.append(
+            f"tile by tile {len(names)} layers take {min(gaps):+.0%} to {max(gaps):+.0%} of the array cycles that "
+            f"--fidelity analytic expects: {', '.join(names[:5])}"
+        )
     if idle:
         notes.append(f"{len(idle)} layers have zeros that the array cannot skip in at least one pass")
     return tuple(notes)

@@ -7,16 +7,11 @@ import re
 from dataclasses import replace
 from functools import lru_cache
 
-import numpy as np
-
 from zerocast.accelerators.schema import Accelerator, Operand, Skipping
-from zerocast.simulator.engine.dealing import Dealt, deal
-from zerocast.simulator.engine.expected import expected_cycles
-from zerocast.simulator.engine.laws import shares_along_k
+from zerocast.simulator.engine.arranged import quickest_arrangement, turns
 from zerocast.simulator.engine.losses import EngineCycles
-from zerocast.simulator.engine.operands import fiber_of, operand_bits, pool, scattered
+from zerocast.simulator.engine.operands import operand_bits, scattered
 from zerocast.simulator.engine.packed import packed_cycles
-from zerocast.simulator.engine.sampled import sampled_cycles
 from zerocast.simulator.engine.walked import walked_cycles
 from zerocast.simulator.engine.window import window_cycles
 from zerocast.simulator.gemm import Gemm
@@ -30,8 +25,7 @@ def engine_cycles(gemm: Gemm, accelerator: Accelerator, masks: bool = False) -> 
     """
     skipping = accelerator.skipping
     assert skipping is not None  # the schema couples it to the dataflow
-    sparsity = accelerator.sparsity
-    skips = (sparsity.input.mode == "skip", sparsity.weight.mode == "skip")
+    skips = _skips(accelerator)
     runs = (_run_bits(accelerator, "input"), _run_bits(accelerator, "weight"))
     found = _engine_cycles(gemm, skipping, skips, runs, accelerator.compute.multipliers, masks)
     if skipping.law == "packed" or not found.cycles:
@@ -55,6 +49,10 @@ def _channel_cycles(gemm: Gemm, accelerator: Accelerator, skip: bool) -> float:
     return gemm.batch * gemm.m * float(passes * math.ceil(words / width) + math.ceil(gemm.n / width))
 
 
+def _skips(accelerator: Accelerator) -> Skips:
+    return accelerator.sparsity.input.mode == "skip", accelerator.sparsity.weight.mode == "skip"
+
+
 def _run_bits(accelerator: Accelerator, operand: Operand) -> int | None:
     """Width of the run field in which the engine holds an operand, None where it holds no runs."""
     formats = accelerator.buffer_of(operand).formats.get(operand, ())
@@ -74,7 +72,7 @@ def _engine_cycles(
         return packed_cycles(gemm, skipping, skips, multipliers, masks)
     if skipping.law == "window":
         return window_cycles(gemm, skipping, skips[0], masks)
-    quickest = _quickest(gemm, skipping, skips, runs)
+    quickest = quickest_arrangement(gemm, skipping, skips, runs)
     if not masks:
         return quickest
     conv = scattered(gemm, skipping)
@@ -84,42 +82,8 @@ def _engine_cycles(
     return replace(found, arrangement=quickest.arrangement)
 
 
-@lru_cache(maxsize=4096)
-def _quickest(gemm: Gemm, skipping: Skipping, skips: Skips, runs: Runs) -> EngineCycles:
-    """Expected cycles under the arrangement that needs the fewest."""
-    scatter = scattered(gemm, skipping) is not None
-    a, w = (shares_along_k(gemm, side, skip, scatter) for side, skip in zip(("input", "weight"), skips, strict=True))
-    if a is not None and w is not None:
-        found = [expected_cycles(gemm, skipping, how, (a, w), runs) for how in skipping.arrangements]
-    else:
-        found = [sampled_cycles(gemm, skipping, how, skips, runs) for how in skipping.arrangements]
-    best = min(range(len(found)), key=lambda at: found[at].cycles)
-    return replace(found[best], arrangement=best)
-
-
 def engine_turns(gemm: Gemm, accelerator: Accelerator) -> tuple[float, float]:
-    """How often the weights, and the inputs, of a product are read from their buffers: once for each round of lanes
-    along M, or N, that has a nonzero to meet them (zeros of the other side are not asked for where it skips)."""
+    """How often the weights, and the inputs, of a product are read from their buffers (see `turns`)."""
     assert accelerator.skipping is not None  # the schema couples it to the dataflow
     arrangement = accelerator.skipping.arrangements[engine_cycles(gemm, accelerator).arrangement]
-    conv = scattered(gemm, accelerator.skipping)
-    rows = gemm.m if conv is None else conv.positions
-    turns = []
-    taps = 1 if conv is None else conv.taps  # a lane holds the weights of all taps
-    dealt_n = deal(gemm.n * taps, arrangement.n, taps)
-    for side, dealt in (("input", deal(rows, arrangement.m)), ("weight", dealt_n)):
-        skipped = getattr(accelerator.sparsity, side).mode == "skip"
-        turns.append(dealt.rounds * (_asked(gemm, side, conv is not None, dealt) if skipped else 1.0))
-    return turns[0], turns[1]
-
-
-@lru_cache(maxsize=4096)
-def _asked(gemm: Gemm, side: str, scatter: bool, dealt: Dealt) -> float:
-    """Share of the elements along K, over all rounds and lanes, at which a lane holds a nonzero of `side`."""
-    shares = getattr(gemm, side).pattern.shares_along(fiber_of(gemm, side, scatter))
-    if shares is not None:
-        return float(np.mean(1 - (1 - shares) ** dealt.tile))
-    bits = pool(gemm, side, scatter)
-    held = replace(dealt, size=bits.shape[1], tile=min(dealt.tile, bits.shape[1]))
-    met = np.asarray(held.sums(bits.astype(np.int32)), dtype=np.int32)[:, (held.shares > 0).ravel()] > 0
-    return float(met.mean())
+    return turns(gemm, accelerator.skipping, arrangement, _skips(accelerator))

@@ -15,15 +15,25 @@ from numpy.typing import NDArray
 from zerocast.accelerators.schema import Arrangement, Skipping
 from zerocast.simulator.engine.dealing import Dealt
 from zerocast.simulator.engine.losses import CAUSES, EngineCycles
-from zerocast.simulator.engine.operands import Bits, pool, scattered
+from zerocast.simulator.engine.operands import POOL_ELEMENTS, Bits, fiber_of, pool, scattered
 from zerocast.simulator.engine.walked import walked_cycles
 from zerocast.simulator.engine.work import Layout, layout
 from zerocast.simulator.gemm import Gemm
 
 Places = NDArray[np.intp]
 
-WORK = 2**27
-"""Meetings of lanes' elements that are walked at most: about a tenth of a second."""
+WORK = 2**25
+"""Meetings of lanes' elements that are walked at most, some tenths of a second: times of lanes that meet nonzero by
+nonzero, while law dot counts `AT_ONCE` as fast."""
+
+GLANCE = 2**22
+"""The same where arrangements are only to be told apart."""
+
+AT_ONCE = 16
+"""Meetings that a matrix product makes in the time of one."""
+
+ALIKE_ELEMENTS = 2**22
+"""Elements drawn at most of an operand whose rows are all alike."""
 
 
 def sampled_cycles(
@@ -32,15 +42,16 @@ def sampled_cycles(
     arrangement: Arrangement,
     skips: tuple[bool, bool],
     runs: tuple[int | None, int | None],
+    work: int = WORK,
 ) -> EngineCycles:
-    """What `walked_cycles` finds for rounds along M and the batch of up to `WORK`, scaled to the whole product.
+    """What `walked_cycles` finds for rounds along M and the batch of up to `work`, scaled to the whole product.
 
     Laws cartesian and dot; arguments as of `expected_cycles`. skips: whether zeros of (a, w) take no time.
     """
     conv = scattered(gemm, skipping)
     taps, rows, useful = (conv.taps, conv.positions, conv.useful) if conv is not None else (1, gemm.m, 1.0)
     lay = layout(arrangement, gemm.batch, rows, gemm.n * taps, gemm.k // taps, taps)
-    m_rounds, items = _affordable(lay, skipping)
+    m_rounds, items = _affordable(lay, skipping, work)
     row_places, item_places = _some(lay.m, m_rounds), _some(lay.batch, items)
     a = _bits(gemm, "input", conv is not None, skips[0], item_places, row_places, lay.k.size)
     w = _bits(gemm, "weight", conv is not None, skips[1], item_places, np.arange(lay.n.size), lay.k.size)
@@ -50,16 +61,16 @@ def sampled_cycles(
     return found if part == 1 else replace(found, **scaled)
 
 
-def _affordable(lay: Layout, skipping: Skipping) -> tuple[float, float]:
-    """Rounds along M, and along the batch, that `WORK` pays for; less than one where a single round is too long."""
+def _affordable(lay: Layout, skipping: Skipping, work: int) -> tuple[float, float]:
+    """Rounds along M, and along the batch, that `work` pays for; less than one where a single round is too long."""
     m, n, batch = lay.m, lay.n, lay.batch
-    each = n.rounds * n.lanes * lay.k.size * m.lanes
+    each = float(n.rounds * n.lanes * lay.k.size * m.lanes)
     if skipping.law == "dot":
-        each *= n.tile * m.tile
-    rounds = min(WORK / (each * lay.batch.size), m.rounds)
+        each *= n.tile * m.tile / AT_ONCE
+    rounds = min(work / (each * lay.batch.size), m.rounds)
     if rounds >= 1:
         return float(int(rounds)), float(batch.rounds)
-    items = min(WORK / (each * batch.lanes * batch.tile), batch.rounds)
+    items = min(work / (each * batch.lanes * batch.tile), batch.rounds)
     return (1.0, float(int(items))) if items >= 1 else (max(items, 1 / m.tile), 1.0)
 
 
@@ -87,7 +98,8 @@ def _bits(gemm: Gemm, side: str, scatter: bool, skip: bool, items: Places, place
     time so that it meets other lanes."""
     if not skip:
         return np.broadcast_to(np.True_, (len(items), len(places), depth))
-    drawn = pool(gemm, side, scatter)
+    alike = getattr(gemm, side).pattern.shares_along(fiber_of(gemm, side, scatter)) is not None
+    drawn = pool(gemm, side, scatter, ALIKE_ELEMENTS if alike else POOL_ELEMENTS)
     held, rows = drawn.shape[:2]
     if (len(items), len(places)) == (held, rows):
         return drawn

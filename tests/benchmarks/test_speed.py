@@ -14,7 +14,7 @@ import torch
 
 from zerocast.accelerators import load
 from zerocast.simulator import plain_gemm, simulate
-from zerocast.simulator.engine import cycles
+from zerocast.simulator.engine import arranged, cycles, operands
 from zerocast.simulator.gemm_cost import gemm_cost
 from zerocast.simulator.mapping import mapping_of
 from zerocast.workloads import Workload, apply_trace, build, capture, expand_training, prune, save, trace
@@ -84,10 +84,8 @@ def test_peak_memory_without_torch(inference: Workload, tmp_path: Path) -> None:
 
 def _forget() -> None:
     """Drop what is kept of products priced before."""
-    cycles._engine_cycles.cache_clear()
-    cycles._quickest.cache_clear()
-    cycles._asked.cache_clear()
-    cycles.pool.cache_clear()
+    for kept in (cycles._engine_cycles, arranged.quickest_arrangement, arranged.asked, operands.pool):
+        kept.cache_clear()
 
 
 def test_zero_skipping_engine_on_real_masks(benchmark: Any) -> None:

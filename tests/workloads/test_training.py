@@ -253,3 +253,17 @@ def test_a_model_without_weights_cannot_be_trained() -> None:
     forward = capture(nn.ReLU(), torch.zeros(2))
     with pytest.raises(WorkloadError, match="nothing to train"):
         expand_training(forward)
+
+
+@pytest.mark.parametrize(
+    ("fields", "remedy"),
+    [
+        (({"WU": W},), "LayerPruning.weight: pass WU .* output_gradient for WU"),
+        (({"FF": W, "UPDATE": W},), "LayerPruning.weight: pass UPDATE .* FF or BP"),
+        (({}, {"FF": DY}), "LayerPruning.output_gradient: pass FF .* under `weight`"),
+        (({"FF": W}, {}, frozenset({"WU"})), "LayerPruning.generated_online: pass WU"),
+    ],
+)
+def test_a_pass_that_does_not_read_the_operand_is_refused(fields: tuple, remedy: str) -> None:
+    with pytest.raises(WorkloadError, match=remedy):
+        LayerPruning(*fields)
