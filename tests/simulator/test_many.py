@@ -163,6 +163,14 @@ def test_contenders_are_the_best_of_all_mappings(objective: Objective, pattern: 
         assert np.allclose(got[: len(near)], near, rtol=1e-12) or set(near) <= set(got.tolist())
 
 
+def test_a_capacity_that_sets_the_passes_of_an_engine_is_structure() -> None:
+    """A single channel brings the vector for each filling of the output buffer: those designs differ in cycles."""
+    sizes = [load("hisparse-u280", {"memories.output_buffer.capacity_bytes": size}) for size in (4_194_304, 64)]
+    assert same_structure(sizes) == [[0], [1]]
+    for accelerator, got in zip(sizes, simulate_many(forward(), sizes), strict=True):
+        same(got, forward(), accelerator)
+
+
 def test_link_bytes_are_the_sum_over_the_kinds_of_step() -> None:
     rng = random.Random(5)
     paths = [f"memories.{side}_buffer.keeps_tiles" for side in ("input", "weight")]
