@@ -16,8 +16,9 @@ from zerocast.workloads.ir import Einsum, Op, Vector
 
 
 def op_figures(op: Op, program: Program, pricer: Pricer) -> Figures:
-    """Cost of an op on each of the pricer's designs; zeros where nothing runs it."""
-    fused = op.name in program.plan.fused
+    """Cost of an op on each of the pricer's designs; zeros where nothing runs it. What runs in the kernel of the op
+    before, or takes another's output on the fly, is launched with that."""
+    fused = op.name in program.plan.fused or op.name in program.plan.along
     if isinstance(op, Einsum):
         return pricer.figures(program.products[op.name], fused)
     rates, unit = pricer.rates, program.units[op.name]

@@ -21,7 +21,7 @@ from zerocast.simulator.rates import Rates
 from zerocast.simulator.result import OpRow
 from zerocast.simulator.search import SLACK, Picks, Search
 from zerocast.simulator.tiles import MOST_TILES, Stream, Walk, tile_stream, tiles_of
-from zerocast.simulator.traffic import TileBytes, link_bytes, tile_bytes
+from zerocast.simulator.traffic import link_bytes, tile_bytes
 
 Array = NDArray[np.float64]
 
@@ -181,7 +181,8 @@ def operand_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> dic
     """Off-chip bytes by operand under one mapping: the traffic with the other operands' tiles taken as empty."""
     tile = tile_bytes(gemm, accelerator, mapping)
     only = np.eye(3)
-    alone = TileBytes(only[0] * tile.input, only[1] * tile.weight, only[2] * tile.output, only[2] * tile.partial)
+    alone = replace(tile, input=only[0] * tile.input, weight=only[1] * tile.weight, output=only[2] * tile.output,
+                    partial=only[2] * tile.partial)  # fmt: skip
     read, write = link_bytes(gemm, mapping, alone)
     return dict(zip(("input", "weight", "output"), map(float, read + write), strict=True))
 

@@ -202,8 +202,8 @@ def _link_bytes(
     outputs = share["m"][:, None] * share["n"]
     m, n, k = order
     moved = {rank: index[1:] != index[:-1] for rank, index in (("m", m), ("n", n), ("k", k))}
-    loads = np.where(moved["m"] | moved["k"], inputs[m[1:], k[1:]], 0.0)
-    loads = loads + np.where(moved["n"] | moved["k"], weights[n[1:], k[1:]], 0.0)
+    loads = np.where(moved["m"] | moved["k"] | (not average.input_stays), inputs[m[1:], k[1:]], 0.0)
+    loads = loads + np.where(moved["n"] | moved["k"] | (not average.weight_stays), weights[n[1:], k[1:]], 0.0)
     leaves = moved["m"] | moved["n"]
     entered = np.where(k[1:] > 0, average.partial * outputs[m[1:], n[1:]], 0.0)
     finished = k[:-1] == trips["k"] - 1

@@ -1,7 +1,8 @@
 """Bytes moved for one matrix product: off-chip per change of tile, and through the buffers' ports.
 
 Loops over tiles run in the mapping's order. A tensor's tile is fetched again whenever an index it depends on
-changes; the tile of the innermost loop that a tensor does not depend on stays (temporal reuse).
+changes; the tile of the innermost loop that a tensor does not depend on stays (temporal reuse), but in a buffer that
+its tensor only passes through (`Memory.keeps_tiles`).
 """
 
 from __future__ import annotations
@@ -24,12 +25,15 @@ Array = NDArray[np.float64]
 @dataclass(frozen=True, slots=True)
 class TileBytes:
     """Bytes of an average tile of each operand as it crosses the off-chip link; `partial` is an output tile
-    of unfinished sums. All broadcast over mappings."""
+    of unfinished sums. `input_stays`, `weight_stays`: whether a tile that the next step needs too is still there.
+    All broadcast over mappings."""
 
     input: Array
     weight: Array
     output: Array
     partial: Array
+    input_stays: NDArray[np.bool_] | bool = True
+    weight_stays: NDArray[np.bool_] | bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,8 @@ def tile_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> TileBy
         weight=weights / (mapping.trips_n * mapping.trips_k),
         output=sums * element_bits(dram, "output", gemm.output) / 8,
         partial=sums * accelerator.compute.accumulate_bits / 8,
+        input_stays=accelerator.buffer_of("input").keeps_tiles,
+        weight_stays=accelerator.buffer_of("weight").keeps_tiles,
     )
 
 
@@ -117,19 +123,19 @@ def link_bytes(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> tuple[Array, Ar
     """Bytes read and written off chip for the whole product.
 
     An operand's tile is loaded once for each step of the loops that it depends on, and again for each trip of the
-    third loop where that one lies outside a loop of its own that has several trips. An output tile that K's loop
-    comes back to is stored unfinished and loaded again.
+    third loop where that one lies outside a loop of its own that has several trips, or where tiles do not stay. An
+    output tile that K's loop comes back to is stored unfinished and loaded again.
     """
     trips = mapping.trips
 
-    def again(rank: str) -> Array:
+    def again(rank: str, stays: ArrayLike = True) -> Array:
         """Times that the tiles not cut along a rank are visited."""
         first, second = ((mapping.position(other) > mapping.position(rank)) & (trips[other] > 1)
                          for other in "mnk" if other != rank)  # fmt: skip
-        return np.where(first | second, trips[rank], 1.0)
+        return np.where(first | second | ~np.asarray(stays), trips[rank], 1.0)
 
-    inputs = trips["m"] * trips["k"] * again("n") * tile.input
-    weights = trips["n"] * trips["k"] * again("m") * tile.weight
+    inputs = trips["m"] * trips["k"] * again("n", tile.input_stays) * tile.input
+    weights = trips["n"] * trips["k"] * again("m", tile.weight_stays) * tile.weight
     outputs, visits = trips["m"] * trips["n"], again("k")
     sums = outputs * (visits - 1) * tile.partial
     return gemm.batch * (inputs + weights + sums), gemm.batch * (sums + outputs * tile.output)
@@ -155,7 +161,9 @@ def changes(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> Change:
     outside = gemm.batch * np.stack([np.ones_like(trips[0]), trips[0], trips[0] * trips[1]])
     count = outside * (trips - 1)
     moved = {rank: (at[rank] == place) | ((at[rank] > place) & (mapping.trips[rank] > 1)) for rank in "mnk"}
-    loads = np.where(moved["m"] | moved["k"], tile.input, 0.0) + np.where(moved["n"] | moved["k"], tile.weight, 0.0)
+    gone = {"input": ~np.asarray(tile.input_stays), "weight": ~np.asarray(tile.weight_stays)}
+    loads = np.where(moved["m"] | moved["k"] | gone["input"], tile.input, 0.0)
+    loads = loads + np.where(moved["n"] | moved["k"] | gone["weight"], tile.weight, 0.0)
     k_steps, visits = at["k"] == place, mapping.trips_k
     cut = (at["k"] < place) & (visits > 1)
     sums = np.where(k_steps & (moved["m"] | moved["n"]), tile.partial, 0.0)
@@ -181,7 +189,9 @@ def ends(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> Ends:
     again = gemm.batch > 1
     unfinished = np.where(mapping.trips_k > 1, tile.partial, tile.output)
     both = tile.input + tile.weight
-    loads = {"m": tile.input + unfinished, "n": tile.weight + unfinished, "k": both}
+    gone_input, gone_weight = (np.where(stays, 0.0, size) for stays, size in
+                               ((tile.input_stays, tile.input), (tile.weight_stays, tile.weight)))  # fmt: skip
+    loads = {"m": tile.input + gone_weight + unfinished, "n": gone_input + tile.weight + unfinished, "k": both}
     first: Array = np.where(again, both + tile.output, 0.0)
     last: Array = np.where(again, tile.output, 0.0)
     inner: Array = np.where(again, -1, -2)  # place of the innermost loop with several trips

@@ -37,6 +37,9 @@ class Memory(Part):
     """On-chip level: bytes that it feeds to (and, apart, takes from) the array in one cycle."""
     double_buffered: bool = True
     """Whether the next tile loads while this one computes (each tile then takes its size twice)."""
+    keeps_tiles: bool = True
+    """On-chip level: whether a tile of an input or a weight that the next tile of outputs needs too is still there;
+    false for a queue, or a buffer that is filled anew for every tile of outputs."""
     formats: dict[Operand, tuple[str, ...]] = Field(default_factory=dict)
     """Compression formats that an operand may be kept in; uncompressed where none is named."""
     energy: str

@@ -37,4 +37,4 @@ class Host(Part):
     """What the machine around the accelerator adds."""
 
     launch_overhead_s: float = Field(default=0.0, ge=0)
-    """Time before each op can start, in s."""
+    """Time before each op can start, in s; what takes the output of another op on the fly starts with that one."""

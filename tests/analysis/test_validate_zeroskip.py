@@ -16,7 +16,7 @@ from zerocast.analysis import validate
 from zerocast.analysis.validate import zeroskip
 from zerocast.analysis.validate.comparison import Comparison, information, reference_rows
 from zerocast.analysis.validate.zeroskip import dstc, eie, eyeriss_pe, hisparse, mcbbs, rows, sigma
-from zerocast.simulator import SimulationError, plain_gemm
+from zerocast.simulator import SimulationError, plain_gemm, simulate
 from zerocast.simulator.engine import engine_cycles
 from zerocast.workloads.ir import Einsum, Workload
 from zerocast.workloads.patterns import DENSE, Mask, Uniform
@@ -170,6 +170,19 @@ def test_mcbbs_networks_keep_the_published_share(network: str, dense: float, kep
     macs, share = _kept(mcbbs.network_of(network, 4))
     assert macs == pytest.approx(dense, rel=0.005)
     assert share == pytest.approx(kept, abs=0.005)
+
+
+def test_mcbbs_starts_every_layer_and_sends_its_weights_for_every_tile(suite: list[Comparison]) -> None:
+    """16 layers and 5 poolings are started, ReLUs are not; both published times are met to a percent."""
+    workload = mcbbs.network_of("VGG-16", 4)
+    paid, free = (simulate(workload, load("mcbbs-arria10", {"host.launch_overhead_s": s})) for s in (84e-6, 0.0))
+    assert paid.latency_s - free.latency_s == pytest.approx(21 * 84e-6, rel=5e-3)  # weights come early meanwhile
+    errors = [row.error for row in suite if row.what.startswith("mcbbs") and row.ok]
+    assert len(errors) == 2 and all(abs(error or 1) < 0.01 for error in errors)
+    for row in paid.rows:
+        if row.kind == "einsum":
+            weights = row.n * row.k * row.weight_density * (1.0 if row.weight_density == 1 else 1.25)  # 2 bits of 8
+            assert row.dram_weight_bytes == pytest.approx(weights * -(-row.m // row.tile_m), rel=1e-6)
 
 
 def test_a_build_label_sets_the_array() -> None:

@@ -117,8 +117,8 @@ def _moves(
 ) -> tuple[list[float], list[float], float]:
     """Seconds of the link to bring in each tile, to push out what entering it displaces, and of the last store.
 
-    One tile of each operand is resident. Sums that leave before their reduction is complete go out, and come
-    back, at the accumulators' width.
+    One tile of each operand is resident, none in a buffer that it only passes through. Sums that leave before their
+    reduction is complete go out, and come back, at the accumulators' width.
     """
     offchip = accelerator.memories[0]
     element = {side: _stored_bits(offchip, side, getattr(gemm, side)) / 8 for side in ("input", "weight")}
@@ -139,7 +139,8 @@ def _moves(
             ("input", (tile.item, tile.m, tile.k), tile.rows * tile.depth),
             ("weight", (tile.item, tile.n, tile.k), tile.cols * tile.depth),
         ):
-            if resident[side] != name:
+            (home,) = (memory for memory in accelerator.memories[1:] if side in memory.holds)
+            if resident[side] != name or not home.keeps_tiles:
                 resident[side] = name
                 coming += size * element[side]
                 setattr(count, f"{side}_load", getattr(count, f"{side}_load") + size * element[side])

@@ -45,6 +45,8 @@ def small_accelerator(rng: random.Random, base: str = "") -> Accelerator:
         if rng.random() < 0.5:
             for side in ("input", "weight", "output"):
                 changes[f"memories.{side}_buffer.port_bytes_per_cycle"] = rng.choice([2, 8, 64])
+    own = random.Random(repr(changes))
+    changes |= {f"memories.{memory.name}.keeps_tiles": own.random() < 0.8 for memory in load(base).buffers}
     return load(base, changes)
 
 

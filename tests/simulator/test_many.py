@@ -165,10 +165,20 @@ def test_contenders_are_the_best_of_all_mappings(m: int, n: int, k: int, batch: 
         assert np.allclose(got[: len(near)], near, rtol=1e-12) or set(near) <= set(got.tolist())
 
 
+def test_a_capacity_that_sets_the_passes_of_an_engine_is_structure() -> None:
+    """A single channel brings the vector for each filling of the output buffer: those designs differ in cycles."""
+    sizes = [load("hisparse-u280", {"memories.output_buffer.capacity_bytes": size}) for size in (4_194_304, 64)]
+    assert same_structure(sizes) == [[0], [1]]
+    for accelerator, got in zip(sizes, simulate_many(forward(), sizes), strict=True):
+        same(got, forward(), accelerator)
+
+
 def test_link_bytes_are_the_sum_over_the_kinds_of_step() -> None:
     rng = random.Random(5)
-    accelerator = load("sat-vcu1525")
+    paths = [f"memories.{side}_buffer.keeps_tiles" for side in ("input", "weight")]
+    machines = [load("sat-vcu1525", dict(zip(paths, kept, strict=True))) for kept in product((True, False), repeat=2)]
     for _ in range(300):
+        accelerator = rng.choice(machines)
         m, n, k = (rng.randint(1, 90) for _ in "mnk")
         gemm = replace(plain_gemm(m, n, k, "fp16", 16), batch=rng.choice([1, 1, 2, 5]))
         mapping = mapping_of(gemm, "output_stationary", rng.choice(ORDERS), *(rng.randint(1, d) for d in (m, n, k)))

@@ -108,6 +108,14 @@ def test_simulation_is_repeatable_and_adds_up() -> None:
     assert overhead.latency_s > 4e-3
 
 
+def test_what_flows_is_not_launched() -> None:
+    """fc, and the softmax behind it; the ReLU takes the sums on their way out and is part of the first."""
+    free, paid = (simulate(forward(), load("systolic-8x8", {"host.launch_overhead_s": s})) for s in (0.0, 1e-3))
+    assert paid.latency_s - free.latency_s == pytest.approx(2e-3, rel=1e-6)
+    more = [paid_.latency_s - free_.latency_s for paid_, free_ in zip(paid.rows, free.rows, strict=True)]
+    assert more == pytest.approx([1e-3, 0.0, 1e-3])
+
+
 def test_weights_that_stay_compressed_take_less_memory() -> None:
     """2:4 in fp16 with 2-bit offsets: 9 bits a weight, if the memory keeps offsets and every reader sees the zeros."""
     plain = forward()
