@@ -113,8 +113,10 @@ class Builder:
 
     def origin(self, tensor: str) -> Origin | None:
         """What a tensor is computed from; None where an input of the network goes in."""
-        node, at = self.computed.get(tensor, (None, 0))
-        found = self.origins.get(node) if node is not None else None
+        if tensor not in self.computed:
+            return None
+        node, at = self.computed[tensor]
+        found = self.origins.get(node)
         if isinstance(found, Origin) and isinstance(node.meta.get("val"), (list, tuple)):
             return found.item(at)
         return found[at] if isinstance(found, (list, tuple)) else found

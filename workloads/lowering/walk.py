@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.fx import GraphModule, Node
@@ -123,9 +123,10 @@ def _foreign(node: Node, known: dict[Node, Any]) -> None:
 
 def _pick_origin(build: Builder, node: Node) -> None:
     """One of several results of a node that no input goes into."""
-    found, at = build.origins.get(node.args[0]), node.args[1]  # type: ignore[arg-type]
+    results, place = node.args
+    found, at = build.origins.get(cast(Node, results)), cast(int, place)
     if isinstance(found, Origin):
-        build.origins[node] = found.item(int(at))  # type: ignore[arg-type]
+        build.origins[node] = found.item(at)
     elif found is not None and at < len(found) and found[at] is not None:
         build.origins[node] = found[at]
 
