@@ -266,7 +266,8 @@ class _Tiles:
         def pick(names: Iterable[str]) -> Iterator[Array]:
             return (self._columns[name][at] for name in names)
 
-        ports, tile = PortBytes(*pick(_names(PortBytes))), TileBytes(*pick(_names(TileBytes)))
+        ports = PortBytes(*pick(_names(PortBytes)))
+        tile = TileBytes(*pick(_names(TileBytes)))  # type: ignore[arg-type]  # of which two are flags
         return ArrayCost(**dict(zip(_COSTS, pick(_COSTS), strict=True)), ports=ports, tile=tile)
 
 

@@ -16,7 +16,7 @@ from zerocast.workloads.ir import Op, Tensor, Workload
 from zerocast.workloads.lowering.builder import Builder, NoRule
 from zerocast.workloads.lowering.export import export, quiet, taken_apart
 from zerocast.workloads.lowering.folding import fold
-from zerocast.workloads.lowering.masks import check_finite, weight_names
+from zerocast.workloads.lowering.masks import check_finite, unwrapped, weight_names
 from zerocast.workloads.lowering.origins import Origin, source
 from zerocast.workloads.lowering.stored import settle
 from zerocast.workloads.lowering.values import Value
@@ -55,6 +55,7 @@ def capture(
     check_dtype(dtype, training)
     applied = pruning or NOTHING_PRUNED
     decided = frozenset(weight for weight, layer in applied.layers.items() if "FF" in layer.weight)
+    model = unwrapped(model)
     build, program, outputs = lower_graph(model, inputs, title, dtype, training, allow_unknown, decided=decided)
     forward = apply_pruning(_workload(build, inputs, program, outputs, training), applied)
     if not training:

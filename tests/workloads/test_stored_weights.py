@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from zerocast.accelerators import load
 from zerocast.simulator import simulate
-from zerocast.workloads import Workload, capture
+from zerocast.workloads import Workload, WorkloadError, capture, prune
 
 K, C = 32, 64
 X = (4, C)
@@ -203,3 +203,63 @@ def test_a_frozen_stored_base_trains_what_is_beside_it() -> None:
     assert {step.tensors[op.inputs[1]].dtype for op in step.einsums if "q" in op.inputs} == {"int4"}
     updated = [op.outputs[0] for op in step.ops if op.phase == "UPDATE"]
     assert sorted(updated) == ["down.weight", "first.weight", "up.weight"]
+
+
+class Quantised(torch.Tensor):
+    """A weight as quantisation libraries wrap it: int8 numbers and a scale that look like one floating tensor."""
+
+    q: Tensor
+    scale: Tensor
+
+    @staticmethod
+    def __new__(cls, q: Tensor, scale: Tensor) -> Any:
+        return torch.Tensor._make_wrapper_subclass(cls, q.shape, dtype=scale.dtype, device=q.device)
+
+    def __init__(self, q: Tensor, scale: Tensor) -> None:
+        self.q, self.scale = q, scale
+
+    def __tensor_flatten__(self) -> Any:
+        return ["q", "scale"], None
+
+    @classmethod
+    def __tensor_unflatten__(cls, inner: dict[str, Tensor], *rest: Any) -> Any:
+        return cls(inner["q"], inner["scale"])
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.linear:
+            return F.linear(args[0], args[1].q.to(args[0].dtype) * args[1].scale, *args[2:])
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.ops.aten.detach.default, torch.ops.aten.clone.default):
+            return cls(func(args[0].q), func(args[0].scale))
+        raise NotImplementedError(func)
+
+
+def wrapped() -> nn.Module:
+    model = nn.Sequential(nn.Linear(C, K, bias=False))
+    model[0].weight = nn.Parameter(Quantised(whole(K, C), torch.rand(K, 1)), requires_grad=False)
+    return model
+
+
+def test_a_weight_that_a_tensor_subclass_wraps() -> None:
+    model = wrapped()
+    workload = capture(model, torch.randn(X))
+    weight = weight_of(workload)
+    assert (weight.dtype, weight.shape, workload.macs) == ("int8", (K, C), 4 * K * C)
+    assert workload.parameters == K * C + K
+    assert isinstance(model[0].weight, Quantised)  # the user's model is as it was
+    with pytest.raises(WorkloadError, match=r"'0\.weight' is kept quantised; prune the model before"):
+        prune(model, "nm:2:4", torch.randn(X), first_and_last_dense=False)
+
+
+def test_a_subclass_without_data_of_its_own_is_an_ordinary_weight() -> None:
+    class Plain(torch.Tensor):
+        pass
+
+    model = nn.Linear(C, K, bias=False)
+    model.weight = nn.Parameter(torch.randn(K, C).as_subclass(Plain))
+    assert capture(model, torch.randn(X).as_subclass(Plain)).macs == 4 * K * C
+    assert capture(model, torch.randn(X), training=True).macs == 2 * 4 * K * C

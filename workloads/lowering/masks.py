@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import nn
+from torch._functorch._aot_autograd.subclass_parametrization import unwrap_tensor_subclass_parameters
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from zerocast.workloads.blame import line
 from zerocast.workloads.errors import WorkloadError
 
 
@@ -24,8 +29,37 @@ def weight_names(model: nn.Module) -> dict[str, str]:
 def check_finite(model: nn.Module) -> None:
     """Raise `WorkloadError` for a weight that holds NaN or infinity. Weights without data (meta) are skipped."""
     for name, parameter in model.named_parameters():
-        data = parameter.detach()
-        if data.is_meta or not data.is_floating_point():
-            continue
-        if not bool(torch.isfinite(data.float() if data.itemsize == 1 else data).all()):  # fp8 can be cast, not asked
+        if not all(map(is_finite, held_in(parameter))):
             raise WorkloadError(f"parameter {name!r} holds NaN or infinity; repair or retrain it before capture")
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model itself, or a copy whose parameters of a wrapping subclass (quantised ones) are the plain tensors that
+    these are kept in, put together anew where they are used. Raises `WorkloadError` where that cannot be done."""
+    wrapped = [name for name, each in model.named_parameters() if is_traceable_wrapper_subclass(each)]
+    if not wrapped:
+        return model
+    try:
+        return unwrap_tensor_subclass_parameters(copy.deepcopy(model))
+    except Exception as error:
+        kind = type(model.get_parameter(wrapped[0])).__name__
+        raise WorkloadError(
+            f"parameter {wrapped[0]!r} is a {kind}, which cannot be taken apart ({line(error)}); "
+            "keep its plain tensors as buffers and make the weight in forward"
+        ) from error
+
+
+def is_finite(tensor: torch.Tensor) -> bool:
+    """False for a tensor with data that are not all numbers; fp8 can be cast, but not asked."""
+    data = tensor.detach()
+    if data.is_meta or not data.is_floating_point():
+        return True
+    return bool(torch.isfinite(data.float() if data.itemsize == 1 else data).all())
+
+
+def held_in(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """The plain tensors that a tensor is kept in: itself, but for a subclass that wraps others (quantised ones do)."""
+    if not is_traceable_wrapper_subclass(tensor):
+        return [tensor]
+    names, _ = tensor.__tensor_flatten__()  # type: ignore[attr-defined]
+    return [plain for name in names for plain in held_in(getattr(tensor, name))]

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from zerocast.workloads.errors import WorkloadError, closest
+from zerocast.workloads.lowering.masks import held_in, is_finite
 
 HEADS = ("fc", "classifier", "head", "heads", "lm_head", "score", "logits", "qa_outputs")
 """Names that classifiers go by, as whole parts of a module path."""
@@ -155,7 +155,9 @@ def classifier(found: Sequence[Target]) -> Target | None:
 def check_finite(found: Sequence[Target]) -> None:
     """Raise `WorkloadError` naming the first weight that is not finite: magnitudes could not be ranked."""
     for target in found:
-        if not bool(torch.isfinite(target.parameter).all()):
+        if held_in(target.parameter)[0] is not target.parameter or not target.parameter.dtype.is_floating_point:
+            raise WorkloadError(f"weight {target.name!r} is kept quantised; prune the model before it is quantised")
+        if not is_finite(target.parameter):
             raise WorkloadError(f"weight {target.name!r} has NaN or infinite values; reload the checkpoint")
 
 
