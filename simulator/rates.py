@@ -109,7 +109,7 @@ def _structure(accelerator: Accelerator) -> str:
         if _FREE.get(name, frozenset()) is not None:
             parts.append(repr(_without(getattr(accelerator, name), _FREE.get(name) or frozenset())))
     if accelerator.skipping is not None and accelerator.skipping.channel_words_per_cycle is not None:
-        parts.append(repr(accelerator.buffer_of("output").capacity_bytes))  # passes over the input
+        parts.append(repr(accelerator.buffer_of("output").capacity_bytes))  # sets the passes: cycles, too
     return "\n".join(parts)
 
 
