@@ -15,6 +15,7 @@ from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm_cost import Objective
 from zerocast.simulator.gpu.row import LOSES
+from zerocast.simulator.gpu.trust import latency_bounds
 from zerocast.simulator.memory import memory_of
 from zerocast.simulator.op_cost import op_figures, op_row
 from zerocast.simulator.product import Figures
@@ -122,6 +123,9 @@ def _notes(
     if capacity is not None and peak_bytes > capacity:
         has = f"{accelerator.dram.name} has {capacity / 1e9:.1f} GB"
         notes.append(f"needs {peak_bytes / 1e9:.1f} GB at its peak, {has}")
+    if accelerator.gpu is not None:
+        low_s, high_s = latency_bounds(rows)
+        notes.append(f"9 of 10 measurements are to take between {low_s * 1e3:.3g} and {high_s * 1e3:.3g} ms")
     types = sorted({gemm.dtype for products in planned.products.values() for gemm in products})
     built = accelerator.compute.native_type
     if accelerator.gpu is None and types and built not in types:
