@@ -24,6 +24,7 @@ from zerocast.simulator.gpu.calibration import FORMAT, LEVELS, VERSION
 from zerocast.simulator.gpu.constants import Constants
 from zerocast.simulator.gpu.fitting import GEMM_CONSTANTS, Measured, fit
 from zerocast.simulator.gpu.neighbours import log_shapes, spread
+from zerocast.simulator.gpu.predict import UNSEEN_BAR
 from zerocast.simulator.gpu.problem import Problem
 from zerocast.simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, Kernels, choose
 
@@ -51,10 +52,6 @@ NARROW = ("mma", "tile_loss", "step_s", "feed", "l2", "sustained", "power")
 """What operands of 8 bits may change: how fast tiles compute and are fed, and what power allows. The launch, the
 off-chip memory, what the L2 keeps, splits of K and the overlap are the 16-bit class's, as they belong to the card and
 its library, and warm products of one table could not tell them apart."""
-UNSEEN_ERROR = (0.13 + 0.16 + 0.39) / 3
-"""Mean error of an unfitted tile model on B200, A100 and L40S, computed from public measurement tables."""
-UNSEEN_BAR = float(np.log(10) * np.log1p(UNSEEN_ERROR))
-"""Half-width, in log time, that holds 9 of 10 where |log error| is exponentially distributed (assumption)."""
 
 AMPERE_SXM, AMPERE_PCIE = ["A100-SXM-80GB"], "A100 80GB PCIe"
 HOPPER_SXM, HOPPER_PCIE = ["H100-SXM", "H200-SXM"], "H100 80GB PCIe"

@@ -60,8 +60,10 @@ class Pricer:
         """Row of an einsum on a single accelerator, from its figures, without its place in the schedule."""
         rows = [self._product(product).row() for product in products]
         row = _merged(rows) if len(rows) > 1 else rows[0]
+        launch_s = float(figures.latency_s[0]) - row.latency_s if row.high_s else 0.0
         return replace(row, op=op.name, layer=op.layer, phase=op.phase, kind=op.kind, function=op.source,
-                       latency_s=float(figures.latency_s[0]))  # fmt: skip
+                       latency_s=float(figures.latency_s[0]), low_s=row.low_s + launch_s,
+                       high_s=row.high_s + launch_s)  # fmt: skip
 
     def gemm(self, gemm: Gemm) -> OpRow:
         """Row of one product under its best mapping, on a single accelerator."""
@@ -120,10 +122,10 @@ _Priced = Product | _Whole
 
 _SUMMED = (
     "macs", "effectual_macs", "flops", "cycles", "expected_cycles", "ideal_cycles", "latency_s", "spread_s",
-    "dram_read_bytes", "dram_write_bytes", "dram_input_bytes", "dram_weight_bytes", "dram_output_bytes",
-    "buffer_read_bytes", "buffer_write_bytes", "register_bytes", "mac_j", "register_j", "buffer_j", "dram_j",
-    "energy_j", "batch",
-    "lost_memory_cycles", "lost_port_cycles", *(f"lost_{cause}_cycles" for cause in CAUSES),
+    "low_s", "high_s", "dram_read_bytes", "dram_write_bytes", "dram_input_bytes", "dram_weight_bytes",
+    "dram_output_bytes", "buffer_read_bytes", "buffer_write_bytes", "register_bytes", "mac_j", "register_j", "buffer_j",
+    "dram_j", "energy_j", "batch", "lost_memory_cycles", "lost_port_cycles",
+    *(f"lost_{cause}_cycles" for cause in CAUSES),
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from zerocast.simulator.einsum_cost import Pricer
+from zerocast.simulator.gpu.trust import unit_bounds
 from zerocast.simulator.product import Figures
 from zerocast.simulator.program import Program
 from zerocast.simulator.result import OpRow
@@ -52,8 +53,9 @@ def op_row(op: Op, program: Program, pricer: Pricer, figures: Figures) -> OpRow:
     sums = {name: float(value[0]) for name, value in figures.columns.items()}
     busy_s = sums["cycles"] / pricer.accelerator.technology.clock_hz
     alone_s = max(busy_s, float(figures.link_s[0]))
+    low_s, high_s = unit_bounds(op, sums["latency_s"]) if pricer.accelerator.gpu is not None else (0.0, 0.0)
     return replace(
-        row, resource=unit.name, utilisation=busy_s / max(alone_s, 1e-30),
+        row, resource=unit.name, low_s=low_s, high_s=high_s, utilisation=busy_s / max(alone_s, 1e-30),
         bound="dram" if float(figures.link_s[0]) >= alone_s else "unit",
         note="" if not isinstance(op, Vector) or op.known else "unknown operator, priced by its bytes alone",
         **sums,  # type: ignore[arg-type]

@@ -31,6 +31,7 @@ class OpRow:
     for the off-chip link.
     expected_cycles: what the analytic fidelity gives for `cycles` under the same mapping; 0 where there is but one.
     spread_s: one standard deviation of the latency under random zeros.
+    low_s, high_s: on a GPU, bounds of the latency that 9 of 10 measurements are to keep; 0 elsewhere.
     """
 
     op: str
@@ -47,6 +48,8 @@ class OpRow:
     ideal_cycles: float = 0.0
     latency_s: float = 0.0
     spread_s: float = 0.0
+    low_s: float = 0.0
+    high_s: float = 0.0
     start_s: float = 0.0
     end_s: float = 0.0
     lost_imbalance_cycles: float = 0.0

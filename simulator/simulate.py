@@ -15,8 +15,9 @@ from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm_cost import Objective
 from zerocast.simulator.memory import memory_of
+from zerocast.simulator.notes import run_notes
 from zerocast.simulator.op_cost import op_figures, op_row
-from zerocast.simulator.overflow import overflow, refusal_of_overflow
+from zerocast.simulator.overflow import refusal_of_overflow
 from zerocast.simulator.product import Figures
 from zerocast.simulator.program import Program, program
 from zerocast.simulator.result import OpRow, Result
@@ -25,9 +26,6 @@ from zerocast.workloads.ir import Workload
 
 Array = NDArray[np.float64]
 Fidelity = Literal["analytic", "tile"]
-
-AGREE = 0.03
-"""How far the cycles of the two fidelities may lie apart before a result says so."""
 
 
 def simulate(
@@ -87,7 +85,7 @@ def simulate(
         layers=dict(workload.layers),
         resources=size.resources,
         area=size.area_mm2,
-        notes=(*_notes(workload, accelerator, planned, memory.peak_bytes, timed), *size.notes),
+        notes=(*run_notes(planned, accelerator, memory.peak_bytes, timed), *size.notes),
         found=dict(workload.found),
     )
 
@@ -117,47 +115,3 @@ def task_times(
             times[:, place] = 0.0
     hidden = prologue if accelerator.schedule.prefetch_weights else np.zeros_like(prologue)
     return work.tolist(), link.tolist(), hidden.tolist()
-
-
-def _notes(
-    workload: Workload, accelerator: Accelerator, planned: Program, peak_bytes: int, rows: tuple[OpRow, ...]
-) -> tuple[str, ...]:
-    """What a reader must know to believe the numbers."""
-    notes = []
-    if stored := workload.meta.get("stored_weights"):
-        kept, scales = workload.meta.get("stored_types"), float(workload.meta.get("stored_scale_bytes", 0)) / 1e6
-        notes.append(
-            f"{stored} weights are read as they are stored ({kept}); scaling them inside the products, and reading "
-            f"the {scales:.2g} MB of their scales, is not priced"
-        )
-    if uncosted := [row.op for row in rows if not row.costed]:
-        notes.append(f"{len(uncosted)} ops have no unit to run on and are in no total: {', '.join(uncosted[:5])}")
-    if workload.folded:
-        operators = sorted({name for words in workload.folded.values() for name in words.split(", ")})
-        made = ", ".join(list(workload.folded)[:5]) + (", ..." if len(workload.folded) > 5 else "")
-        notes.append(
-            f"{len(workload.folded)} weights that the network makes of parameters alone ({', '.join(operators)}) are "
-            f"taken as made once, at no price in a forward pass: {made}"
-        )
-    if workload.unknown:
-        names = sorted({op.function for op in workload.unknown})
-        notes.append(f"unknown operators priced by their bytes alone: {', '.join(names)}")
-    if too_much := overflow(peak_bytes, accelerator):
-        notes.append(too_much)
-    types = sorted({gemm.dtype for products in planned.products.values() for gemm in products})
-    built = accelerator.compute.native_type
-    if accelerator.gpu is None and types and built not in types:
-        notes.append(f"run in {', '.join(types)}, while area and FPGA resources are those of {built} multipliers")
-    idle = {row.layer for row in rows if row.kind == "einsum" and row.weight_density < 1 and not row.skipped}
-    if losing := list(dict.fromkeys(row.layer for row in rows if row.fallback == "slower")):
-        notes.append(f"{len(losing)} layers lose by being sparse and run dense: {', '.join(losing[:8])}")
-    if apart := [row for row in rows if abs(row.cycles - row.expected_cycles) > AGREE * row.expected_cycles > 0]:
-        gaps = [row.cycles / row.expected_cycles - 1 for row in apart]
-        names = list(dict.fromkeys(row.layer for row in apart))
-        notes.append(
-            f"tile by tile {len(names)} layers take {min(gaps):+.0%} to {max(gaps):+.0%} of the array cycles that "
-            f"--fidelity analytic expects: {', '.join(names[:5])}"
-        )
-    if idle:
-        notes.append(f"{len(idle)} layers have zeros that the array cannot skip in at least one pass")
-    return tuple(notes)

@@ -224,7 +224,7 @@ class Workload:
     layers: Mapping[str, str] = field(default_factory=dict, repr=False)
     meta: Mapping[str, str | int | float | bool] = field(default_factory=dict)
     found: Mapping[str, str] = field(default_factory=dict, repr=False)
-    folded: Mapping[str, str] = field(default_factory=dict, repr=False)
+    folded: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         produced: set[str] = set()

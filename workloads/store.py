@@ -116,5 +116,6 @@ def _workload_in(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) ->
         for name, shape, dtype, role, number, *made_of in header["tensors"]
     }
     ops = tuple(_op_in(row, patterns) for row in header["ops"])
-    notes = header.get("found", {}), header.get("folded", {})
+    folded = {name: tuple(operators) for name, operators in header.get("folded", {}).items()}
+    notes = header.get("found", {}), folded
     return Workload(header["name"], tensors, ops, header["layers"], header["meta"], *notes)

@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from zerocast.analysis.calibrate import corrected_log_s, fit_class
-from zerocast.analysis.gpu_generations import FEW_SHRINKAGE, UNSEEN_BAR, sparse_start
+from zerocast.analysis.gpu_generations import FEW_SHRINKAGE, SPARSE_CONSTANTS, sparse_start
 from zerocast.analysis.gpu_tables import dense_measured, dense_table, paired_measured, paired_problem, sparse_rows
 from zerocast.analysis.validate.comparison import Comparison, information
+from zerocast.analysis.validate.gpu_layers import layers_elsewhere
 from zerocast.simulator.gpu.calibration import Calibrated, calibration_of
 from zerocast.simulator.gpu.card import TYPE_CLASSES
 from zerocast.simulator.gpu.constants import Constants
-from zerocast.simulator.gpu.fitting import Measured, fit
-from zerocast.simulator.gpu.predict import datasheet_roofline, fitted_roofline, predict, roofline_parts
+from zerocast.simulator.gpu.fitting import GEMM_CONSTANTS, Measured, fit
+from zerocast.simulator.gpu.predict import UNSEEN_BAR, datasheet_roofline, fitted_roofline, predict, roofline_parts
 from zerocast.simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, choose
 
 Array = NDArray[np.float64]
@@ -71,7 +72,7 @@ def compare(say: Callable[[str], None]) -> list[Comparison]:
     say(f"{OWN_ROWS} measurements of a card")
     rows += own_measurements()
     say("2:4, one network left out in turn")
-    return rows + two_of_four() + shipped_two_of_four()
+    return rows + two_of_four() + shipped_two_of_four() + layers_elsewhere()
 
 
 def held_out(card: str, dtype: str) -> tuple[pd.DataFrame, Measured]:
@@ -222,7 +223,8 @@ def left_out(table: pd.DataFrame, dtype: str, sparse: bool, start: Constants) ->
     for name in table.shape_set.unique():
         here = (table.shape_set == name).to_numpy()
         others = paired_measured(table[~here], dtype, sparse)
-        constants = fit([others], start, kernels, shrinkage=FEW_SHRINKAGE, evaluations=25)
+        names = SPARSE_CONSTANTS if sparse else GEMM_CONSTANTS
+        constants = fit([others], start, kernels, names=names, shrinkage=FEW_SHRINKAGE, evaluations=25)
         seconds[here] = choose(paired_measured(table[here], dtype, sparse).problem, constants, kernels).seconds
     return seconds
 

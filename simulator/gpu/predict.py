@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zerocast.simulator.gpu.calibration import Calibrated
+from zerocast.simulator.gpu.calibration import LEVELS, Calibrated
 from zerocast.simulator.gpu.neighbours import correction, log_shapes, nearest
 from zerocast.simulator.gpu.problem import Problem
 from zerocast.simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, Chosen, choose
@@ -15,6 +15,15 @@ from zerocast.simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, Chosen, 
 Array = NDArray[np.float64]
 
 NEAR = 2.0
+"""Distance to a calibrated shape, in doublings, up to which the error bar is that of shapes left out."""
+UNSEEN_ERROR = (0.13 + 0.16 + 0.39) / 3
+"""Mean error of an unfitted tile model on B200, A100 and L40S, computed from public measurement tables."""
+UNSEEN_BAR = float(np.log(10) * np.log1p(UNSEEN_ERROR))
+"""Half-width, in log time, that holds 9 of 10 where |log error| is exponentially distributed (assumption): of cards and
+of kinds of kernels that no constant was fitted to."""
+COLLECTION = 0.13
+"""Half-width, in log time, that holds 9 of 10 differences between two collections of the same products on the same card
+(another library, clock and way to measure), which lie between 3 and 15 % in public tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +41,19 @@ class Prediction:
     level: str
     chosen: Chosen
 
+    def __getitem__(self, rows: NDArray[np.intp]) -> Prediction:
+        """Some of the products."""
+        chosen = Chosen(*(getattr(self.chosen, name)[rows] for name in Chosen.__slots__))
+        parts = {name: getattr(self, name)[rows] for name in ("seconds", "low_s", "high_s", "distance")}
+        return replace(self, chosen=chosen, **parts)
+
 
 def predict(problem: Problem, calibrated: Calibrated, sparse: bool = False) -> Prediction:
     """Times of products under the constants of their class, corrected by the user's nearest measurements if any.
 
-    The error bar holds up to `NEAR` doublings from a calibrated shape; farther away it grows in proportion
-    (assumption).
+    The error bar of shapes left out holds up to `NEAR` doublings from a calibrated one; farther away it grows in
+    proportion (assumption). Where the constants are not of the user's own measurements, what differs between two
+    collections comes on top, as an independent error does.
     """
     chosen = choose(problem, calibrated.constants, SPARSE_KERNELS if sparse else DENSE_KERNELS)
     shapes = log_shapes(problem.m, problem.n, problem.k)
@@ -47,8 +63,23 @@ def predict(problem: Problem, calibrated: Calibrated, sparse: bool = False) -> P
         seconds = seconds * np.exp(correction(shapes, known, calibrated.residuals))
     distance = nearest(shapes, known)
     wider = np.maximum(distance / NEAR, 1.0)
-    low, high = seconds * np.exp(calibrated.low * wider), seconds * np.exp(calibrated.high * wider)
+    other = 0.0 if calibrated.level == LEVELS[2] else COLLECTION
+    low, high = (seconds * np.exp(np.copysign(np.hypot(bound * wider, other), bound))
+                 for bound in (calibrated.low, calibrated.high))  # fmt: skip
     return Prediction(seconds, low, high, distance, calibrated.level, chosen)
+
+
+def with_doubt(sparse: Prediction, dense: Prediction) -> Prediction:
+    """The 2:4 kernels of products, their gain over the dense ones taken only as far as it was measured.
+
+    Tables of 2:4 products have neither few rows nor narrow layers. The gain that constants say far from all of them
+    rests on no measurement, so its logarithm shrinks as the distance grows beyond `NEAR`, to no gain and no loss.
+    """
+    believed = np.minimum(NEAR / np.maximum(sparse.distance, NEAR), 1.0)
+    factor = (dense.seconds / sparse.seconds) ** (1 - believed)
+    return replace(
+        sparse, seconds=sparse.seconds * factor, low_s=sparse.low_s * factor, high_s=sparse.high_s * factor
+    )  # fmt: skip
 
 
 def datasheet_roofline(problem: Problem) -> Array:

@@ -15,7 +15,7 @@ from zerocast.simulator.gpu.calibration import Calibrated, calibration_of
 from zerocast.simulator.gpu.card import Card, card_of, gpu_part, type_class
 from zerocast.simulator.gpu.direct import direct_seconds, direct_unit
 from zerocast.simulator.gpu.power import streamed_j_per_byte, within_power
-from zerocast.simulator.gpu.predict import Prediction, predict
+from zerocast.simulator.gpu.predict import UNSEEN_BAR, Prediction, predict, with_doubt
 from zerocast.simulator.gpu.problem import Problem, kept_share, problem, weight_share
 from zerocast.simulator.gpu.rules import group_of, refusal
 from zerocast.simulator.pairs import effectual_macs
@@ -59,6 +59,7 @@ def _rows(gemms: list[Gemm], accelerator: Accelerator, dtype: str) -> list[OpRow
     sparse_class = calibration.of(f"sparse_{kind}")
     groups = [group_of(gemms[i].weight.structured, accelerator.sparsity.weight.max_group) for i in wanted]
     sparse = predict(_problem([gemms[i] for i in wanted], card, groups), sparse_class, sparse=True)
+    sparse = with_doubt(sparse, dense[np.array(wanted)])
     for j, place in enumerate(wanted):
         times = f"2:{groups[j]} {sparse.seconds[j] * 1e6:.3g} us, dense {dense.seconds[place] * 1e6:.3g} us"
         if sparse.seconds[j] < dense.seconds[place]:
@@ -109,6 +110,7 @@ def _row(
         op="", layer="", phase="FF", kind="einsum", function="gemm", resource="array", dataflow="tensor_core",
         macs=gemm.macs, effectual_macs=effectual_macs(gemm), flops=2.0 * gemm.macs * share,
         cycles=latency * card.clock_hz, ideal_cycles=ideal_s * card.clock_hz, latency_s=latency,
+        low_s=latency * times.low_s[i] / whole_s, high_s=latency * times.high_s[i] / whole_s,
         utilisation=min(ideal_s / latency, 1.0), bound=_bound(times, i), skipped="weight" if group else "",
         order=f"split-K {split}", tile_m=int(chosen.tile_m[i]), tile_n=int(chosen.tile_n[i]),
         tile_k=-(-gemm.k // split), m=gemm.m, n=gemm.n, k=gemm.k, batch=gemm.batch,
@@ -130,6 +132,7 @@ def _direct_row(
     row = replace(
         row, latency_s=latency, cycles=latency * card.clock_hz, ideal_cycles=compute_s * card.clock_hz,
         utilisation=compute_s / latency, bound=bound, order="direct", tile_m=gemm.m, tile_n=gemm.n, tile_k=gemm.k,
+        low_s=latency * np.exp(-UNSEEN_BAR), high_s=latency * np.exp(UNSEEN_BAR),
         note=f"direct convolution on {unit.name}, a roofline",
     )  # fmt: skip
     return _with_energy(row, gemm, accelerator)

@@ -23,10 +23,24 @@ from zerocast.workloads.ir import BITS
 
 M, N, K = 40, 24, 48
 NAMES = [*templates(), "systolic-8x16", "systolic-64x32"]
-LABELS = {"op", "layer", "phase", "kind", "function", "resource", "bound", "skipped", "dataflow", "order", "note"}
+LABELS = {
+    "op",
+    "layer",
+    "phase",
+    "kind",
+    "function",
+    "resource",
+    "bound",
+    "costed",
+    "fallback",
+    "skipped",
+    "dataflow",
+    "order",
+    "note",
+}
 SIZES = {"m", "n", "k", "batch", "tile_m", "tile_n", "tile_k", "input_density", "weight_density"}
-WORK = {"macs", "effectual_macs", "flops", "cycles", "ideal_cycles", "utilisation"}
-TIMES = {"latency_s", "spread_s", "start_s", "end_s"}
+WORK = {"macs", "effectual_macs", "flops", "cycles", "expected_cycles", "ideal_cycles", "utilisation"}
+TIMES = {"latency_s", "spread_s", "low_s", "high_s", "start_s", "end_s"}
 LOST = {field.name for field in fields(OpRow) if field.name.startswith("lost_")}
 BYTES = {"dram_read_bytes", "dram_write_bytes", "dram_input_bytes", "dram_weight_bytes", "dram_output_bytes",
          "buffer_read_bytes", "buffer_write_bytes", "register_bytes"}  # fmt: skip

@@ -19,7 +19,7 @@ from zerocast.simulator import plain_gemm, simulate
 from zerocast.simulator.engine import engine_cycles
 from zerocast.simulator.engine.operands import cut, operand_bits
 from zerocast.simulator.gemm import Gemm
-from zerocast.simulator.simulate import AGREE
+from zerocast.simulator.notes import AGREE
 from zerocast.workloads import Einsum, Tensor, Workload
 from zerocast.workloads.patterns import (
     DENSE,

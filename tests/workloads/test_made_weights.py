@@ -219,5 +219,5 @@ def test_what_was_folded_is_said_but_not_views() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return F.linear(x, self.weight[:4])
 
-    assert dict(capture(Made(MADE["buffer"]), X).folded) == {"weight": "mul"}
+    assert dict(capture(Made(MADE["buffer"]), X).folded) == {"weight": ("mul",)}
     assert dict(capture(Views(MADE["buffer"]), X).folded) == {}

@@ -72,7 +72,7 @@ class Builder:
     held: set[str] = field(default_factory=set)
     origins: dict[Node, Any] = field(default_factory=dict)
     deferred: dict[str, NoRule] = field(default_factory=dict)
-    folded: dict[str, str] = field(default_factory=dict)
+    folded: dict[str, tuple[str, ...]] = field(default_factory=dict)
     stored: dict[str, Kept] = field(default_factory=dict)
     found: dict[str, str] = field(default_factory=dict)
     zeros: dict[Any, Found | None] = field(default_factory=dict)

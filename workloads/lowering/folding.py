@@ -13,24 +13,26 @@ from zerocast.workloads.ir import Einsum, Op, Transfer
 from zerocast.workloads.lowering.builder import Builder
 
 
-def fold(build: Builder, trained: Collection[str], returned: Iterable[str], costly: Collection[str]) -> dict[str, str]:
+def fold(
+    build: Builder, trained: Collection[str], returned: Iterable[str], costly: Collection[str]
+) -> dict[str, tuple[str, ...]]:
     """Take out of `build` the ops that only make weights of weights, where an einsum reads them.
 
     trained: weights that change at every step: what is made of them stays. returned: tensors that the network gives
     back. costly: operators that are never folded (contractions, whose multiply-accumulates are the network's own).
     A folded weight takes the name of the weight that it is made of where nothing else reads that. Returns, for each
-    weight into which more than views were folded, the operators that went, in words.
+    weight into which more than views were folded, the operators that went.
     """
     read = dict.fromkeys(name for op in build.ops if isinstance(op, Einsum) for name in op.inputs[:2])
     found = [name for name in read if _folds(build, name, trained, costly)]
     if not found:
         return {}
     made = _unified(build, found)
-    said: dict[str, str] = {}
+    said: dict[str, tuple[str, ...]] = {}
     for name in made:
         origin = build.origin(name)
         if origin is not None and any(_costs(op) for op in _cone(build, [name])):
-            said[build.tensors[name].made_of] = ", ".join(origin.operators)
+            said[build.tensors[name].made_of] = tuple(origin.operators)
         build.tensors[name] = replace(build.tensors[name], role="weight")
     sweep(build, found, set(returned))
     _rename(build, made)

@@ -1,0 +1,73 @@
+"""What a reader must know to believe the numbers of a run, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from zerocast.accelerators.schema import Accelerator
+from zerocast.simulator.gpu.trust import latency_bounds
+from zerocast.simulator.overflow import overflow
+from zerocast.simulator.program import Program
+from zerocast.simulator.result import OpRow
+from zerocast.workloads.ir import Workload
+
+AGREE = 0.03
+"""Share by which a walk may leave the cycles that the analytic fidelity expects without a word."""
+
+
+def run_notes(planned: Program, accelerator: Accelerator, peak_bytes: int, rows: Sequence[OpRow]) -> Iterator[str]:
+    """Notes on a program whose ops have been priced."""
+    yield from _weights(planned.plan.workload)
+    yield from _prices(planned, accelerator, rows)
+    if too_much := overflow(peak_bytes, accelerator):
+        yield too_much
+    if accelerator.gpu is not None:
+        low_s, high_s = latency_bounds(rows)
+        yield f"9 of 10 measurements are to take between {low_s * 1e3:.3g} and {high_s * 1e3:.3g} ms"
+    yield from _zeros(rows)
+
+
+def _weights(workload: Workload) -> Iterator[str]:
+    """What was made of the network's own weights."""
+    if stored := workload.meta.get("stored_weights"):
+        kept, scales = workload.meta.get("stored_types"), float(workload.meta.get("stored_scale_bytes", 0)) / 1e6
+        yield (
+            f"{stored} weights are read as they are stored ({kept}); scaling them inside the products, and reading "
+            f"the {scales:.2g} MB of their scales, is not priced"
+        )
+    if workload.folded:
+        operators = sorted({name for names in workload.folded.values() for name in names})
+        made = ", ".join(list(workload.folded)[:5]) + (", ..." if len(workload.folded) > 5 else "")
+        yield (
+            f"{len(workload.folded)} weights that the network makes of parameters alone ({', '.join(operators)}) are "
+            f"taken as made once, at no price in a forward pass: {made}"
+        )
+
+
+def _prices(planned: Program, accelerator: Accelerator, rows: Sequence[OpRow]) -> Iterator[str]:
+    """What has no price, or that of something else."""
+    workload = planned.plan.workload
+    if uncosted := [row.op for row in rows if not row.costed]:
+        yield f"{len(uncosted)} ops have no unit to run on and are in no total: {', '.join(uncosted[:5])}"
+    if workload.unknown:
+        names = sorted({op.function for op in workload.unknown})
+        yield f"unknown operators priced by their bytes alone: {', '.join(names)}"
+    types = sorted({gemm.dtype for products in planned.products.values() for gemm in products})
+    built = accelerator.compute.native_type
+    if accelerator.gpu is None and types and built not in types:
+        yield f"run in {', '.join(types)}, while area and FPGA resources are those of {built} multipliers"
+
+
+def _zeros(rows: Sequence[OpRow]) -> Iterator[str]:
+    """Zeros that buy nothing, and walks that leave the expectation."""
+    if losing := list(dict.fromkeys(row.layer for row in rows if row.fallback == "slower")):
+        yield f"{len(losing)} layers lose by being sparse and run dense: {', '.join(losing[:8])}"
+    if apart := [row for row in rows if abs(row.cycles - row.expected_cycles) > AGREE * row.expected_cycles > 0]:
+        gaps = [row.cycles / row.expected_cycles - 1 for row in apart]
+        names = list(dict.fromkeys(row.layer for row in apart))
+        yield (
+            f"tile by tile {len(names)} layers take {min(gaps):+.0%} to {max(gaps):+.0%} of the array cycles that "
+            f"--fidelity analytic expects: {', '.join(names[:5])}"
+        )
+    if idle := {row.layer for row in rows if row.kind == "einsum" and row.weight_density < 1 and not row.skipped}:
+        yield f"{len(idle)} layers have zeros that the array cannot skip in at least one pass"
