@@ -125,3 +125,11 @@ def test_an_op_that_waits_for_something_later_has_no_host() -> None:
     workload = replace(base, tensors=tensors, ops=(*base.ops[:2], late, add))
     rows = {row.op: row for row in simulate(workload, load("systolic-8x8")).rows}
     assert rows["add"].start_s >= rows["late"].end_s > rows["relu"].start_s
+
+
+def test_a_result_of_the_network_is_stored() -> None:
+    """y is handed back, so that the ReLU behind it does not keep it on chip; a training step hands nothing back."""
+    workload = replace(forward(), meta={"outputs": "y,s"})
+    assert plan(workload, load("systolic-8x8")).on_chip == {}
+    training = replace(forward(), meta={"outputs": "y,s", "training": True})
+    assert plan(training, load("systolic-8x8")).on_chip == plan(forward(), load("systolic-8x8")).on_chip != {}
