@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from small_workloads import attention
+from small_workloads import attention, forward
 from torch import nn
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -14,6 +14,7 @@ from zerocast.accelerators import load
 from zerocast.simulator import simulate
 from zerocast.simulator.attention import attentions, shown_share
 from zerocast.workloads import Workload, build, capture
+from zerocast.workloads.patterns import NM
 
 HEADS, TOKENS, WIDTH = 4, 512, 64
 
@@ -114,3 +115,13 @@ def test_a_decode_step_reads_weights_and_cache_once() -> None:
 def test_a_batch_of_launches_is_one_for_attention() -> None:
     slow = load("nvidia-h100-sxm", {"host.launch_overhead_s": 1e-3})
     assert 1e-3 < simulate(captured(True), slow).latency_s < 2e-3
+
+
+@pytest.mark.parametrize(("law", "fallback"), [(NM(2, 4, "k"), "slower"), (NM(3, 4, "k"), "refused")])
+def test_why_a_dense_kernel_runs_is_a_field(law: NM, fallback: str) -> None:
+    """64 x 32 x 128 is too small for 2:4 to gain; 3:4 is no pattern of sparse tensor cores."""
+    (product,) = forward().einsums
+    workload = forward().with_ops((replace(product, patterns={1: law}), *forward().ops[1:]))
+    result = simulate(workload, "nvidia-a100-sxm-80g")
+    assert [row.fallback for row in result.rows] == [fallback, "", ""]
+    assert any("lose by being sparse" in note for note in result.notes) == (fallback == "slower")

@@ -185,3 +185,11 @@ def test_bytes_of_a_bdwp_update_by_hand() -> None:
     update, first, second = (rows[name] for name in moved)
     assert (first.start_s, first.end_s) == (update.start_s, update.end_s)
     assert second.start_s >= update.end_s
+
+
+def test_a_result_of_the_network_is_stored() -> None:
+    """y is handed back, so that the ReLU behind it does not keep it on chip; a training step hands nothing back."""
+    workload = replace(forward(), meta={"outputs": "y,s"})
+    assert plan(workload, load("systolic-8x8")).on_chip == {}
+    training = replace(forward(), meta={"outputs": "y,s", "training": True})
+    assert plan(training, load("systolic-8x8")).on_chip == plan(forward(), load("systolic-8x8")).on_chip != {}

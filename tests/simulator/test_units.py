@@ -139,3 +139,16 @@ def test_arguments_in_the_wrong_order_are_named() -> None:
     with pytest.raises(SimulationError, match="a workload and an accelerator, in this order; got str and Workload"):
         simulate("sat-vcu1525", forward())  # type: ignore[arg-type]
     assert simulate(forward(), "sat-vcu1525") == simulate(forward(), load("sat-vcu1525"))
+
+
+def test_what_is_done_in_place_moves_its_part() -> None:
+    """10 rows of 64 put among 1,000: read and written once, with their places; sums read the old rows too."""
+    tensors = {
+        "table": Tensor("table", (1000, 64), "fp16", "input"), "ids": Tensor("ids", (10,), "int64", "index"),
+        "rows": Tensor("rows", (10, 64), "fp16", "activation"), "out": Tensor("out", (1000, 64), "fp16", "activation"),
+    }  # fmt: skip
+    part = 10 * 64 * 2
+    for function, old in (("scatter", 0), ("scatter_add", part)):
+        put = Index("put", "", "FF", ("table", "ids", "rows"), ("out",), function, 640, in_place=True)
+        assert moved_bytes(put, tensors) == (part + 80 + old, part)
+    assert moved_bytes(replace(put, in_place=False), tensors)[1] == 1000 * 64 * 2
