@@ -19,7 +19,7 @@ from zerocast.workloads.lowering.masks import real_masks, weight_names
 from zerocast.workloads.lowering.values import Value
 from zerocast.workloads.lowering.walk import walk
 from zerocast.workloads.pruning import NOTHING_PRUNED, Pruning, apply_pruning
-from zerocast.workloads.training import expand_training
+from zerocast.workloads.training import Autograd, expand_training
 
 
 def capture(
@@ -55,8 +55,8 @@ def capture(
     forward = apply_pruning(_workload(build, inputs, program, outputs, training), applied)
     if not training:
         return forward
-    frozen = {n for p, n in weight_names(model).items() if not model.get_parameter(p).requires_grad}
-    return expand_training(forward, optimizer, applied, frozen=frozen)
+    frozen = frozenset(n for p, n in weight_names(model).items() if not model.get_parameter(p).requires_grad)
+    return expand_training(forward, optimizer, applied, autograd=Autograd(frozen, build.stopped, build.checkpoints))
 
 
 def _check_arguments(model: Any, example_inputs: Any, pruning: Any) -> None:
@@ -111,7 +111,7 @@ def _workload(
     kept = program.graph_signature.output_specs
     results = [
         value.tensor for spec, value in zip(kept, outputs, strict=True)
-        if spec.kind.name == "USER_OUTPUT" and isinstance(value, Value)
+        if spec.kind.name == "USER_OUTPUT" and isinstance(value, Value) and not (training and value.stopped)
     ]  # fmt: skip
     weights = {name: tensor for name, tensor in build.tensors.items() if tensor.role == "weight"}
     meta: dict[str, str | int | float | bool] = {

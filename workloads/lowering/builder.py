@@ -13,6 +13,8 @@ from torch.fx import Node
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Op, Role, Tensor
 from zerocast.workloads.lowering.values import Value
+from zerocast.workloads.lowering.watch import checkpoint_of
+from zerocast.workloads.training.autograd import Checkpoint
 
 _WHOLE = {
     torch.bool: "bool", torch.uint8: "uint8", torch.int8: "int8", torch.int16: "int16", torch.int32: "int32",
@@ -28,6 +30,7 @@ class Builder:
     masks: exact zeros of real weights (bits in the weight's own shape).
     computed: for each tensor, the first graph node whose result (or which of its results) is the whole of it, so
     that a run of the graph can tell what it holds.
+    stopped, checkpoints: what the module decides about its gradients (`training.autograd`), by name of op.
     """
 
     model: str
@@ -38,6 +41,8 @@ class Builder:
     ops: list[Op] = field(default_factory=list)
     layers: dict[str, str] = field(default_factory=dict)
     computed: dict[str, tuple[Node, int]] = field(default_factory=dict)
+    stopped: dict[str, frozenset[str]] = field(default_factory=dict)
+    checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
     _taken: dict[str, int] = field(default_factory=dict)
 
     def unique(self, name: str) -> str:
@@ -70,6 +75,17 @@ class Builder:
         for at, value in enumerate(result if isinstance(result, (list, tuple)) else (result,)):
             if isinstance(value, Value) and value.is_whole:
                 self.computed.setdefault(value.tensor, (node, at))
+
+    def note_gradients(self, node: Node, values: Sequence[Value], since: int) -> None:
+        """Take down for the ops from number `since` on, which `node` became, where its gradients stop, and the
+        activation checkpoint that it runs in."""
+        halted = frozenset(value.tensor for value in values if value.stopped)
+        checkpoint = checkpoint_of(node)
+        for op in self.ops[since:]:
+            if halted & set(op.inputs):
+                self.stopped[op.name] = halted & set(op.inputs)
+            if checkpoint is not None:
+                self.checkpoints[op.name] = checkpoint
 
     def is_weight(self, value: Value) -> bool:
         """True where the value views a parameter."""

@@ -14,9 +14,11 @@ import torch.export._trace as exporter
 from torch import nn
 from torch._decomp import get_decompositions
 from torch.export import ExportedProgram
+from torch.fx.traceback import preserve_node_meta
 
 from zerocast.workloads.blame import line, place
 from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.lowering.watch import stopped_regions, watched
 
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
@@ -33,7 +35,9 @@ def export(
     program = None if runnable else _export_on_meta(model, inputs, training)
     if program is None:
         try:
-            program = _export(copy.deepcopy(model).train(training), inputs)
+            program = _export(copy.deepcopy(model).train(training), inputs, training)
+        except WorkloadError:
+            raise
         except Exception as error:
             raise WorkloadError(
                 f"model {name!r} cannot be exported to a graph: {line(error)}{place(error)}; "
@@ -47,7 +51,9 @@ def export(
 
 def _export_on_meta(model: nn.Module, inputs: tuple[Any, ...], training: bool) -> ExportedProgram | None:
     try:
-        return _export(on_meta(model, training), _inputs_on_meta(inputs))
+        return _export(on_meta(model, training), _inputs_on_meta(inputs), training)
+    except WorkloadError:
+        raise
     except Exception:  # whatever it is, the export with data tells it better
         return None
 
@@ -62,17 +68,24 @@ def taken_apart(program: ExportedProgram, target: Any) -> ExportedProgram | None
     writes = str(target).split(".")[1].endswith("_")
     if target not in known and not writes:
         return None
-    with quiet():
+    with quiet(), preserve_node_meta():
+        stopped_regions(program.graph_module, program.graph_signature)
         parts = program.run_decompositions({target: known[target]} if target in known else {})
     # some operators come apart into checks with side effects, which are no work for an accelerator
     return None if any("with_effects" in str(node.target) for node in parts.graph.nodes) else parts
 
 
-def _export(model: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:
+def _export(model: nn.Module, inputs: tuple[Any, ...], training: bool) -> ExportedProgram:
     with quiet():
         vars(exporter)["print"] = _no_print  # where it fails, it prints the graph so far on stderr
         try:
-            return torch.export.export(model, inputs, strict=False)
+            if not training:
+                return torch.export.export(model, inputs, strict=False)
+            with watched() as calls:
+                program = torch.export.export(model, inputs, strict=False)
+            for call in calls:
+                call.check()
+            return program
         finally:
             vars(exporter).pop("print", None)
 

@@ -17,12 +17,23 @@ import torch
 
 from zerocast.workloads.ir import Index, Transfer, Vector
 from zerocast.workloads.lowering.builder import Call, elements
-from zerocast.workloads.lowering.values import Value, expand, permute, reshape
+from zerocast.workloads.lowering.values import Value, expand, permute, reshape, stop
+
+
+_COPY = torch.ops.aten.copy.default
+_OVERWRITES = tuple(
+    getattr(torch.ops.aten, name).default for name in ("slice_scatter", "select_scatter", "diagonal_scatter")
+)
 
 
 def same(call: Call) -> Value:
-    """detach, alias, identity and casts between floating types (all are the workload's one type)."""
+    """alias, identity and casts between floating types (all are the workload's one type)."""
     return call.values[0]
+
+
+def detach(call: Call) -> Value:
+    """The same tensor, through which no gradient goes back."""
+    return stop(call.values[0])
 
 
 def convert(call: Call) -> Value:
@@ -124,6 +135,8 @@ def broadcast(call: Call) -> Value:
 def part(call: Call) -> Value:
     """slice, select, narrow: the whole is the same tensor, a part is a tensor of its own."""
     value = call.values[0]
+    if all(user.target is _COPY and user.args[0] is call.node for user in call.node.users):
+        return Value(value.tensor, shape_of(call), None)  # nobody reads it
     if elements(call.out) == value.elements:
         return reshape(value, shape_of(call)) if shape_of(call) != value.shape else value
     return transfer(call, "slice", [value], 0)
@@ -145,6 +158,19 @@ def cat(call: Call) -> Value:
 def move(call: Call) -> Value:
     """repeat, roll, flip, pad: every element of the result is written once."""
     return transfer(call, call.operator, call.values[:1], elements(call.out))
+
+
+def copy_over(call: Call) -> Value:
+    """copy: a tensor overwritten whole by another. Where the result goes into a part of a tensor (`overwrite`), that
+    moves the data, and this only says what they are."""
+    value = expand(call["src"], shape_of(call))
+    if all(user.target in _OVERWRITES for user in call.node.users) and _same_type(call, value):
+        return value
+    return transfer(call, "copy", [call["src"]], elements(call.out))
+
+
+def _same_type(call: Call, value: Value) -> bool:
+    return call.build.tensors[value.tensor].dtype == call.build.dtype_of(call.out.dtype)
 
 
 def overwrite(call: Call) -> Value:
@@ -184,12 +210,12 @@ def select(call: Call) -> Any:
 
 
 RULES: dict[str, Any] = {
-    **dict.fromkeys(("detach", "alias", "lift_fresh_copy", "lift_fresh", "feature_dropout"), same),
+    **dict.fromkeys(("alias", "lift_fresh_copy", "lift_fresh", "feature_dropout"), same),
     **dict.fromkeys(("to", "type_as", "_to_copy", "float", "half"), convert),
     **dict.fromkeys(("view", "reshape", "flatten", "squeeze", "unsqueeze", "unflatten", "_unsafe_view",
     "view_as", "reshape_as"),
                     view),
-    "clone": copy, "contiguous": contiguous,
+    "detach": detach, "copy": copy_over, "clone": copy, "contiguous": contiguous,
     **dict.fromkeys(("permute", "transpose", "t", "numpy_T", "swapaxes"), dims),
     **dict.fromkeys(("movedim", "moveaxis", "swapdims"), reorder),
     **dict.fromkeys(("expand", "expand_as", "broadcast_to"), broadcast),
@@ -197,7 +223,7 @@ RULES: dict[str, Any] = {
     **dict.fromkeys(("split", "chunk", "unbind", "split_with_sizes", "tensor_split"), split),
     **dict.fromkeys(("cat", "stack", "concat"), cat),
     **dict.fromkeys(("repeat", "roll", "flip", "pad", "constant_pad_nd", "repeat_interleave", "pixel_shuffle",
-                     "im2col", "unfold", "col2im", "tile", "pixel_unshuffle", "channel_shuffle", "rot90", "copy",
+                     "im2col", "unfold", "col2im", "tile", "pixel_unshuffle", "channel_shuffle", "rot90",
                      "reflection_pad1d", "reflection_pad2d", "reflection_pad3d", "replication_pad1d",
                      "replication_pad2d", "replication_pad3d"), move),
     **dict.fromkeys(("slice_scatter", "select_scatter", "diagonal_scatter"), overwrite),

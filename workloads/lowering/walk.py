@@ -11,10 +11,12 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from zerocast.workloads.blame import place_in
 from zerocast.workloads.errors import WorkloadError
-from zerocast.workloads.ir import Vector
+from zerocast.workloads.ir import Transfer, Vector
 from zerocast.workloads.lowering import attention, contractions, convolution, movement, vectors
+from zerocast.workloads.lowering.aliases import seen_elsewhere
 from zerocast.workloads.lowering.builder import Builder, Call, NoRule, elements
-from zerocast.workloads.lowering.values import Value
+from zerocast.workloads.lowering.values import Value, stop
+from zerocast.workloads.lowering.watch import is_no_grad
 
 RULES: dict[str, Any] = {
     **contractions.RULES, **convolution.RULES, **attention.RULES, **vectors.RULES, **movement.RULES,
@@ -87,7 +89,10 @@ def _function(build: Builder, graph: GraphModule, node: Node, known: dict[Node, 
     if name in _CHECKS:
         return None
     call = _call(build, node, name, known)
+    _part(call)
+    since = len(build.ops)
     value = _apply(call)
+    build.note_gradients(node, call.values, since)
     first = node.args[0] if node.args else None
     if in_place and isinstance(first, Node) and isinstance(value, Value):
         known[first] = value  # later readers of the overwritten tensor see the new content
@@ -127,23 +132,43 @@ def owner(node: Node) -> tuple[str, bool]:
 
 def _apply(call: Call) -> Any:
     values = call.values
+    unknown = call.node.target in call.build.unknown
+    if _writes_a_part(call) and not unknown and not all(value.fixed for value in values):
+        raise NoRule(call)
     if call.operator in _UNCHANGED and values[0].fixed and _same_type(call):
         return values[0]
     if all(value.fixed for value in values) and call.operator not in _CONTRACTIONS:
         return _constant(call)
     if (weight := _masked_weight(call)) is not None:
         return weight
-    rule = None if _writes_a_part(call) else RULES.get(call.operator)
+    rule = RULES.get(call.operator)
     if rule is None:
-        if call.node.target not in call.build.unknown:
+        if not unknown:
             raise NoRule(call)
         return _unknown(call)
     return rule(call)
 
 
+def _part(call: Call) -> None:
+    """Tell a tensor that is read with and without a way back for gradients apart: the second is a view of its own."""
+    open_ways = {value.tensor for value in call.values if not value.stopped}
+
+    def parted(value: Value) -> Value:
+        if not value.stopped or value.tensor not in open_ways:
+            return value
+        name = call.build.unique(f"{value.tensor}.detached")
+        view = call.build.scratch(name, value.shape, call.build.tensors[value.tensor].dtype)
+        call.build.ops.append(Transfer(name, call.layer, "FF", (value.tensor,), (name,), "detach", 0))
+        call.build.stopped[name] = frozenset((value.tensor,))
+        return view
+
+    call.arguments = torch.utils._pytree.tree_map_only(Value, parted, call.arguments)
+
+
 def _writes_a_part(call: Call) -> bool:
-    """copy_ into a view: the tensor behind the view changes, which only a functional graph shows."""
-    return call.operator == "copy" and str(call.node.target).split(".")[1].endswith("_")
+    """A write into a view: the tensor behind the view changes, which only a functional graph shows."""
+    in_place = _operator(call.node)[1]
+    return in_place and (call.operator == "copy" or seen_elsewhere(call.node))
 
 
 def _same_type(call: Call) -> bool:
@@ -201,4 +226,5 @@ def _subgraph(build: Builder, node: Node, known: dict[Node, Any]) -> Any:
         )
     graph = arguments[at]
     holders = [inner.name for inner in graph.graph.nodes if inner.op == "placeholder"]
-    return walk(build, graph, dict(zip(holders, arguments[at + 1 :], strict=True)))
+    results = walk(build, graph, dict(zip(holders, arguments[at + 1 :], strict=True)))
+    return torch.utils._pytree.tree_map_only(Value, stop, results) if is_no_grad(node) else results

@@ -72,7 +72,7 @@ def with_saved(forward: Workload, needs: frozenset[str]) -> Workload:
     ops: list[Op] = []
     for op in forward.ops:
         rule = (UNARY.get(op.function) or NORMS.get(op.function)) if isinstance(op, Vector) else None
-        if rule is not None and "saved" in rule.reads and any(name in needs for name in op.inputs):
+        if rule is not None and "saved" in rule.reads and op.outputs[0] in needs:
             saved = _saved(op, forward.tensors)  # type: ignore[arg-type]
             added[saved.name] = saved
             op = replace(op, outputs=(*op.outputs, saved.name))
@@ -127,7 +127,7 @@ def _norm(tape: Tape, op: Vector, gradient: str, targets: list[str]) -> None:
     reads = (gradient, *_again(op, rule), *weight)
     outputs = tuple(tape.fresh(name) for name in targets)
     function = f"{op.function}_backward"
-    tape.ops.append(Vector(f"{op.name}.BP", op.layer, "BP", reads, outputs, function, op.elements, rule.flops))
+    tape.emit(Vector(f"{op.name}.BP", op.layer, "BP", reads, outputs, function, op.elements, rule.flops))
 
 
 def _again(op: Vector, rule: Rule) -> list[str]:
@@ -159,7 +159,7 @@ def _any(tape: Tape, op: Vector, gradient: str, targets: list[str]) -> None:
     inputs = (gradient, *dict.fromkeys(op.inputs))
     outputs = tuple(tape.fresh(name) for name in targets)
     flops = 2 * op.flops_per_element
-    tape.ops.append(
+    tape.emit(
         Vector(
             f"{op.name}.BP",
             op.layer,
