@@ -14,11 +14,10 @@ import torch.export._trace as exporter
 from torch import nn
 from torch._decomp import get_decompositions
 from torch.export import ExportedProgram
-from torch.fx.traceback import preserve_node_meta
 
 from zerocast.workloads.blame import line, place
 from zerocast.workloads.errors import WorkloadError
-from zerocast.workloads.lowering.watch import stopped_regions, watched
+from zerocast.workloads.lowering.watch import only_ours, stopped_regions, watched
 
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
@@ -68,7 +67,7 @@ def taken_apart(program: ExportedProgram, target: Any) -> ExportedProgram | None
     writes = str(target).split(".")[1].endswith("_")
     if target not in known and not writes:
         return None
-    with quiet(), preserve_node_meta():
+    with quiet():
         stopped_regions(program.graph_module, program.graph_signature)
         parts = program.run_decompositions({target: known[target]} if target in known else {})
     # some operators come apart into checks with side effects, which are no work for an accelerator
@@ -83,6 +82,7 @@ def _export(model: nn.Module, inputs: tuple[Any, ...], training: bool) -> Export
                 return torch.export.export(model, inputs, strict=False)
             with watched() as calls:
                 program = torch.export.export(model, inputs, strict=False)
+            only_ours(program.graph_module)
             for call in calls:
                 call.check()
             return program

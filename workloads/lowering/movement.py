@@ -19,7 +19,6 @@ from zerocast.workloads.ir import Index, Transfer, Vector
 from zerocast.workloads.lowering.builder import Call, elements
 from zerocast.workloads.lowering.values import Value, expand, permute, reshape, stop
 
-
 _COPY = torch.ops.aten.copy.default
 _OVERWRITES = tuple(
     getattr(torch.ops.aten, name).default for name in ("slice_scatter", "select_scatter", "diagonal_scatter")

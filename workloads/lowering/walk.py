@@ -89,8 +89,8 @@ def _function(build: Builder, graph: GraphModule, node: Node, known: dict[Node, 
     if name in _CHECKS:
         return None
     call = _call(build, node, name, known)
-    _part(call)
     since = len(build.ops)
+    _part(call)
     value = _apply(call)
     build.note_gradients(node, call.values, since)
     first = node.args[0] if node.args else None

@@ -98,6 +98,15 @@ def _standing_in(stand_ins: tuple[tuple[Any, str, Any], ...]) -> Iterator[None]:
                 setattr(owner, name, value)
 
 
+def only_ours(module: torch.fx.GraphModule) -> None:
+    """Take the marks off the nodes that torch makes for itself, which would differ between two ways of tracing."""
+    for inner in module.modules():
+        for node in inner.graph.nodes if isinstance(inner, torch.fx.GraphModule) else ():
+            custom = node.meta.pop("custom", None) or {}
+            if _KEY in custom:
+                node.meta["custom"] = {_KEY: custom[_KEY]}
+
+
 def stopped_regions(module: torch.fx.GraphModule, signature: Any = None) -> None:
     """Detach what regions under no_grad give, as the regions themselves vanish when a graph is taken apart."""
     for inner in module.children():
@@ -106,6 +115,10 @@ def stopped_regions(module: torch.fx.GraphModule, signature: Any = None) -> None
     for node in list(module.graph.nodes):
         if node.op != "call_function" or not is_no_grad(node):
             continue
+        region = getattr(module, str(node.args[1].target))  # type: ignore[union-attr]
+        marks = [inner.meta["custom"] for inner in region.graph.nodes if inner.meta.get("custom")]
+        if marks:
+            node.meta["custom"] = marks[0]  # what the region becomes bears the marks of this node
         for result in list(node.users):
             with module.graph.inserting_after(result):
                 stop = module.graph.call_function(torch.ops.aten.detach.default, (result,))

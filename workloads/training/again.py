@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from zerocast.workloads.ir import Einsum, Op, Vector
+from zerocast.workloads.ir import Op
 from zerocast.workloads.training.autograd import Checkpoint
 from zerocast.workloads.training.tape import Tape
+from zerocast.workloads.training.vectors import saves
 
 Differentiated = tuple[Op, Sequence[Op]]
 """A forward op and its backward ops."""
@@ -39,7 +40,7 @@ def run_again(tape: Tape, checkpoint: Checkpoint, part: Sequence[Differentiated]
 def _needed(at: int, op: Op, backward: Sequence[Op], tape: Tape) -> int:
     """Ops of the part that must have run until everything is there that the backward of op number `at` reads."""
     read = {name for each in backward for name in each.inputs}
-    if not backward and isinstance(op, (Einsum, Vector)) and op.outputs[0] in tape.needs:
+    if not backward and op.outputs[0] in tape.needs and saves(op):
         return at
     return at + 1 if read.intersection(op.outputs) else at if read.intersection(op.inputs) else 0
 

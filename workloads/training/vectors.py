@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from zerocast.workloads.ir import Op, Tensor, Vector, Workload
+from zerocast.workloads.ir import Einsum, Op, Tensor, Vector, Workload
 from zerocast.workloads.training.tape import Tape, mark
 
 
@@ -78,6 +78,14 @@ def with_saved(forward: Workload, needs: frozenset[str]) -> Workload:
             op = replace(op, outputs=(*op.outputs, saved.name))
         ops.append(op)
     return forward.with_ops(tuple(ops), **added)
+
+
+def saves(op: Op) -> bool:
+    """Whether autograd keeps something of an op for its backward pass."""
+    if not isinstance(op, Vector):
+        return isinstance(op, Einsum)
+    rule = UNARY.get(op.function) or NORMS.get(op.function)
+    return bool(rule.reads) if rule is not None else op.function not in _PASSES
 
 
 def _saved(op: Vector, tensors: dict[str, Tensor]) -> Tensor:
