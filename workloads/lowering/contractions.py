@@ -42,9 +42,13 @@ def contract(
         part = own_name  # one of several weights of a layer, such as an LSTM's
     name = call.name(part, owner=bool(weight) and holder == call.layer)
     value = call.result(name) if shape is None else build.scratch(f"{name}.out", shape)
-    stored = on_tensor(*b)
-    patterns = {1: found} if weight and (found := _weight_pattern(call, weight, stored, sizes)) else {}
-    indices = (_apart(on_tensor(*a), a[1], b[1], out), _apart(stored, b[1], a[1], out), tuple(out))
+    stored = on_tensor(*a), on_tensor(*b)
+    patterns: dict[int, Pattern] = {}
+    for position, (side, _) in enumerate((a, b)):
+        found = _weight_pattern(call, side.tensor, stored[position], sizes) if build.is_weight(side) else None
+        if found is not None:
+            patterns[position] = found
+    indices = (_apart(stored[0], a[1], b[1], out), _apart(stored[1], b[1], a[1], out), tuple(out))
     inputs = (a[0].tensor, b[0].tensor, *(() if bias is None else (bias.tensor,)))
     build.ops.append(
         Einsum(
