@@ -236,8 +236,8 @@ def _conv(op: Einsum, shape: tuple[int, ...], groups: dict[str, list[str]]) -> C
         stride[axis], dilation[axis] = each.stride, each.dilation
     samples = math.prod(op.sizes[rank] for rank in groups["m"]) // (output[0] * output[1])
     channels = math.prod(op.sizes[rank] for rank in groups["k"]) // (kernel[0] * kernel[1])
-    pairs = (tuple(pair) for pair in (kernel, output, stride, dilation))
-    return Conv(samples, channels, *size, *pairs, windows=windows)  # type: ignore[arg-type,misc]
+    taps, out, by, apart = ((pair[0], pair[1]) for pair in (kernel, output, stride, dilation))
+    return Conv(samples, channels, size[0], size[1], taps, out, by, apart, windows)
 
 
 def _halo(op: Einsum, taps: dict[str, int], m_ranks: list[str]) -> int:

@@ -22,7 +22,7 @@ from zerocast.workloads.lowering.stored import settle
 from zerocast.workloads.lowering.values import Value
 from zerocast.workloads.lowering.walk import CONTRACTIONS, walk
 from zerocast.workloads.pruning import NOTHING_PRUNED, Pruning, apply_pruning
-from zerocast.workloads.training import expand_training
+from zerocast.workloads.training import Autograd, expand_training
 
 
 def capture(
@@ -61,7 +61,8 @@ def capture(
     if not training:
         return forward
     frozen = {n for p, n in weight_names(model).items() if not model.get_parameter(p).requires_grad} | set(build.stored)
-    return expand_training(forward, optimizer, applied, frozen=frozen)
+    autograd = Autograd(frozenset(frozen), build.stopped, build.checkpoints)
+    return expand_training(forward, optimizer, applied, autograd=autograd)
 
 
 def _check_arguments(model: Any, example_inputs: Any, pruning: Any) -> None:
@@ -123,7 +124,7 @@ def lower_graph(
 def _workload(
     build: Builder, inputs: tuple[Any, ...], program: ExportedProgram, outputs: Any, training: bool
 ) -> Workload:
-    results = _returned(program, outputs)
+    results = _returned(program, outputs, without_stopped=training)
     weights = {name: tensor for name, tensor in build.tensors.items() if tensor.role == "weight"}
     meta: dict[str, str | int | float | bool] = {
         "training": training, "dtype": build.dtype,
@@ -141,12 +142,12 @@ def _workload(
     return Workload(build.model, tensors, tuple(build.ops), build.layers, meta, build.found, build.folded)
 
 
-def _returned(program: ExportedProgram, outputs: Any) -> list[str]:
-    """Tensors that the network gives back to its caller."""
+def _returned(program: ExportedProgram, outputs: Any, without_stopped: bool = False) -> list[str]:
+    """Tensors that the network gives back to its caller; without_stopped: those alone that gradients can come from."""
     kept = program.graph_signature.output_specs
     return [
         value.tensor for spec, value in zip(kept, outputs, strict=True)
-        if spec.kind.name == "USER_OUTPUT" and isinstance(value, Value)
+        if spec.kind.name == "USER_OUTPUT" and isinstance(value, Value) and not (without_stopped and value.stopped)
     ]  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from zerocast.workloads import Einsum, Workload, capture
+from zerocast.workloads.patterns import Mask
 
 
 class Call(nn.Module):
@@ -172,3 +173,26 @@ def test_all_functions_have_a_cost() -> None:
     names = itertools.chain(vectors._ELEMENTWISE, vectors.REDUCTIONS)
     missing = [name for name in names if vectors._ALIASES.get(name, name) not in FLOPS]
     assert missing == []
+
+
+class Viewed(nn.Module):
+    """Two linear layers: one on parts of the rows, one whose weight is stored flat and transposed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = nn.Linear(8, 4, bias=False)
+        self.flat = nn.Parameter(torch.tensor([[0.0], [1.0], [2.0], [3.0]] * 8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.linear(self.part(x.view(6, 4, 8)).reshape(12, 8), self.flat.view(8, 4).t())
+
+
+def test_a_view_that_splits_a_dimension_is_no_window() -> None:
+    """Index expressions such as 8 m1 + c would read like a kernel of 8 that moves by 8."""
+    part, flat = capture(Viewed(), torch.zeros(6, 32)).einsums
+    assert part.windows(0) == part.windows(1) == flat.windows(0) == flat.windows(1) == ()
+    assert part.index[0] == ((("m0", 1),), (("m1", 1),), (("c", 1),))
+    zeros = flat.patterns[1]
+    assert isinstance(zeros, Mask) and zeros.ranks == ("c", "k")
+    assert (zeros.bits == np.array([[False, True, True, True]] * 8)).all()
+    assert flat.index[1] == ((("k", 1),), (("c", 1),))

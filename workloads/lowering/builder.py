@@ -15,7 +15,9 @@ from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import BITS, Op, Role, Tensor
 from zerocast.workloads.lowering.origins import Origin
 from zerocast.workloads.lowering.values import Value
+from zerocast.workloads.lowering.watch import checkpoint_of
 from zerocast.workloads.patterns.detect import Found
+from zerocast.workloads.training.autograd import Checkpoint
 
 _WHOLE = {
     torch.bool: "bool", torch.uint8: "uint8", torch.int8: "int8", torch.int16: "int16", torch.int32: "int32",
@@ -58,6 +60,7 @@ class Builder:
     folded: for each weight, the operators that were folded into it. found: what the zeros that a weight holds keep to.
     zeros: what was found, by tensor and the ranks under which it is read.
     decided: weights whose zeros in the forward pass a recipe tells, so that none are looked for.
+    stopped, checkpoints: what the module decides about its gradients (`training.autograd`), by name of op.
     """
 
     model: str
@@ -76,6 +79,8 @@ class Builder:
     stored: dict[str, Kept] = field(default_factory=dict)
     found: dict[str, str] = field(default_factory=dict)
     zeros: dict[Any, Found | None] = field(default_factory=dict)
+    stopped: dict[str, frozenset[str]] = field(default_factory=dict)
+    checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
     _taken: dict[str, int] = field(default_factory=dict)
 
     def unique(self, name: str) -> str:
@@ -140,6 +145,17 @@ class Builder:
             data = data.float()  # fp8 can be cast and little else
         zeros = 1.0 - int(torch.count_nonzero(data)) / max(data.numel(), 1)
         return (data != 0).numpy() if FEWEST_ZEROS <= zeros < 1.0 else None
+
+    def note_gradients(self, node: Node, values: Sequence[Value], since: int) -> None:
+        """Take down for the ops from number `since` on, which `node` became, where its gradients stop, and the
+        activation checkpoint that it runs in."""
+        halted = frozenset(value.tensor for value in values if value.stopped)
+        checkpoint = checkpoint_of(node)
+        for op in self.ops[since:]:
+            if halted & set(op.inputs):
+                self.stopped[op.name] = halted & set(op.inputs)
+            if checkpoint is not None:
+                self.checkpoints[op.name] = checkpoint
 
     def is_weight(self, value: Value) -> bool:
         """True where the value views a parameter, or what is made of one."""

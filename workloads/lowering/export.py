@@ -19,6 +19,7 @@ from torch.export import ExportedProgram
 from zerocast.workloads.blame import line, place
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.lowering.outputs import asked_for
+from zerocast.workloads.lowering.watch import only_ours, stopped_regions, watched
 from zerocast.workloads.neighbours import beside, folders_of
 
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
@@ -38,7 +39,9 @@ def export(
         program = None if runnable else _export_on_meta(model, inputs, training)
         if program is None:
             try:
-                program = _export(_with_data(model).train(training), inputs)
+                program = _export(_with_data(model).train(training), inputs, training)
+            except WorkloadError:
+                raise
             except Exception as error:
                 raise WorkloadError(
                     f"model {name!r} cannot be exported to a graph: {line(error)}{place(error)}; "
@@ -63,7 +66,9 @@ def _know_caches(inputs: tuple[Any, ...]) -> None:
 
 def _export_on_meta(model: nn.Module, inputs: tuple[Any, ...], training: bool) -> ExportedProgram | None:
     try:
-        return _export(on_meta(model, training), _inputs_on_meta(inputs))
+        return _export(on_meta(model, training), _inputs_on_meta(inputs), training)
+    except WorkloadError:
+        raise
     except Exception:  # whatever it is, the export with data tells it better
         return None
 
@@ -78,6 +83,7 @@ def taken_apart(program: ExportedProgram, target: Any) -> ExportedProgram | None
     if parts is None:
         return None
     with quiet():
+        stopped_regions(program.graph_module, program.graph_signature)
         try:
             program = program.run_decompositions(parts)
         except Exception:  # parts that cannot be traced are none
@@ -99,12 +105,19 @@ def _parts(target: Any) -> dict[Any, Any] | None:
     return {} if target._schema.is_mutable else None
 
 
-def _export(model: nn.Module, inputs: tuple[Any, ...]) -> ExportedProgram:
+def _export(model: nn.Module, inputs: tuple[Any, ...], training: bool) -> ExportedProgram:
     """The graph of a model that is a copy of the user's."""
     with quiet():
         vars(exporter)["print"] = _no_print  # where it fails, it prints the graph so far on stderr
         try:
-            return torch.export.export(asked_for(model), inputs, strict=False)
+            if not training:
+                return torch.export.export(asked_for(model), inputs, strict=False)
+            with watched() as calls:
+                program = torch.export.export(asked_for(model), inputs, strict=False)
+            only_ours(program.graph_module)
+            for call in calls:
+                call.check()
+            return program
         finally:
             vars(exporter).pop("print", None)
 

@@ -15,7 +15,7 @@ import torch
 from zerocast.workloads.ir import Index, Transfer, Vector
 from zerocast.workloads.lowering.builder import Call, elements
 from zerocast.workloads.lowering.in_place import grown, is_put_into_slices, overwrites
-from zerocast.workloads.lowering.values import Value
+from zerocast.workloads.lowering.values import Value, expand
 
 
 def convert(call: Call) -> Value:
@@ -94,12 +94,17 @@ def move(call: Call) -> Value:
     return transfer(call, call.operator, call.values[:1], elements(call.out))
 
 
-def copy_of(call: Call) -> Value:
-    """copy(self, src): src in the place of self; what is then put into a slice moves there, once."""
-    source = call["src"]
-    if source.shape == shape_of(call) and is_put_into_slices(call.node):
-        return source
-    return transfer(call, "copy", [source], elements(call.out))
+def copy_over(call: Call) -> Value:
+    """copy: a tensor overwritten whole by another. Where the result goes into a part of a tensor (`overwrite`), that
+    moves the data, and this only says what they are."""
+    value = expand(call["src"], shape_of(call))
+    if is_put_into_slices(call.node) and _same_type(call, value):
+        return value
+    return transfer(call, "copy", [call["src"]], elements(call.out))
+
+
+def _same_type(call: Call, value: Value) -> bool:
+    return call.build.tensors[value.tensor].dtype == call.build.dtype_of(call.out.dtype)
 
 
 def overwrite(call: Call) -> Value:
@@ -149,7 +154,7 @@ _SCATTERS = dict.fromkeys(("scatter_add", "index_add", "scatter_reduce"), "scatt
 
 RULES: dict[str, Any] = {
     **dict.fromkeys(("to", "type_as", "_to_copy", "float", "half"), convert),
-    **dict.fromkeys(("clone", "permute_copy", "view_copy"), copy), "contiguous": contiguous, "copy": copy_of,
+    **dict.fromkeys(("clone", "permute_copy", "view_copy"), copy), "contiguous": contiguous, "copy": copy_over,
     **dict.fromkeys(("cat", "stack", "concat"), cat),
     **dict.fromkeys(("repeat", "roll", "flip", "pad", "constant_pad_nd", "repeat_interleave", "pixel_shuffle",
                      "im2col", "col2im", "tile", "pixel_unshuffle", "channel_shuffle", "rot90",

@@ -18,6 +18,7 @@ class Value:
     None once a reshape has merged dimensions that cannot be told apart again.
     fixed: known before the first input arrives (buffers, ranges, masks made of them).
     any_layout: written by a fused kernel in whatever order its reader wants (attention output).
+    stopped: no gradient goes back through this view, though it may through others of the tensor.
     """
 
     tensor: str
@@ -25,6 +26,7 @@ class Value:
     terms: tuple[Terms, ...] | None
     fixed: bool = False
     any_layout: bool = False
+    stopped: bool = False
 
     @classmethod
     def whole(cls, tensor: str, shape: Sequence[int], fixed: bool = False) -> Value:
@@ -49,6 +51,11 @@ class Value:
             return False
         used = {axis for terms in self.terms for axis, _ in terms}
         return any(size > 1 and axis not in used for axis, size in enumerate(self.shape))
+
+
+def stop(value: Value) -> Value:
+    """The view without a way back for gradients."""
+    return replace(value, stopped=True)
 
 
 def permute(value: Value, order: Sequence[int]) -> Value:

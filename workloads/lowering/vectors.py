@@ -154,7 +154,9 @@ RULES: dict[str, Any] = {
     "gelu": activation,
     **dict.fromkeys(("layer_norm", "group_norm", "rms_norm", "native_layer_norm", "native_group_norm",
                      "instance_norm"), norm),
-    **dict.fromkeys(("batch_norm", "_native_batch_norm_legit_functional"), batch_norm),
+    **dict.fromkeys(("batch_norm", "_native_batch_norm_legit_functional", "_native_batch_norm_legit",
+                     "_native_batch_norm_legit_no_training"),
+                    batch_norm),
     "dropout": dropout, "native_dropout": dropout, "_weight_norm": weight_norm, "_weight_norm_interface": weight_norm,
     **{f"{name}{d}d": partial(upsample, flops=1.0)
        for name in ("upsample_nearest", "_upsample_nearest_exact") for d in (1, 2, 3)},

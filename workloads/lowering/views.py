@@ -14,11 +14,18 @@ import torch
 
 from zerocast.workloads.lowering.builder import Call, NoRule, elements
 from zerocast.workloads.lowering.movement import copy, shape_of, transfer
-from zerocast.workloads.lowering.values import Value, expand, permute, reshape, windows
+from zerocast.workloads.lowering.values import Value, expand, permute, reshape, stop, windows
+
+_COPY = torch.ops.aten.copy.default
+
+
+def detach(call: Call) -> Value:
+    """The same tensor, through which no gradient goes back."""
+    return stop(call.values[0])
 
 
 def same(call: Call) -> Value:
-    """detach, alias, identity, and what is one on real numbers (conjugates, real parts)."""
+    """alias, identity, and what is one on real numbers (conjugates, real parts)."""
     return call.values[0]
 
 
@@ -76,6 +83,8 @@ def broadcast(call: Call) -> Value:
 def part(call: Call) -> Value:
     """slice, select, narrow: the whole is the same tensor, a part is a tensor of its own."""
     value = call.values[0]
+    if all(user.target is _COPY and user.args[0] is call.node for user in call.node.users):
+        return Value(value.tensor, shape_of(call), None)  # nobody reads it
     if elements(call.out) == value.elements:
         return reshape(value, shape_of(call)) if shape_of(call) != value.shape else value
     return transfer(call, "slice", [value], 0)  # type: ignore[no-any-return]
@@ -120,7 +129,8 @@ def split(call: Call) -> list[Value]:
 
 
 RULES: dict[str, Any] = {
-    **dict.fromkeys(("detach", "alias", "lift_fresh_copy", "lift_fresh", "feature_dropout", "positive", "real",
+    "detach": detach,
+    **dict.fromkeys(("alias", "lift_fresh_copy", "lift_fresh", "feature_dropout", "positive", "real",
                      "conj", "resolve_conj", "resolve_neg"), same),
     **dict.fromkeys(("view", "reshape", "flatten", "squeeze", "unsqueeze", "unflatten", "_unsafe_view", "view_as",
                      "reshape_as", "ravel"), view),

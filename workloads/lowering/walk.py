@@ -12,12 +12,14 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
 from zerocast.workloads.blame import line, place_in
 from zerocast.workloads.errors import WorkloadError
-from zerocast.workloads.ir import Vector
+from zerocast.workloads.ir import Transfer, Vector
 from zerocast.workloads.lowering import attention, contractions, convolution, movement, vectors, views
+from zerocast.workloads.lowering.aliases import seen_elsewhere
 from zerocast.workloads.lowering.builder import Builder, Call, NoRule, elements
 from zerocast.workloads.lowering.in_place import is_overwrite
 from zerocast.workloads.lowering.origins import Origin, origin_of, source
-from zerocast.workloads.lowering.values import Value
+from zerocast.workloads.lowering.values import Value, stop
+from zerocast.workloads.lowering.watch import is_no_grad
 
 RULES: dict[str, Any] = {
     **contractions.RULES, **convolution.RULES, **attention.RULES, **vectors.RULES, **movement.RULES,
@@ -105,7 +107,10 @@ def _function(build: Builder, graph: GraphModule, node: Node, known: dict[Node, 
     if origin is not None:
         build.origins[node] = origin
         call.leaf = False  # what is done to a layer's weight is not the layer's own op
+    since = len(build.ops)
+    _part(call)
     value = _apply(call)
+    build.note_gradients(node, call.values, since)
     first = node.args[0] if node.args else None
     if in_place and isinstance(first, Node) and isinstance(value, Value):
         known[first] = value  # later readers of the overwritten tensor see the new content
@@ -201,9 +206,26 @@ def _may_fold(call: Call) -> bool:
     return isinstance(found, Origin) and not set(found.sources) & call.build.trained
 
 
+def _part(call: Call) -> None:
+    """Tell a tensor that is read with and without a way back for gradients apart: the second is a view of its own."""
+    open_ways = {value.tensor for value in call.values if not value.stopped}
+
+    def parted(value: Value) -> Value:
+        if not value.stopped or value.tensor not in open_ways:
+            return value
+        name = call.build.unique(f"{value.tensor}.detached")
+        view = call.build.scratch(name, value.shape, call.build.tensors[value.tensor].dtype)
+        call.build.ops.append(Transfer(name, call.layer, "FF", (value.tensor,), (name,), "detach", 0))
+        call.build.stopped[name] = frozenset((value.tensor,))
+        return view
+
+    call.arguments = torch.utils._pytree.tree_map_only(Value, parted, call.arguments)
+
+
 def _writes_a_part(call: Call) -> bool:
-    """copy_ into a view: the tensor behind the view changes, which only a functional graph shows."""
-    return call.operator == "copy" and str(call.node.target).split(".")[1].endswith("_")
+    """A write into a view: the tensor behind the view changes, which only a functional graph shows."""
+    in_place = _operator(call.node)[1]
+    return in_place and (call.operator == "copy" or seen_elsewhere(call.node))
 
 
 def _same_type(call: Call) -> bool:
@@ -256,4 +278,4 @@ def _subgraph(build: Builder, node: Node, known: dict[Node, Any]) -> Any:
     returned = graph.graph.output_node().args[0]
     inner = returned if isinstance(returned, (list, tuple)) else (returned,)
     build.origins[node] = tuple(build.origins.get(each) for each in inner)  # type: ignore[call-overload]
-    return results
+    return torch.utils._pytree.tree_map_only(Value, stop, results) if is_no_grad(node) else results

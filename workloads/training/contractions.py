@@ -17,12 +17,13 @@ def backward(tape: Tape, op: Einsum, gradient: str, pruning: Pruning) -> None:
             continue
         other = 1 - position
         phase = phase_of(tape.tensors[target])
-        name = f"{op.name}.{phase}{mark(position if phase == 'BP' else 0)}"
+        alike = phase_of(tape.tensors[op.inputs[other]]) == phase
+        name = f"{op.name}.{phase}{mark(position if phase == 'BP' or alike else 0)}"
         index = (op.index[2], op.index[other], op.index[position])
         patterns = _patterns(tape, op, other, phase == "BP", pruning)
         inputs = (gradient, op.inputs[other])
         outputs = (tape.fresh(target),)
-        tape.ops.append(Einsum(name, op.layer, phase, inputs, outputs, op.sizes, index, patterns, op.source))
+        tape.emit(Einsum(name, op.layer, phase, inputs, outputs, op.sizes, index, patterns, op.source))
     for bias in op.inputs[2:]:
         if bias in tape.needs:
             count = tape.tensors[op.outputs[0]].elements

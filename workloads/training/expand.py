@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
+from itertools import groupby
 
 from zerocast.workloads.ir import Einsum, Index, Op, Transfer, Vector, Workload
 from zerocast.workloads.pruning import NOTHING_PRUNED, Pruning
 from zerocast.workloads.training import contractions, movement, vectors
+from zerocast.workloads.training.again import run_again
+from zerocast.workloads.training.autograd import Autograd
 from zerocast.workloads.training.loss import seed
 from zerocast.workloads.training.online import with_selection
 from zerocast.workloads.training.tape import Tape, needing
 from zerocast.workloads.training.update import optimizer_named, update
+
+NOTHING_SPECIAL = Autograd()
 
 
 def expand_training(
@@ -19,23 +23,29 @@ def expand_training(
     optimizer: str = "sgd_momentum",
     pruning: Pruning = NOTHING_PRUNED,
     *,
-    frozen: Collection[str] = (),
+    autograd: Autograd = NOTHING_SPECIAL,
 ) -> Workload:
     """One training step: the forward ops, the loss, the backward of each op in reverse order, then the
     updates.
 
     Tensors written in FF and read later are the saved activations. Network inputs and frozen weights need no
-    gradient, so a first layer has no BP einsum. Raises `WorkloadError` for an unknown optimizer, or a model
-    whose outputs depend on no trainable weight.
+    gradient, so a first layer has no BP einsum. autograd: what else the module says of its gradients.
+    Raises `WorkloadError` for an unknown optimizer, or a model whose outputs depend on no trainable weight.
     """
     optimizer_named(optimizer)
-    needs = needing(forward, frozenset(frozen))
+    needs = needing(forward, autograd)
     kept = vectors.with_saved(forward, needs)
     tape = Tape(dict(kept.tensors), needs, list(kept.ops))
     seed(tape, forward)
-    for op in reversed(kept.ops):
-        _backward(tape, op, pruning)
-        tape.settle()
+    for checkpoint, part in groupby(reversed(kept.ops), lambda op: autograd.checkpoints.get(op.name)):
+        since, done = len(tape.ops), []
+        for op in part:
+            start = len(tape.ops)
+            _backward(tape.without(autograd.stopped.get(op.name, ())), op, pruning)
+            tape.settle()
+            done.append((op, tape.ops[start:]))
+        if checkpoint is not None:
+            run_again(tape, checkpoint, done[::-1], since)
     for name, tensor in kept.tensors.items():
         if tensor.role == "weight":
             update(tape, name, optimizer)

@@ -31,7 +31,7 @@ def seed(tape: Tape, forward: Workload) -> None:
 
 def _one(tape: Tape, loss: Tensor) -> None:
     gradient = (tape.fresh(loss.name),)
-    tape.ops.append(Vector("loss.BP", "", "BP", (), gradient, "fill", 1, 0.0))
+    tape.emit(Vector("loss.BP", "", "BP", (), gradient, "fill", 1, 0.0))
 
 
 def _cross_entropy(tape: Tape, logits: Tensor) -> None:
@@ -40,14 +40,14 @@ def _cross_entropy(tape: Tape, logits: Tensor) -> None:
     saved = "loss.log_probabilities"
     tape.tensors[saved] = Tensor(saved, logits.shape, logits.dtype, "activation")
     count = logits.elements
-    tape.ops.append(Vector("loss", "", "FF", (logits.name, "labels"), ("loss.out", saved), "cross_entropy", count, 6.0))
+    tape.emit(Vector("loss", "", "FF", (logits.name, "labels"), ("loss.out", saved), "cross_entropy", count, 6.0))
     gradient = (tape.fresh(logits.name),)
-    tape.ops.append(Vector("loss.BP", "", "BP", (saved, "labels"), gradient, "cross_entropy_backward", count, 3.0))
+    tape.emit(Vector("loss.BP", "", "BP", (saved, "labels"), gradient, "cross_entropy_backward", count, 3.0))
 
 
 def _squares(tape: Tape, outputs: list[str]) -> None:
     tape.tensors["loss.out"] = Tensor("loss.out", (), "fp32", "activation")
     count = sum(tape.tensors[name].elements for name in outputs)
-    tape.ops.append(Vector("loss", "", "FF", tuple(outputs), ("loss.out",), "square_sum", count, 2.0))
+    tape.emit(Vector("loss", "", "FF", tuple(outputs), ("loss.out",), "square_sum", count, 2.0))
     gradients = tuple(tape.fresh(name) for name in outputs)
-    tape.ops.append(Vector("loss.BP", "", "BP", tuple(outputs), gradients, "square_sum_backward", count, 1.0))
+    tape.emit(Vector("loss.BP", "", "BP", tuple(outputs), gradients, "square_sum_backward", count, 1.0))

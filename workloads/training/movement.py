@@ -22,7 +22,7 @@ def index_backward(tape: Tape, op: Index, gradient: str) -> None:
         phase = phase_of(tape.tensors[target])
         elements = tape.tensors[gradient if function == "scatter_add" else target].elements
         outputs = (tape.fresh(target),)
-        tape.ops.append(Index(f"{op.name}.{phase}", op.layer, phase, (gradient, *picks), outputs, function, elements))
+        tape.emit(Index(f"{op.name}.{phase}", op.layer, phase, (gradient, *picks), outputs, function, elements))
 
 
 def transfer_backward(tape: Tape, op: Transfer, gradients: list[str | None]) -> None:
@@ -46,13 +46,21 @@ def _cat(tape: Tape, op: Transfer, gradient: str) -> None:
     """Pieces of the gradient, for free; pieces that were repeated in the result (expanded) are summed."""
     targets = tape.wanted(op.inputs)
     count = tape.tensors[gradient].elements
+    base, part = op.inputs[0], op.inputs[-1]
+    if len(op.inputs) == 2 and tape.tensors[base].elements == count:
+        # a part was written over: its piece of the gradient is free, the base has none there
+        if base in targets:
+            _move(tape, op, "copy", [gradient], [base], count)
+        if part in targets:
+            _move(tape, op, "slice", [gradient], [part], 0)
+        return
     if sum(tape.tensors[name].elements for name in op.inputs) == count:
         _move(tape, op, "split", [gradient], targets, 0)
         return
     outputs = tuple(tape.fresh(name) for name in targets)
-    tape.ops.append(Vector(f"{op.name}.BP", op.layer, "BP", (gradient,), outputs, "sum", count, 1.0))
+    tape.emit(Vector(f"{op.name}.BP", op.layer, "BP", (gradient,), outputs, "sum", count, 1.0))
 
 
 def _move(tape: Tape, op: Transfer, function: str, inputs: list[str], targets: list[str], elements: int) -> None:
     outputs = tuple(tape.fresh(name) for name in targets)
-    tape.ops.append(Transfer(f"{op.name}.BP", op.layer, "BP", tuple(inputs), outputs, function, elements))
+    tape.emit(Transfer(f"{op.name}.BP", op.layer, "BP", tuple(inputs), outputs, function, elements))

@@ -3,11 +3,12 @@ each."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 
 from zerocast.workloads.flops import is_elementwise
 from zerocast.workloads.ir import Einsum, Op, Phase, Tensor, Vector, Workload
+from zerocast.workloads.training.autograd import Autograd
 
 
 @dataclass
@@ -20,6 +21,26 @@ class Tape:
     parts: dict[str, list[str]] = field(default_factory=dict)
     unsettled: dict[str, None] = field(default_factory=dict)
     made: dict[tuple[str, str], int] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
+
+    def without(self, stopped: Collection[str]) -> Tape:
+        """The same tape as an op sees it that passes no gradient on to some tensors."""
+        return replace(self, needs=self.needs.difference(stopped)) if stopped else self
+
+    def emit(self, op: Op) -> None:
+        """Append an op; one whose name is taken gets a number behind it."""
+        name = self.unused(op.name)
+        self.ops.append(op if name == op.name else replace(op, name=name))
+
+    def unused(self, name: str) -> str:
+        """`name`, or with a number behind it where an op has it already; taken from now on."""
+        self.names = self.names or {op.name for op in self.ops}
+        free, count = name, 1
+        while free in self.names:
+            count += 1
+            free = f"{name}.{count}"
+        self.names.add(free)
+        return free
 
     def wanted(self, names: Sequence[str]) -> list[str]:
         """Those of `names` that need a gradient, each once."""
@@ -48,7 +69,7 @@ class Tape:
                 total = self._new(name, "grad.total")
                 operation = f"{total}.add"
                 phase = phase_of(of)
-                self.ops.append(Vector(operation, "", phase, inputs, (total,), "add", of.elements, 1.0, True))
+                self.emit(Vector(operation, "", phase, inputs, (total,), "add", of.elements, 1.0, True))
                 parts.insert(0, total)
         self.unsettled.clear()
 
@@ -80,9 +101,7 @@ class Tape:
         name = f"{op.name}.{phase}{mark}"
         same = is_elementwise(function) and elements == self.tensors[target].elements
         outputs = (self.fresh(target),)
-        self.ops.append(
-            Vector(name, op.layer, phase, tuple(inputs), outputs, function, elements, flops, elementwise=same)
-        )
+        self.emit(Vector(name, op.layer, phase, tuple(inputs), outputs, function, elements, flops, elementwise=same))
 
 
 def phase_of(tensor: Tensor) -> Phase:
@@ -95,11 +114,13 @@ def mark(position: int) -> str:
     return "" if position == 0 else "." + "abcdefghijklmnopqrstuvwxyz"[min(position, 25)]
 
 
-def needing(forward: Workload, frozen: frozenset[str]) -> frozenset[str]:
+def needing(forward: Workload, autograd: Autograd) -> frozenset[str]:
     """Tensors that need a gradient: trainable weights, and floating results that depend on one."""
-    needs = {name for name, tensor in forward.tensors.items() if tensor.role == "weight" and name not in frozen}
+    weights = {name for name, tensor in forward.tensors.items() if tensor.role == "weight"}
+    needs = weights - autograd.frozen
     for op in forward.ops:
-        if any(name in needs for name in op.inputs):
+        stopped = autograd.stopped.get(op.name, ())
+        if any(name in needs and name not in stopped for name in op.inputs):
             needs.update(name for name in op.outputs if forward.tensors[name].role == "activation")
     return frozenset(needs)
 

@@ -49,7 +49,7 @@ def update(tape: Tape, name: str, optimizer: str) -> None:
         tape.tensors[state] = Tensor(state, weight.shape, "fp32", "optimizer_state")
     read = (gradient, *kept) if f"{name}.master" in kept else (gradient, name, *kept)
     layer = name.rpartition(".")[0]
-    tape.ops.append(
+    tape.emit(
         Vector(
             f"{name}.UPDATE",
             layer,

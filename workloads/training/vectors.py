@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from zerocast.workloads.ir import Op, Tensor, Vector, Workload
+from zerocast.workloads.ir import Einsum, Op, Tensor, Vector, Workload
 from zerocast.workloads.training.tape import Tape, mark
 
 
@@ -71,12 +71,20 @@ def with_saved(forward: Workload, needs: frozenset[str]) -> Workload:
     ops: list[Op] = []
     for op in forward.ops:
         rule = (UNARY.get(op.function) or NORMS.get(op.function)) if isinstance(op, Vector) else None
-        if rule is not None and "saved" in rule.reads and any(name in needs for name in op.inputs):
+        if rule is not None and "saved" in rule.reads and op.outputs[0] in needs:
             saved = _saved(op, forward.tensors)  # type: ignore[arg-type]
             added[saved.name] = saved
             op = replace(op, outputs=(*op.outputs, saved.name))
         ops.append(op)
     return forward.with_ops(tuple(ops), **added)
+
+
+def saves(op: Op) -> bool:
+    """Whether autograd keeps something of an op for its backward pass."""
+    if not isinstance(op, Vector):
+        return isinstance(op, Einsum)
+    rule = UNARY.get(op.function) or NORMS.get(op.function)
+    return bool(rule.reads) if rule is not None else op.function not in _PASSES
 
 
 def _saved(op: Vector, tensors: dict[str, Tensor]) -> Tensor:
@@ -126,7 +134,7 @@ def _norm(tape: Tape, op: Vector, gradient: str, targets: list[str]) -> None:
     reads = (gradient, *_again(op, rule), *weight)
     outputs = tuple(tape.fresh(name) for name in targets)
     function = f"{op.function}_backward"
-    tape.ops.append(Vector(f"{op.name}.BP", op.layer, "BP", reads, outputs, function, op.elements, rule.flops))
+    tape.emit(Vector(f"{op.name}.BP", op.layer, "BP", reads, outputs, function, op.elements, rule.flops))
 
 
 def _again(op: Vector, rule: Rule) -> list[str]:
@@ -158,7 +166,7 @@ def _any(tape: Tape, op: Vector, gradient: str, targets: list[str]) -> None:
     inputs = (gradient, *dict.fromkeys(op.inputs))
     outputs = tuple(tape.fresh(name) for name in targets)
     flops = 2 * op.flops_per_element
-    tape.ops.append(
+    tape.emit(
         Vector(
             f"{op.name}.BP",
             op.layer,
