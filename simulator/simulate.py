@@ -111,9 +111,9 @@ def _notes(workload: Workload, accelerator: Accelerator, planned: Program, rows:
     """What a reader must know to believe the numbers."""
     notes = []
     if stored := workload.meta.get("stored_weights"):
-        types, scales = workload.meta.get("stored_types"), float(workload.meta.get("stored_scale_bytes", 0)) / 1e6
+        widths, scales = workload.meta.get("stored_types"), float(workload.meta.get("stored_scale_bytes", 0)) / 1e6
         notes.append(
-            f"{stored} weights are read as they are stored ({types}); scaling them inside the products, and reading "
+            f"{stored} weights are read as they are stored ({widths}); scaling them inside the products, and reading "
             f"the {scales:.2g} MB of their scales, is not priced"
         )
     if uncosted := [row.op for row in rows if row.bound == "uncosted"]:
