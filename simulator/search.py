@@ -263,7 +263,7 @@ class _Tiles:
     def part(self, at: Any) -> ArrayCost:
         """Array costs of some of the tiles."""
 
-        def pick(names: Iterable[str]) -> Iterator[Array]:
+        def pick(names: Iterable[str]) -> Iterator[Any]:
             return (self._columns[name][at] for name in names)
 
         ports = PortBytes(*pick(_names(PortBytes)))
