@@ -25,6 +25,7 @@ from zerocast.analysis.gemm_command import gemm_command
 from zerocast.analysis.remark import note
 from zerocast.analysis.trace_command import trace_command
 from zerocast.analysis.validate_command import validate_command
+from zerocast.extras import MissingExtra
 
 app = typer.Typer(
     help="Forecast what the zeros in a neural network are worth on hardware.",
@@ -251,6 +252,8 @@ def _mistake(error: Exception) -> str:
         kind = getattr(sys.modules.get(f"zerocast.{room}.errors"), name, None)
         if kind is not None and isinstance(error, kind):
             return str(error)
+    if isinstance(error, MissingExtra):
+        return str(error)
     if isinstance(error, ModuleNotFoundError) and error.name == "torch":
         return "PyTorch is needed to lower a model: install torch, or run a saved workload (.npz)"
     # usage errors: typer vendors the library that defines them, so they are known by what they offer

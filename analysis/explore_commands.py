@@ -80,4 +80,5 @@ def plot_command(
     for text in done.left_out:
         typer.echo(f"left out: {text}")
     typer.echo(f"{len(done.figures)} figures as PNG and SVG, all of them in {done.folder / 'index.html'}")
-    typer.echo(f"interactive page: {done.folder / 'explore.html'}")
+    if (page := done.folder / "explore.html") in done.files:
+        typer.echo(f"interactive page: {page}")

@@ -75,6 +75,8 @@ def totals_of(result: Result, baseline: Result | None, accelerator: Accelerator 
     yield "peak memory", _beside("B", [each.footprint.peak_bytes for each in results])
     if baseline is not None:
         yield from _gain(result, baseline)
+    if (path := result.critical_path()).ops:
+        yield "critical path", f"{si(path.seconds, 's')}: {len(path.ops)} of {len(result.rows)} ops, one after another"
     if line := losses_line(result):
         yield "cycles lost", line
     yield from _area(result)

@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from zerocast.workloads.ir import Workload
 
 if TYPE_CHECKING:
     import pandas
@@ -100,11 +102,19 @@ class Footprint:
     peak_bytes: int
 
 
+class CriticalPath(NamedTuple):
+    """Ops that wait for one another, in order, and how long they take together in s."""
+
+    ops: tuple[str, ...]
+    seconds: float
+
+
 @dataclass(frozen=True)
 class Result:
     """What a workload costs on an accelerator.
 
     latency_s is the end of the schedule, with overlap; the sum of the rows' latencies is more where ops overlap.
+    ran: the ops as they ran, after the controller's rewrites; along: for an op, those whose output it takes on the fly.
     layers: for each weight, why it was left dense, or "". resources: of an FPGA design. area: mm2 by component, of a
     design that has an area table or the area of its die. notes: what a reader must know to believe the numbers.
     """
@@ -119,6 +129,8 @@ class Result:
     latency_s: float
     static_j: float
     footprint: Footprint
+    ran: Workload | None = field(default=None, repr=False)
+    along: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
     meta: Mapping[str, Any] = field(default_factory=dict)
     layers: Mapping[str, str] = field(default_factory=dict, repr=False)
     resources: Mapping[str, float] = field(default_factory=dict)
@@ -133,6 +145,24 @@ class Result:
     def energy_j(self) -> float:
         """Dynamic and static energy in J."""
         return self.total("energy_j") + self.static_j
+
+    def critical_path(self) -> CriticalPath:
+        """The chain of ops, each waiting for the one before, whose own latencies add up to the most: no second array
+        or unit, and no better order of the ops, can make the workload quicker than that.
+
+        An op that takes another's output on the fly starts with it, so that of the two the longer one counts.
+        """
+        import networkx
+
+        if self.ran is None:
+            return CriticalPath((), 0.0)
+        own = {row.op: row.latency_s for row in self.rows}
+        graph = self.ran.graph()
+        for before, after, edge in graph.edges(data=True):
+            edge["seconds"] = own[after] - (min(own[before], own[after]) if before in self.along.get(after, ()) else 0)
+        graph.add_edges_from(("", op, {"seconds": own[op]}) for op in own)
+        ops = networkx.dag_longest_path(graph, weight="seconds")
+        return CriticalPath(tuple(ops[1:]), networkx.path_weight(graph, ops, "seconds"))
 
     @property
     def area_mm2(self) -> float | None:
@@ -162,6 +192,7 @@ class Result:
             "energy_j": self.energy_j,
             **{column: self.total(column) for column in columns},
             "static_j": self.static_j,
+            "critical_path_s": self.critical_path().seconds,
             "footprint": asdict(self.footprint),
             "resources": dict(self.resources),
             "area_mm2": self.area_mm2,

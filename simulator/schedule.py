@@ -36,20 +36,6 @@ class Task:
     prologue_after: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
-    """When a task ran, in s."""
-
-    start_s: float
-    end_s: float
-
-
-def schedule(tasks: Sequence[Task]) -> dict[str, Span]:
-    """Start and end of every task. Tasks must be listed after those they wait for."""
-    starts, ends = Graph(tasks).run(*([getattr(t, name) for t in tasks] for name in ("work_s", "link_s", "prologue_s")))
-    return {task.name: Span(start, end) for task, start, end in zip(tasks, starts, ends, strict=True)}
-
-
 def link_shares(demands: Sequence[float]) -> list[float]:
     """Progress rate of each running task (1 = full speed) when the k-th wants a share `demands[k]` of the link.
 

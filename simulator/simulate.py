@@ -72,6 +72,8 @@ def simulate(
         latency_s=latency,
         static_j=accelerator.technology.static_power_w * latency,
         footprint=memory,
+        ran=planned.plan.workload,
+        along=planned.plan.along,
         meta={**workload.meta, "objective": objective},
         layers=dict(workload.layers),
         resources=size.resources,

@@ -88,18 +88,12 @@ class Stream:
         return Walk(latency, (read + write) / link_bytes_per_s, cycles, read, write)
 
 
-def walk_tiles(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, masks: bool = True) -> Walk:
-    """Walk every tile of one batch item in the mapping's order.
+def tile_stream(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, masks: bool = True) -> Stream:
+    """Every tile of one batch item in the mapping's order, which designs that differ in rates have in common.
 
     masks: with the nonzeros of each tile, drawn from the law where there is no mask; else with expectations.
     Raises `SimulationError` above `MOST_TILES`.
     """
-    stream = tile_stream(gemm, accelerator, mapping, masks)
-    return stream.walk(accelerator.technology.clock_hz, accelerator.dram_bytes_per_s)
-
-
-def tile_stream(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, masks: bool = True) -> Stream:
-    """The tiles that `walk_tiles` walks, which designs that differ in rates have in common."""
     if tiles_of(mapping) > MOST_TILES:
         raise SimulationError(
             f"the tile fidelity would walk {tiles_of(mapping)} tiles of a {gemm.m} x {gemm.n} x {gemm.k} product; "

@@ -11,6 +11,7 @@ from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.explore.crews import Died, Done, Outcome
 from zerocast.analysis.explore.pricing import Chunk, Terms, price
 from zerocast.analysis.explore.sweep import MOST_DEATHS
+from zerocast.extras import need
 
 CONNECT_S = 15
 PER_WORKER = 2
@@ -22,6 +23,7 @@ class Cluster:
 
     def __init__(self, terms: Terms, file: Callable[[str], Path], address: str) -> None:
         """Raises `AnalysisError` where no scheduler answers, or it has no worker."""
+        need("distributed", "--dask")
         from distributed import Client
 
         logging.getLogger("distributed").setLevel(logging.ERROR)

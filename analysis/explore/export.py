@@ -11,6 +11,7 @@ from typing import NamedTuple
 from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.explore.store import Store
 from zerocast.analysis.explore.table import read_table
+from zerocast.extras import need
 
 KINDS = ("parquet", "csv")
 
@@ -28,6 +29,8 @@ def export(folder: Path, kind: str, out: Path | None = None, run: str | None = N
     `out` the file lies in the folder, under the space's name. Raises `AnalysisError`."""
     if kind not in KINDS:
         raise AnalysisError(f"--to {kind!r}: choose {' or '.join(KINDS)}")
+    if kind == "parquet":
+        need("pyarrow", "--to parquet")
     table = read_table(folder, run)
     name = f"{table.name}{_suffix(folder, run)}"
     file = out or folder / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name)}.{kind}"

@@ -17,6 +17,7 @@ from zerocast.analysis.pictures.heat import heat_figure
 from zerocast.analysis.pictures.parallel import parallel_figure
 from zerocast.analysis.pictures.sensitivity import by_importance, sensitivity_figure, whole_grid
 from zerocast.analysis.pictures.style import paper_style, write_figure
+from zerocast.extras import lacking
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -64,8 +65,11 @@ def plot_table(
         _fronts(designs, chosen, pictures, say)
         _parameters(designs, x, y, pictures, say)
         _costs(designs, chosen, pictures, say)
-    say("interactive page")
-    pictures.files.append(write_page(designs, chosen, folder / "explore.html"))
+    if without := lacking("plotly", "interactive page"):
+        pictures.left_out.append(without)
+    else:
+        say("interactive page")
+        pictures.files.append(write_page(designs, chosen, folder / "explore.html"))
     pictures.files.append(write_index(designs, pictures, folder / "index.html"))
     return pictures
 

@@ -194,6 +194,7 @@ def write_index(designs: Designs, pictures: Pictures, path: Path) -> Path:
             counts=", ".join(f"{count:,} {status}" for status, count in counts.items()),
             figures=[(name, text, _width(path.parent / f"{name}.png")) for name, text in pictures.figures.items()],
             left_out=pictures.left_out,
+            page=(path.parent / "explore.html") in pictures.files,
         ),
         encoding="utf-8",
     )  # fmt: skip

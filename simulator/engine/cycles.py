@@ -83,9 +83,3 @@ def engine_turns(gemm: Gemm, accelerator: Accelerator) -> tuple[float, float]:
         density = getattr(gemm, side).pattern.density if skipped else 1.0
         turns.append(dealt.rounds * (1 - (1 - density) ** dealt.tile))
     return turns[0], turns[1]
-
-
-def forget() -> None:
-    """Drop what is kept of products priced before, as a measurement of speed wants."""
-    _engine_cycles.cache_clear()
-    _quickest.cache_clear()

@@ -9,6 +9,7 @@ from typing import Any
 from zerocast.accelerators import Accelerator, load
 from zerocast.simulator.gemm import Gemm, plain_gemm
 from zerocast.simulator.mapping import ORDERS, Mapping, mapping_of, tile_units
+from zerocast.simulator.tiles import Walk, tile_stream
 from zerocast.workloads.patterns import DENSE, NM, Pattern
 
 PATTERNS: tuple[Pattern, ...] = (DENSE, DENSE, NM(2, 8, "k"), NM(1, 4, "k"), NM(3, 4, "k"))
@@ -60,3 +61,9 @@ def random_problem(seed: int) -> Problem:
     gemm = replace(plain_gemm(*size, "fp16", 16, first, second), batch=rng.choice([1, 1, 3]))
     extents = [min(pair) for pair in zip(tile, size, strict=True)]
     return Problem(gemm, accelerator, mapping_of(gemm, dataflow, rng.choice(ORDERS), *extents), even)
+
+
+def walk_tiles(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, masks: bool = True) -> Walk:
+    """Every tile of a product walked at the accelerator's own rates; see `tile_stream`."""
+    stream = tile_stream(gemm, accelerator, mapping, masks)
+    return stream.walk(accelerator.technology.clock_hz, accelerator.dram_bytes_per_s)

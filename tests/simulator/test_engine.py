@@ -12,11 +12,13 @@ from engine_cycles import random_configuration, simulate_cycles
 from small_workloads import forward
 
 from zerocast.accelerators import load, templates
-from zerocast.accelerators.schema import Skipping
+from zerocast.accelerators.schema import Arrangement, Deal, Skipping, Vector
 from zerocast.simulator import plain_gemm, simulate
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.engine import engine_cycles
 from zerocast.simulator.engine.banks import conflict_factor
+from zerocast.simulator.engine.expected import expected_cycles
+from zerocast.simulator.engine.laws import Law
 from zerocast.simulator.engine.operands import operand_bits
 from zerocast.simulator.engine.slowest import expected_slowest
 from zerocast.simulator.engine.walked import walked_cycles
@@ -117,6 +119,23 @@ def test_both_fidelities_report_the_same_engine(name: str) -> None:
                ("imbalance", "fragmentation", "padding", "edge", "conflict", "ramp"))  # fmt: skip
     assert rows[1].ideal_cycles + lost <= rows[1].cycles * (1 + 1e-6)
     assert rows[1].dataflow == "zero_skipping"
+
+
+@pytest.mark.parametrize("bits", [None, 1, 2])
+def test_padding_words_enter_the_accumulators(bits: int | None) -> None:
+    """Thin operands in short run fields, on accumulators that are the bottleneck: every stored word makes a sum, those
+    that stand for long runs of zeros too. The expectation must be that of the walk."""
+    arrangement = Arrangement(m=Deal(tile=16), n=Deal(tile=16), k=Deal(lanes=4))
+    skipping = Skipping(law="cartesian", vector=Vector(input=4, weight=4), accumulate_words_per_cycle=2,
+                        arrangements=(arrangement,))  # fmt: skip
+    rng, density = np.random.default_rng(5), 0.12
+    masks = [rng.random(shape) < density for shape in ((1, 64, 128), (1, 64, 128))]
+    gemm = plain_gemm(64, 64, 128, "fp16", 16, Uniform(density), Uniform(density))
+    runs = (bits, bits)
+    walked = walked_cycles(*masks, skipping, arrangement, (True, True), runs)
+    law = Law(np.array([density]))
+    expected = expected_cycles(gemm, skipping, arrangement, (law, law), runs)
+    assert expected.cycles == pytest.approx(walked.cycles, rel=0.1)
 
 
 def test_zeros_save_time_where_they_are_skipped_and_energy_where_they_are_gated() -> None:

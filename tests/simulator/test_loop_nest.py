@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import pytest
 from loop_nest import Count, interpret
-from problems import Problem, random_problem
+from problems import Problem, random_problem, walk_tiles
 
 from zerocast.simulator.gemm_cost import GemmCost, gemm_cost
-from zerocast.simulator.tiles import walk_tiles
 
 SEEDS = range(300)
 

@@ -146,15 +146,17 @@ def every_mapping(gemm: Any, accelerator: Accelerator) -> Iterator[tuple[int, in
         start += len(tiles)
 
 
-@pytest.mark.parametrize("objective", ["latency", "energy", "edp", "cycles"])
 @pytest.mark.parametrize("pattern", [DENSE, NM(2, 8, "k"), Uniform(0.3)], ids=["dense", "nm", "random"])
-def test_contenders_are_the_best_of_all_mappings(objective: Objective, pattern: Any) -> None:
-    """The bound never hides a mapping that pricing every one of them would find."""
+@pytest.mark.parametrize(("m", "n", "k", "batch"), [(20, 12, 24, 1), (9, 18, 16, 3)])
+def test_contenders_are_the_best_of_all_mappings(m: int, n: int, k: int, batch: int, pattern: Any) -> None:
+    """The bound never hides a mapping that pricing every one of them would find, whatever is made small."""
     settings = {"compute.rows": 4, "compute.cols": 4, "memories.dram.bandwidth_bytes_per_s": 1e9}
     accelerator = load("sat-vcu1525", settings)
-    for m, n, k, batch in ((40, 24, 64, 1), (9, 50, 32, 3)):
-        gemm = replace(plain_gemm(m, n, k, "fp16", 16, DENSE, pattern), batch=batch)
-        goals = sorted(float(cost.objective(objective)) for *_, cost in every_mapping(gemm, accelerator))
+    gemm = replace(plain_gemm(m, n, k, "fp16", 16, DENSE, pattern), batch=batch)
+    costs = [cost for *_, cost in every_mapping(gemm, accelerator)]
+    objectives: tuple[Objective, ...] = ("latency", "energy", "edp", "cycles")
+    for objective in objectives:
+        goals = sorted(float(cost.objective(objective)) for cost in costs)
         search = Search(gemm, accelerator, rates_of([accelerator]), objective)
         ((picks, _),) = search.contenders(np.array([0]), 8, 0.02)
         got = np.sort(search.cost(picks, np.zeros(len(picks.tile), dtype=int)).objective(objective).ravel())

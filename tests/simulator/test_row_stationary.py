@@ -55,6 +55,10 @@ def eyeriss() -> Accelerator:
     return load("eyeriss-v1")
 
 
+FILTER_BUS, IFMAP_BUS, PSUM_LINK, PORT, STAGES = 8, 2, 8, 8, 3
+"""Bytes a cycle of the chip's buses, links between PEs and buffer port, and stages of a PE (JSSC 2017)."""
+
+
 @dataclass
 class Walk:
     """What a walk of the passes counts, in words and cycles."""
@@ -65,6 +69,7 @@ class Walk:
     dram_input: int = 0
     dram_weight: int = 0
     compute_cycles: int = 0
+    ramp_cycles: float = 0
     port_cycles: float = 0
     hops: int = 0
 
@@ -93,6 +98,10 @@ def walked(layer: RowLayer, m: int, n: int, e: int, p: int, q: int, r: int, t: i
                 walk.glb_input += words
                 walk.glb_psum += psums
                 walk.compute_cycles += samples * p * q * taps * columns
+                first_window = ((e - 1) * min(layer.stride, layer.span[0]) + layer.span[0]) * q * r * layer.span[1]
+                climb = rows * r * math.ceil(p * 2 / PSUM_LINK) + math.ceil(p * t * e * 2 / PORT)
+                walk.ramp_cycles += rows * r * t * p * q * taps * 2 / FILTER_BUS + first_window * 2 / IFMAP_BUS
+                walk.ramp_cycles += climb + STAGES
                 walk.port_cycles += samples * p * t * e * columns * 2 / 8
                 sets = filters // p
                 walk.hops += filters * channels * rows * taps * strip  # filters to the PEs of a set row
@@ -125,6 +134,7 @@ def test_traffic_and_cycles_equal_a_walk_of_the_passes(eyeriss: Accelerator, see
     assert float(traffic.dram_output) == 2 * gemm.m * gemm.n
     assert float(traffic.hop_bits) == pytest.approx(16 * walk.hops)
     assert float(cycles.compute) == walk.compute_cycles
+    assert float(cycles.ramp) == pytest.approx(walk.ramp_cycles)
     assert float(cycles.compute + cycles.port) >= max(walk.compute_cycles, walk.port_cycles)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from problems import walk_tiles
 
 from zerocast.accelerators import Accelerator, load
 from zerocast.simulator import SimulationError, best_mapping, gemm_cost, plain_gemm
@@ -11,7 +12,6 @@ from zerocast.simulator.compute import skips
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.gemm import Gemm, Operand
 from zerocast.simulator.mapping import mapping_of
-from zerocast.simulator.tiles import walk_tiles
 from zerocast.workloads.patterns import DENSE, NM, Mask, Pattern, Uniform
 
 RESNET = [

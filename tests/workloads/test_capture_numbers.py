@@ -86,6 +86,7 @@ def test_bert_base_in_full() -> None:
     assert capture(model.to("meta"), inputs).macs == expected
 
 
+@pytest.mark.slow
 def test_llama_is_lowered_in_a_minute_and_two_gigabytes() -> None:
     script = (
         "import resource, time; from zerocast.workloads import build, capture\n"

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
 
+from zerocast.extras import need
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.pruning import LayerPruning, Pruning
 from zerocast.workloads.recipes.grammar import Recipe
@@ -34,6 +35,7 @@ def channel(
     Raises `WorkloadError` without inputs to trace with, and for a model that cannot run once it is smaller
     (attention that reshapes to a fixed number of heads, for one) or whose outputs would change shape.
     """
+    need("torch_pruning", f"recipe {recipe.text!r}")
     if example_inputs is None:
         raise WorkloadError(f"recipe {recipe.text!r} follows channels through the graph; give example_inputs")
     inputs = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)

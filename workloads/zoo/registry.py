@@ -8,6 +8,7 @@ import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from zerocast.extras import need
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.zoo.own_file import from_file
 
@@ -25,6 +26,7 @@ class Entry:
     arguments: keyword arguments of the constructor; a caller may override them.
     image: side of the square RGB input, 0 for a language model, whose constructor makes its own inputs.
     tokens: sequence length of a language model.
+    package: what it is built from besides PyTorch, of an extra.
     trained: whether its weights are trained ones, from a package of the extra `real`.
     """
 
@@ -33,6 +35,7 @@ class Entry:
     arguments: dict[str, Any]
     image: int = 0
     tokens: int = 0
+    package: str = ""
     trained: bool = False
 
 
@@ -62,10 +65,10 @@ ENTRIES: dict[str, Entry] = {
         {"image": 224, "patch": 16, "width": 768, "depth": 12, "heads": 12, "hidden": 3072, "classes": 1000},
         image=224,
     ),
-    "bert_base": Entry("transformers", "bert", {}, tokens=128),
-    "gpt2": Entry("transformers", "gpt2", {}, tokens=128),
-    "llama2_7b": Entry("transformers", "llama", {}, tokens=2048),
-    "llama2_7b_decode": Entry("transformers", "llama_decode", {}, tokens=2048),
+    "bert_base": Entry("transformers", "bert", {}, tokens=128, package="transformers"),
+    "gpt2": Entry("transformers", "gpt2", {}, tokens=128, package="transformers"),
+    "llama2_7b": Entry("transformers", "llama", {}, tokens=2048, package="transformers"),
+    "llama2_7b_decode": Entry("transformers", "llama_decode", {}, tokens=2048, package="transformers"),
     "lstm": Entry("recurrent", "LSTMLanguageModel", {}, tokens=35),
 }
 
@@ -98,6 +101,8 @@ def build(name: str, batch: int | None = None, *, tokens: int | None = None, **a
         hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(models())}"
         raise WorkloadError(f"unknown model {name!r}: {hint} (or path/to/file.py:factory for one of your own)")
     entry = ENTRIES[name]
+    if entry.package:
+        need(entry.package, f"model {name!r}")
     if tokens is not None and not entry.tokens:
         raise WorkloadError(f"model {name!r} takes images, not tokens; leave `tokens` out")
     rows = 1 if batch is None else batch

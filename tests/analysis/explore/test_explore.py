@@ -239,7 +239,9 @@ def test_options_that_do_not_fit(
     write_space: Callable[..., Path],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("zerocast.analysis.explore.cluster.CONNECT_S", 1)
     assert main(["explore", str(write_space()), "--out", str(tmp_path / "out"), *arguments]) == 2
     said = capsys.readouterr().err
     assert all(word in said for word in words), said

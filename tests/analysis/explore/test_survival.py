@@ -64,6 +64,7 @@ def whole(net: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pa
     return folder / "space.yaml", folder / "out", time.monotonic() - begin
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", range(5))
 def test_a_killed_run_goes_on_where_it_was(whole: tuple[Path, Path, float], tmp_path: Path, moment: int) -> None:
     space, uninterrupted, seconds = whole
@@ -79,6 +80,7 @@ def test_a_killed_run_goes_on_where_it_was(whole: tuple[Path, Path, float], tmp_
     assert not alive, f"{len(gone)} of the killed run's processes are gone, not {alive}"
 
 
+@pytest.mark.slow
 def test_a_killed_search_follows_the_same_path(whole: tuple[Path, Path, float], tmp_path: Path) -> None:
     space, _, _ = whole
     arguments = ["--method", "nsga2", "--trials", "80", "--workers", "1"]
@@ -103,6 +105,7 @@ def trials(folder: Path) -> int:
         return 0
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_says_how_to_go_on(whole: tuple[Path, Path, float], tmp_path: Path) -> None:
     space, uninterrupted, _ = whole
     process = start(space, tmp_path / "out", "--workers", "2")
@@ -120,6 +123,7 @@ def test_an_interrupted_run_says_how_to_go_on(whole: tuple[Path, Path, float], t
     same(tmp_path / "out", uninterrupted)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_costs_nothing(whole: tuple[Path, Path, float], tmp_path: Path) -> None:
     space, uninterrupted, _ = whole
     process = start(space, tmp_path / "out", "--workers", "2")
@@ -135,6 +139,7 @@ def test_a_worker_that_is_killed_costs_nothing(whole: tuple[Path, Path, float], 
     same(tmp_path / "out", uninterrupted)
 
 
+@pytest.mark.slow
 def test_two_runs_in_one_store(whole: tuple[Path, Path, float], tmp_path: Path) -> None:
     space, uninterrupted, _ = whole
     search = start(space, tmp_path / "out", "--workers", "1", "--method", "random", "--trials", "150")
@@ -319,6 +324,7 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
             process.wait()
 
 
+@pytest.mark.slow
 def test_dask_gives_the_same_table_though_a_worker_is_killed(
     whole: tuple[Path, Path, float],
     cluster: tuple[str, list[subprocess.Popen[bytes]]],
