@@ -13,9 +13,13 @@ from zerocast.analysis.command_line import (
     FIDELITIES,
     OBJECTIVES,
     AcceleratorName,
+    Dense,
     Fidelity,
+    Image,
+    ModelArguments,
     Objective,
     Settings,
+    Tokens,
     load_accelerator,
     spare,
     writable,
@@ -77,16 +81,21 @@ def run(
     dtype: Dtype = None,
     allow_unknown: AllowUnknown = False,
     trace: Annotated[str | None, _OPTION("--trace", help="Activation zeros, from `zerocast trace`.")] = None,
+    tokens: Tokens = None,
+    image: Image = None,
+    model_arguments: ModelArguments = None,
+    dense: Dense = None,
 ) -> None:
     """Simulate a network and write a report.
 
     The network is pruned by a recipe and compared with its dense self on the same accelerator.
     """
-    from zerocast.analysis.run import Network, compare, one_of
+    from zerocast.analysis.run import Network, arguments_of, compare, one_of
 
     one_of("--fidelity", fidelity, FIDELITIES)
     one_of("--objective", objective, OBJECTIVES)
-    network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, fidelity == "tile")
+    network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, fidelity == "tile",
+                      tokens, image, arguments_of(model_arguments or ()), tuple(dense or ()))  # fmt: skip
     machine = load_accelerator(accelerator, settings)
     out.mkdir(parents=True, exist_ok=True)
     from zerocast.analysis.console import output, progress
@@ -143,6 +152,10 @@ def lower(
     allow_unknown: AllowUnknown = False,
     trace: Annotated[str | None, _OPTION("--trace", help="Activation zeros, from `zerocast trace`.")] = None,
     masks: Annotated[bool, _OPTION("--masks", help="With --trace: keep the masks of its first samples.")] = False,
+    tokens: Tokens = None,
+    image: Image = None,
+    model_arguments: ModelArguments = None,
+    dense: Dense = None,
 ) -> None:
     """Save a network as a workload file.
 
@@ -150,7 +163,7 @@ def lower(
     """
     from zerocast.analysis.console import progress
     from zerocast.analysis.errors import AnalysisError
-    from zerocast.analysis.run import Network
+    from zerocast.analysis.run import Network, arguments_of
     from zerocast.analysis.run import lower as lower_network
 
     if out.suffix != ".npz":
@@ -158,7 +171,8 @@ def lower(
     if masks and (trace is None or training):
         raise AnalysisError("--masks belongs to --trace, and to inference: those of training are not recorded")
     writable(out)
-    network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, masks)
+    network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, masks,
+                      tokens, image, arguments_of(model_arguments or ()), tuple(dense or ()))  # fmt: skip
     with progress() as steps:
         workload = lower_network(network, steps)
     from zerocast.workloads.store import save

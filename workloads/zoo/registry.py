@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from zerocast.extras import need
+from zerocast.workloads.blame import line
 from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.zoo.arguments import accepted, checked
 from zerocast.workloads.zoo.own_file import from_file
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ class Entry:
     arguments: keyword arguments of the constructor; a caller may override them.
     image: side of the square RGB input, 0 for a language model, whose constructor makes its own inputs.
     tokens: sequence length of a language model.
-    package: what it is built from besides PyTorch, of an extra.
+    package: what it is built from besides PyTorch, of an extra. config: its class there whose fields are arguments.
     trained: whether its weights are trained ones, from a package of the extra `real`.
     """
 
@@ -36,6 +38,7 @@ class Entry:
     image: int = 0
     tokens: int = 0
     package: str = ""
+    config: str = ""
     trained: bool = False
 
 
@@ -65,10 +68,12 @@ ENTRIES: dict[str, Entry] = {
         {"image": 224, "patch": 16, "width": 768, "depth": 12, "heads": 12, "hidden": 3072, "classes": 1000},
         image=224,
     ),
-    "bert_base": Entry("transformers", "bert", {}, tokens=128, package="transformers"),
-    "gpt2": Entry("transformers", "gpt2", {}, tokens=128, package="transformers"),
-    "llama2_7b": Entry("transformers", "llama", {}, tokens=2048, package="transformers"),
-    "llama2_7b_decode": Entry("transformers", "llama_decode", {}, tokens=2048, package="transformers"),
+    "bert_base": Entry("transformers", "bert", {}, tokens=128, package="transformers", config="BertConfig"),
+    "gpt2": Entry("transformers", "gpt2", {}, tokens=128, package="transformers", config="GPT2Config"),
+    "llama2_7b": Entry("transformers", "llama", {}, tokens=2048, package="transformers", config="LlamaConfig"),
+    "llama2_7b_decode": Entry(
+        "transformers", "llama_decode", {}, tokens=2048, package="transformers", config="LlamaConfig"
+    ),
     "lstm": Entry("recurrent", "LSTMLanguageModel", {}, tokens=35),
 }
 
@@ -78,11 +83,14 @@ def models() -> list[str]:
     return sorted(ENTRIES)
 
 
-def build(name: str, batch: int | None = None, *, tokens: int | None = None, **arguments: Any) -> Built:
+def build(
+    name: str, batch: int | None = None, *, tokens: int | None = None, image: int | None = None, **arguments: Any
+) -> Built:
     """A network and example inputs for it.
 
     name: one of `models()`, or "path/to/file.py:factory" for a function that returns (module, inputs).
-    batch: rows of the input, 1 where not given. tokens: sequence length, for language models.
+    batch: rows of the input, 1 where not given. tokens: sequence length, for language models. image: side of the square
+    images, for the others. Of an own file both are arguments of the factory.
     arguments: override constructor arguments (`classes`, `width`, `num_hidden_layers`, ...).
     Weights are random, from a fixed seed that leaves the caller's random state alone; Llama has none (meta), and
     the trained ones come with their own, from packages of the extra `real`.
@@ -94,8 +102,12 @@ def build(name: str, batch: int | None = None, *, tokens: int | None = None, **a
         raise WorkloadError(f"model {name!r}: batch {batch!r} must be a whole number of 1 or more, such as 4")
     if batch is not None and batch < 1:
         raise WorkloadError(f"model {name!r}: batch {batch} must be 1 or more")
+    sizes = {key: size for key, size in (("tokens", tokens), ("image", image)) if size is not None}
+    for what, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise WorkloadError(f"model {name!r}: {what} {size!r} must be a whole number of 1 or more")
     if ":" in name or name.endswith(".py"):
-        return from_file(name, batch)
+        return from_file(name, batch, {**arguments, **sizes})
     if name not in ENTRIES:
         close = difflib.get_close_matches(name, ENTRIES, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(models())}"
@@ -105,32 +117,54 @@ def build(name: str, batch: int | None = None, *, tokens: int | None = None, **a
         need(entry.package, f"model {name!r}")
     if tokens is not None and not entry.tokens:
         raise WorkloadError(f"model {name!r} takes images, not tokens; leave `tokens` out")
+    if image is not None and not entry.image:
+        raise WorkloadError(f"model {name!r} takes tokens, not images; leave `image` out")
     rows = 1 if batch is None else batch
     try:
-        return _construct(entry, rows, tokens or entry.tokens, arguments)
-    except TypeError as error:
-        raise WorkloadError(f"model {name!r} does not take these arguments: {error}") from error
-    except (RuntimeError, MemoryError) as error:
-        if isinstance(error, RuntimeError) and "allocate" not in str(error):
+        return _construct(name, entry, rows, tokens or entry.tokens, image or entry.image, arguments)
+    except WorkloadError:
+        raise
+    except MemoryError as error:
+        raise WorkloadError(_too_large(name, rows)) from error
+    except Exception as error:
+        if isinstance(error, RuntimeError) and "allocate" in str(error):
+            raise WorkloadError(_too_large(name, rows)) from error
+        if not (arguments or sizes):
             raise
-        raise WorkloadError(
-            f"model {name!r}: inputs of batch {rows} do not fit in this machine's memory; give a smaller batch"
-        ) from error
+        raise WorkloadError(f"model {name!r} cannot be built with these arguments: {line(error)}") from error
 
 
-def _construct(entry: Entry, batch: int, tokens: int, overrides: dict[str, Any]) -> Built:
+def _too_large(name: str, rows: int) -> str:
+    return f"model {name!r}: inputs of batch {rows} do not fit in this machine's memory; give a smaller batch"
+
+
+def _construct(name: str, entry: Entry, batch: int, tokens: int, image: int, overrides: dict[str, Any]) -> Built:
     import torch
 
     module = importlib.import_module(f"zerocast.workloads.zoo.{entry.module}")
     factory: Any = getattr(module, entry.factory)
-    arguments = {**entry.arguments, **overrides}
-    if isinstance(arguments.get("block"), str):
-        arguments["block"] = getattr(module, arguments["block"])
+    known = accepted(factory, entry.arguments, _fields(entry.config))
+    arguments = {**entry.arguments, **checked(name, overrides, known)}
+    if isinstance(block := arguments.get("block"), str):
+        if not hasattr(module, block):
+            raise WorkloadError(f"model {name!r}: argument block={block!r} is no block; known: BasicBlock, Bottleneck")
+        arguments["block"] = getattr(module, block)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         if entry.image:
-            side = arguments.get("image", entry.image)
+            side = arguments.get("image", image) if "image" in overrides else image
+            if "image" in known:
+                arguments["image"] = side
             return factory(**arguments), (torch.randn(batch, 3, side, side),)
         if inspect.isfunction(factory):
             return factory(batch, tokens, **arguments)
         return factory(**arguments), (torch.zeros(batch, tokens, dtype=torch.long),)
+
+
+def _fields(config: str) -> dict[str, Any]:
+    """Fields of a configuration class of transformers, with their values."""
+    if not config:
+        return {}
+    transformers = importlib.import_module("transformers")
+    fields: dict[str, Any] = getattr(transformers, config)().to_dict()
+    return fields
