@@ -12,7 +12,7 @@ _LATER = {
     "gain": "zerocast.analysis.speedup",
     "without_zeros": "zerocast.analysis.baseline",
     "price_shapes": "zerocast.analysis.gemm_table",
-    "read_shapes": "zerocast.analysis.gemm_table",
+    "read_shapes": "zerocast.analysis.gemm_columns",
 }
 
 __all__ = ["AnalysisError", *_LATER]

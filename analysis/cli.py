@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from zerocast.analysis.command_line import (
+    FIDELITIES,
+    OBJECTIVES,
+    AcceleratorName,
+    Dense,
+    Fidelity,
+    Image,
+    ModelArguments,
+    Objective,
+    Settings,
+    Tokens,
+    load_accelerator,
+    spare,
+    writable,
+)
 from zerocast.analysis.explore_commands import explore_command, export_command, plot_command
+from zerocast.analysis.gemm_command import gemm_command
 from zerocast.analysis.remark import note
 from zerocast.analysis.trace_command import trace_command
+from zerocast.analysis.validate_command import validate_command
 from zerocast.extras import MissingExtra
-
-if TYPE_CHECKING:
-    from zerocast.accelerators import Accelerator
-    from zerocast.analysis.run import Step
 
 app = typer.Typer(
     help="Forecast what the zeros in a neural network are worth on hardware.",
@@ -29,11 +40,6 @@ app = typer.Typer(
 
 _OPTION = typer.Option
 _ARGUMENT = typer.Argument
-AcceleratorName = Annotated[str, _OPTION("--accelerator", help="Template name or YAML file.")]
-Settings = Annotated[list[str] | None, _OPTION("--set", metavar="KEY=VALUE", help="E.g. compute.rows=64.")]
-Objective = Annotated[
-    str, _OPTION("--objective", help="Choose mappings for latency, energy, edp or cycles (of the array alone).")
-]
 Prune = Annotated[str | None, _OPTION("--prune", help="Recipe; see `zerocast list recipes`.")]
 Training = Annotated[bool, _OPTION("--training", help="A training step, not inference.")]
 Batch = Annotated[int | None, _OPTION("--batch", help="Samples in one step.")]
@@ -44,12 +50,7 @@ Dtype = Annotated[
 AllowUnknown = Annotated[bool, _OPTION("--allow-unknown", help="Price unknown operators by their bytes.")]
 Model = Annotated[str, _ARGUMENT(help="Zoo name, path/to/file.py:factory, or a saved workload .npz.")]
 Baseline = Annotated[str | None, _OPTION("--baseline", help="dense, none, another recipe, or FILE.npz.")]
-Fidelity = Annotated[str, _OPTION("--fidelity", help="analytic or tile.")]
 Folder = Annotated[Path, _OPTION("--out", help="Folder for tables, plots and the report.")]
-Table = Annotated[Path, _OPTION("--out", help="CSV to write.")]
-Shapes = Annotated[
-    Path, _ARGUMENT(help="CSV with columns M, N, K and any of batch, dtype, density_a, density_b, pattern.")
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -83,17 +84,22 @@ def run(
         bool, _OPTION("--allow-overflow", help="Price what needs more memory than the accelerator has.")
     ] = False,
     trace: Annotated[str | None, _OPTION("--trace", help="Activation zeros, from `zerocast trace`.")] = None,
+    tokens: Tokens = None,
+    image: Image = None,
+    model_arguments: ModelArguments = None,
+    dense: Dense = None,
 ) -> None:
     """Simulate a network and write a report.
 
     The network is pruned by a recipe and compared with its dense self on the same accelerator.
     """
-    from zerocast.analysis.run import Network, compare, one_of
+    from zerocast.analysis.run import Network, arguments_of, compare, one_of
 
-    one_of("--fidelity", fidelity, ("analytic", "tile"))
-    one_of("--objective", objective, ("latency", "energy", "edp", "cycles"))
-    network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, fidelity == "tile")
-    machine = _load(accelerator, settings)
+    one_of("--fidelity", fidelity, FIDELITIES)
+    one_of("--objective", objective, OBJECTIVES)
+    network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, fidelity == "tile",
+                      tokens, image, arguments_of(model_arguments or ()), tuple(dense or ()))  # fmt: skip
+    machine = load_accelerator(accelerator, settings)
     out.mkdir(parents=True, exist_ok=True)
     from zerocast.analysis.console import output, progress
     from zerocast.analysis.reporting import report
@@ -109,32 +115,6 @@ def run(
     console = output()
     print_run(console, result, other, machine)
     console.print(f"\nwritten: {page}", soft_wrap=True)
-
-
-@app.command()
-def gemm(
-    shapes: Shapes,
-    accelerator: AcceleratorName,
-    out: Table,
-    settings: Settings = None,
-    objective: Objective = "latency",
-) -> None:
-    """Price a table of matrix products.
-
-    2:4 weights that a GPU cannot skip are priced dense; a shape that fits no mapping has NaN. The column note says why.
-    """
-    from zerocast.analysis.gemm_table import price_shapes, read_shapes, remarks, write_table
-    from zerocast.analysis.run import one_of
-
-    one_of("--objective", objective, ("latency", "energy", "edp", "cycles"))
-    _writable(out)
-    _spare(out, shapes)
-    machine = _load(accelerator, settings)
-    header, rows = read_shapes(shapes, machine)
-    with _shapes_step() as step:
-        figures = list(price_shapes(rows, machine, objective, step))
-        write_table(out, header, rows, figures)
-    typer.echo(f"{len(rows)} shapes on {machine.name}{remarks(figures)}, written: {out}")
 
 
 @app.command("list")
@@ -159,11 +139,11 @@ def show(
     if yaml:
         from zerocast.accelerators import dump
 
-        typer.echo(dump(_load(accelerator, settings)), nl=False)
+        typer.echo(dump(load_accelerator(accelerator, settings)), nl=False)
         return
     from zerocast.analysis.parameters_text import print_parameters
 
-    print_parameters(_load(accelerator, settings))
+    print_parameters(load_accelerator(accelerator, settings))
 
 
 @app.command()
@@ -178,6 +158,10 @@ def lower(
     allow_unknown: AllowUnknown = False,
     trace: Annotated[str | None, _OPTION("--trace", help="Activation zeros, from `zerocast trace`.")] = None,
     masks: Annotated[bool, _OPTION("--masks", help="With --trace: keep the masks of its first samples.")] = False,
+    tokens: Tokens = None,
+    image: Image = None,
+    model_arguments: ModelArguments = None,
+    dense: Dense = None,
 ) -> None:
     """Save a network as a workload file.
 
@@ -185,90 +169,22 @@ def lower(
     """
     from zerocast.analysis.console import progress
     from zerocast.analysis.errors import AnalysisError
-    from zerocast.analysis.run import Network
+    from zerocast.analysis.run import Network, arguments_of
     from zerocast.analysis.run import lower as lower_network
 
     if out.suffix != ".npz":
         raise AnalysisError(f"--out {str(out)!r}: a workload file must end in .npz")
     if masks and (trace is None or training):
         raise AnalysisError("--masks belongs to --trace, and to inference: those of training are not recorded")
-    _writable(out)
-    network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, masks)
+    writable(out)
+    network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, masks,
+                      tokens, image, arguments_of(model_arguments or ()), tuple(dense or ()))  # fmt: skip
     with progress() as steps:
         workload = lower_network(network, steps)
     from zerocast.workloads.store import save
 
     save(workload, out)
     typer.echo(f"{workload.name}: {len(workload.ops)} ops, {workload.macs:,} MACs, written: {out}")
-
-
-@app.command()
-def validate(
-    suite: Annotated[str | None, typer.Argument(help="One suite; all without it.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="CSV to write the comparisons to.")] = None,
-    measured: Annotated[
-        Path | None, _OPTION("--measured", help="gpu: file of `zerocast measure`, or CSV with columns M, N, K, us.")
-    ] = None,
-    accelerator: Annotated[str | None, _OPTION("--accelerator", help="With --measured: the card.")] = None,
-    settings: Annotated[
-        list[str] | None, _OPTION("--set", metavar="KEY=VALUE", help="With --accelerator: gpu.calibration=mine.yaml.")
-    ] = None,
-    tolerance: Annotated[
-        float | None, _OPTION("--tolerance", help="With --measured: mean error allowed, such as 0.1.")
-    ] = None,
-) -> None:
-    """Hold the predictions against references.
-
-    Exit status 1 where a comparison is out of its tolerance.
-    """
-    from zerocast.analysis.errors import AnalysisError
-    from zerocast.analysis.validate import SUITES
-    from zerocast.analysis.validate import run as run_suite
-
-    if suite is not None and suite not in SUITES:
-        raise AnalysisError(f"no validation suite {suite!r}; there are {', '.join(SUITES)}")
-    _check_measured_options(suite, measured, accelerator, settings, tolerance)
-    if out is not None:
-        _writable(out)
-        _spare(out, measured)
-    from zerocast.analysis.validation_text import print_comparisons, write_comparisons
-
-    if measured is not None:
-        from zerocast.analysis.validate.gpu_measured import compare_measured
-
-        card = _load(accelerator, settings) if accelerator else None
-        comparisons = compare_measured(measured, card, tolerance, say=note)
-    else:
-        comparisons = run_suite(suite, say=lambda step: typer.echo(f"{step} ...", err=True))
-    print_comparisons(comparisons)
-    if out is not None:
-        write_comparisons(out, comparisons)
-    if any(comparison.ok is False for comparison in comparisons):
-        raise typer.Exit(1)
-
-
-def _check_measured_options(
-    suite: str | None,
-    measured: Path | None,
-    accelerator: str | None,
-    settings: list[str] | None,
-    tolerance: float | None,
-) -> None:
-    """Refuse options of `validate` that would be ignored."""
-    from zerocast.analysis.errors import AnalysisError
-
-    if measured is not None and suite != "gpu":
-        raise AnalysisError("--measured belongs to the suite gpu: `zerocast validate gpu --measured FILE`")
-    given = {"--accelerator": accelerator, "--set": settings or None, "--tolerance": tolerance}
-    if measured is None and (alone := [name for name, value in given.items() if value is not None]):
-        raise AnalysisError(
-            f"{' and '.join(alone)}: only for your own measurements, `zerocast validate gpu --measured FILE "
-            "--accelerator NAME`; the suites have cards of their own"
-        )
-    if settings and accelerator is None:
-        raise AnalysisError("--set: name the card that it changes with --accelerator")
-    if tolerance is not None and not 0 < tolerance < math.inf:
-        raise AnalysisError(f"--tolerance {tolerance:g}: give a share above 0, such as 0.1 for 10 %")
 
 
 @app.command(
@@ -307,56 +223,21 @@ def calibrate(
 
     if out.suffix not in (".yaml", ".yml"):
         raise AnalysisError(f"--out {str(out)!r}: a calibration must end in .yaml")
-    _writable(out)
-    _spare(out, Path(accelerator))
-    fitted = fit(measured, _load(accelerator, settings), out, other_card=other_card, say=note)
+    writable(out)
+    spare(out, Path(accelerator))
+    fitted = fit(measured, load_accelerator(accelerator, settings), out, other_card=other_card, say=note)
     for kind, own in fitted.items():
         bar = f"{math.expm1(own.calibrated.low):+.1%} to {math.expm1(own.calibrated.high):+.1%}"
         typer.echo(f"{kind}: {own.rows} products, 9 of 10 left-out ones measured within {bar} of the prediction")
     typer.echo(f"written: {out}; use it with --set gpu.calibration={out}")
 
 
-def _writable(file: Path) -> None:
-    """Refuse a folder, and a file in a folder that does not exist, before the long work, not after it."""
-    from zerocast.analysis.errors import AnalysisError
-
-    if file.is_dir():  # which is also what an empty text becomes
-        raise AnalysisError(f"--out {str(file)!r} is a folder; name a file")
-    if not file.parent.is_dir():
-        raise AnalysisError(f"--out {str(file)!r}: there is no folder {str(file.parent)!r}")
-
-
-def _spare(out: Path, read: Path | None) -> None:
-    """Refuse to write over what is read."""
-    from zerocast.analysis.errors import AnalysisError
-
-    if read is not None and out.exists() and read.exists() and out.samefile(read):
-        raise AnalysisError(f"--out {str(out)!r} is the file to read; name another file")
-
-
-def _load(name: str, settings: list[str] | None) -> Accelerator:
-    from zerocast.accelerators import load
-    from zerocast.analysis.run import overrides
-
-    return load(name, overrides(settings or []))
-
-
+app.command("gemm")(gemm_command)
+app.command("validate")(validate_command)
 app.command("trace")(trace_command)
 app.command("explore")(explore_command)
 app.command("export")(export_command)
 app.command("plot")(plot_command)
-
-
-@contextmanager
-def _shapes_step() -> Iterator[Step]:
-    """A bar where someone watches; otherwise nothing, and nothing imported for it."""
-    if not sys.stderr.isatty():
-        yield lambda done, of: None
-        return
-    from zerocast.analysis.console import progress
-
-    with progress() as steps, steps("shapes") as step:
-        yield step
 
 
 def main(argv: list[str] | None = None) -> int:

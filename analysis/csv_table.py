@@ -66,10 +66,24 @@ def _lines(path: Path, required: Sequence[str]) -> list[tuple[int, list[str]]]:
         lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error as error:
         raise AnalysisError(f"{path} line {reader.line_num}: not CSV ({error})") from None
+    lines = _without_last_comma(lines)
     if not lines:
         columns = ", ".join(required)
         raise AnalysisError(f"{path}: the table is empty; give a header with {columns} and a line per shape")
     return lines
+
+
+def _without_last_comma(lines: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
+    """Lines without the empty cell behind a comma at their end, as SCALE-Sim's topology files have it: of the header,
+    and of a line that has it beyond the header."""
+    if not lines:
+        return lines
+    (at, header), *rest = lines
+    columns = len(header) - (not header[-1].strip())
+    return [(at, header[:columns])] + [
+        (number, cells[:columns] if len(cells) == columns + 1 and not cells[-1].strip() else cells)
+        for number, cells in rest
+    ]
 
 
 def _row(path: Path, number: int, names: dict[str, str], cells: list[str]) -> Row:

@@ -4,119 +4,55 @@ from __future__ import annotations
 
 import csv
 import math
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from zerocast.accelerators import Accelerator
-from zerocast.analysis.csv_table import Row, read_table
 from zerocast.analysis.errors import AnalysisError
-from zerocast.simulator import Gemm, SimulationError, plain_gemm
+from zerocast.analysis.gemm_columns import Shape, Table
+from zerocast.analysis.unseen_zeros import unseen_zeros
+from zerocast.simulator import SimulationError
 from zerocast.simulator.einsum_cost import Pricer
-from zerocast.workloads.ir import BITS
-from zerocast.workloads.patterns import DENSE, NM, Pattern, Uniform
 
-REQUIRED = ("M", "N", "K")
-OPTIONAL = ("batch", "dtype", "density_a", "density_b", "pattern")
 RESULTS = (
     "latency_s", "cycles", "energy_j", "dram_read_bytes", "dram_write_bytes", "bound", "dataflow",
     "utilisation", "skipped", "order", "tile_m", "tile_n", "tile_k", "fallback", "note",
 )  # fmt: skip
-LARGEST = 10**8
-"""Largest extent accepted: beyond it the list of tile sizes alone would fill the memory."""
+TOTALS = ("total_latency_s", "total_energy_j")
+"""What a table with a column `count` gets beside them: the figures times the count."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """One line of the table: the cells as they were, the product they ask for, and where they stand."""
+class Priced:
+    """Figures of a shape, named by `RESULTS`, and whether it was priced as it was asked for."""
 
-    cells: tuple[str, ...]
-    gemm: Gemm
-    where: str
+    figures: tuple[Any, ...]
+    fate: Literal["as asked", "dense", "with zeros that save no time", "not at all"]
 
-
-def read_shapes(path: Path, accelerator: Accelerator) -> tuple[list[str], list[Shape]]:
-    """Header and products of a CSV with the columns `REQUIRED` and any of `OPTIONAL`, in any case and order.
-
-    out[M, N] = A[M, K] B[K, N], `batch` times over. density_* are shares of nonzeros at random places,
-    pattern is `dense` or N:M (also nm:N:M) along K of B; dtype defaults to the first that the array multiplies.
-    Other columns are carried along.
-    Raises `AnalysisError` naming file, line and column of the first mistake.
-    """
-    header, rows = read_table(path, REQUIRED)
-    return header, [_shape(row, accelerator) for row in rows]
-
-
-def _shape(row: Row, accelerator: Accelerator) -> Shape:
-    m, n, k, batch = (_extent(row, column) for column in ("m", "n", "k", "batch"))
-    dtype = row.get("dtype") or next(iter(accelerator.compute.rates))
-    if dtype not in accelerator.compute.rates:
-        known = ", ".join(accelerator.compute.rates)
-        raise row.error("dtype", f"{accelerator.name} does not multiply {dtype!r}; it has {known}")
-    gemm = plain_gemm(m, n, k, dtype, BITS[dtype], _density(row, "density_a"), _weight(row))
-    return Shape(row.raw, replace(gemm, batch=batch), row.where)
-
-
-def _extent(row: Row, column: str) -> int:
-    text = row.get(column)
-    if not text and column == "batch":
-        return 1
-    try:
-        value = int(text)
-    except ValueError:
-        raise row.error(column, f"{text!r} is not a whole number") from None
-    if not 1 <= value <= LARGEST:
-        raise row.error(column, f"{value} must lie between 1 and {LARGEST}")
-    return value
-
-
-def _density(row: Row, column: str) -> Pattern:
-    text = row.get(column)
-    if not text:
-        return DENSE
-    try:
-        share = float(text)
-    except ValueError:
-        raise row.error(column, f"{text!r} is not a number") from None
-    if not (math.isfinite(share) and 0 <= share <= 1):
-        raise row.error(column, f"{text} is outside [0, 1]; a density is the share of nonzeros")
-    return DENSE if share == 1 else Uniform(share)
-
-
-def _weight(row: Row) -> Pattern:
-    """Pattern of B from its density or its N:M, which must not contradict each other."""
-    law, text = _density(row, "density_b"), row.get("pattern").lower()
-    if text in ("", "dense"):
-        if text and not law.is_dense:
-            raise row.error("pattern", f"dense contradicts density_b {law.density:g}; leave one of them out")
-        return law
-    match = re.fullmatch(r"(?:nm:)?(\d{1,6}):(\d{1,6})", text)
-    if not match:
-        raise row.error("pattern", f"{text!r} is no pattern; write dense, or N:M such as 2:4")
-    n, m = int(match[1]), int(match[2])
-    if not 1 <= n <= m:
-        raise row.error("pattern", f"{text}: N must lie between 1 and M = {m}")
-    if not law.is_dense and not math.isclose(law.density, n / m, abs_tol=1e-6):
-        raise row.error("pattern", f"{text} contradicts density_b {law.density:g}; leave one of them out")
-    return DENSE if n == m else NM(n, m, "k")
+    def figure(self, name: str) -> float:
+        """One of the figures."""
+        return float(self.figures[RESULTS.index(name)])
 
 
 def price_shapes(
     shapes: Sequence[Shape],
     accelerator: Accelerator,
     objective: str = "latency",
+    fidelity: str = "analytic",
     progress: Callable[[int, int], None] | None = None,
-) -> Iterator[tuple[Any, ...]]:
-    """For each shape the figures named by `RESULTS`, under its best mapping; equal shapes are mapped once.
+) -> Iterator[Priced]:
+    """For each shape its figures, under its best mapping; equal shapes are mapped once.
 
     Latency includes the launch overhead, energy is dynamic. `progress` is called with shapes done and in all.
-    N:M weights that a GPU's sparse tensor cores do not take are priced dense, as in a network, and `note` says why.
+    N:M weights that a GPU's sparse tensor cores do not take are priced dense, as in a network, and `note` says why, as
+    it does of zeros that the array does nothing about.
     A shape that fits no mapping has NaN for figures and the reason in `note`.
     Raises `AnalysisError` naming the first line where this befalls every shape.
     """
-    pricer = Pricer(accelerator, objective)  # type: ignore[arg-type]
+    pricer = Pricer(accelerator, objective, fidelity)  # type: ignore[arg-type]
     overhead = accelerator.host.launch_overhead_s
     refused = [pricer.refusal(shape.gemm) for shape in shapes]
     if refused and all(refused):
@@ -126,19 +62,23 @@ def price_shapes(
     except SimulationError as error:
         raise AnalysisError(str(error)) from None
     unpriced: list[str] = []
-    for number, shape in enumerate(shapes):
+    for number, (shape, refusal) in enumerate(zip(shapes, refused, strict=True)):
         try:
             row = pricer.gemm(shape.gemm)
         except SimulationError as error:
             unpriced.append(str(error))
             if len(unpriced) == len(shapes):
                 raise _hopeless(shapes, unpriced[0]) from None
-            figures: tuple[Any, ...] = (*(_NONE.get(name, math.nan) for name in RESULTS[:-1]), f"not priced: {error}")
+            nothing = (_NONE.get(name, math.nan) for name in RESULTS[:-1])
+            priced = Priced((*nothing, f"not priced: {error}"), "not at all")
         else:
-            figures = (row.latency_s + overhead, *(getattr(row, name) for name in RESULTS[1:]))
+            unseen = unseen_zeros(shape.gemm, accelerator)
+            note = "; ".join(filter(None, (row.note, unseen)))
+            figures = (row.latency_s + overhead, *(getattr(row, name) for name in RESULTS[1:-1]), note)
+            priced = Priced(figures, "dense" if refusal else "with zeros that save no time" if unseen else "as asked")
         if progress is not None:
             progress(number + 1, len(shapes))
-        yield figures
+        yield priced
 
 
 _NONE = {**dict.fromkeys(("bound", "dataflow", "skipped", "order"), ""), "fallback": "not priced"}
@@ -151,21 +91,39 @@ def _hopeless(shapes: Sequence[Shape], reason: str) -> AnalysisError:
     return AnalysisError(f"{shapes[0].where}: {reason}{others}")
 
 
-def remarks(figures: Sequence[tuple[Any, ...]]) -> str:
+def remarks(priced: Sequence[Priced]) -> str:
     """How many shapes were priced otherwise than asked for or not at all; "" where none was."""
-    why = [row[RESULTS.index("fallback")] for row in figures]
-    counts = {"dense, not N:M": why.count("refused"), "not at all": why.count("not priced")}
-    words = [f"{count} priced {how}" for how, count in counts.items() if count]
-    return f"; {' and '.join(words)}, see column note" if words else ""
+    words = {"dense": "dense, not N:M"}
+    counts = Counter(one.fate for one in priced if one.fate != "as asked")
+    told = [f"{count} priced {words.get(fate, fate)}" for fate, count in counts.items()]
+    return f"; {' and '.join(told)}, see column note" if told else ""
 
 
-def write_table(path: Path, header: list[str], shapes: list[Shape], figures: Iterable[tuple[Any, ...]]) -> None:
+def totals(table: Table, priced: Sequence[Priced]) -> str:
+    """Time and energy of the whole table where it has counts, of the shapes that could be priced; "" without."""
+    if not table.counted:
+        return ""
+    known = [row for row in _totals(table, priced) if not math.isnan(row[0])]
+    seconds, joules = (sum(row[place] for row in known) for place in (0, 1))
+    return f"; in all {sum(shape.count for shape in table.shapes)} products, {seconds:.6g} s, {joules:.6g} J"
+
+
+def _totals(table: Table, priced: Sequence[Priced]) -> list[tuple[float, float]]:
+    return [
+        (shape.count * one.figure("latency_s"), shape.count * one.figure("energy_j"))
+        for shape, one in zip(table.shapes, priced, strict=True)
+    ]
+
+
+def write_table(path: Path, table: Table, priced: Sequence[Priced]) -> None:
     """Write the input's columns with the figures beside them, once all are known.
 
     A figure whose name the input has already is called NAME_priced.
     """
-    rows = [(*shape.cells, *figure) for shape, figure in zip(shapes, figures, strict=True)]
+    added: Sequence[tuple[float, ...]] = _totals(table, priced) if table.counted else [()] * len(priced)
+    names = (*RESULTS, *(TOTALS if table.counted else ()))
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        writer.writerow([*header, *(f"{name}_priced" if name in header else name for name in RESULTS)])
-        writer.writerows(rows)
+        writer.writerow([*table.header, *(f"{name}_priced" if name in table.header else name for name in names)])
+        for shape, one, more in zip(table.shapes, priced, added, strict=True):
+            writer.writerow((*shape.cells, *one.figures, *more))

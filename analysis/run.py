@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +32,9 @@ class Network:
     """What to lower: a zoo name, "path/to/file.py:factory" or a saved workload (.npz), and how.
 
     prune: recipe, None for dense. batch, dtype: None for the model's own and fp16. trace: file with the measured
-    zeros of its activations; masks: take the real masks of its first runs, not densities (inference alone).
+    zeros of its activations; masks: take the real masks of its first runs, not densities (inference alone). tokens,
+    image: sizes of the input, None for the model's own. arguments: of its constructor, by name. dense: globs of layers
+    that the recipe leaves alone.
     """
 
     model: str
@@ -44,6 +46,10 @@ class Network:
     allow_unknown: bool = False
     trace: str | None = None
     masks: bool = False
+    tokens: int | None = None
+    image: int | None = None
+    arguments: tuple[tuple[str, Any], ...] = ()
+    dense: tuple[str, ...] = ()
 
     @property
     def is_saved(self) -> bool:
@@ -55,7 +61,8 @@ def check(network: Network) -> None:
     """Refuse what can be refused before the slow steps: `AnalysisError` or `WorkloadError`."""
     if network.is_saved:
         given = {"--prune": network.prune, "--training": network.training, "--batch": network.batch,
-                 "--optimizer": network.optimizer, "--dtype": network.dtype}  # fmt: skip
+                 "--optimizer": network.optimizer, "--dtype": network.dtype, "--tokens": network.tokens,
+                 "--image": network.image, "--model-arg": network.arguments, "--dense": network.dense}  # fmt: skip
         if wrong := [option for option, value in given.items() if value]:
             raise AnalysisError(
                 f"{', '.join(wrong)} cannot change the saved workload {network.model!r}; "
@@ -64,6 +71,11 @@ def check(network: Network) -> None:
         return
     if network.batch is not None and network.batch < 1:
         raise AnalysisError(f"--batch {network.batch}: must be 1 or more")
+    for option, size in (("--tokens", network.tokens), ("--image", network.image)):
+        if size is not None and size < 1:
+            raise AnalysisError(f"{option} {size}: must be 1 or more")
+    if network.dense and network.prune is None:
+        raise AnalysisError("--dense: names layers that a recipe leaves alone; give the recipe with --prune")
     one_of("--optimizer", network.optimizer or "sgd_momentum", ("sgd_momentum", "adamw"))
     check_dtype(network.dtype or "fp16", network.training)
     if network.prune is not None:
@@ -96,11 +108,13 @@ def _lower(network: Network, steps: Steps) -> Workload:
     from zerocast.workloads.zoo import build
 
     with steps("build"):
-        module, inputs = build(network.model, batch=network.batch)
+        module, inputs = build(
+            network.model, batch=network.batch, tokens=network.tokens, image=network.image, **dict(network.arguments)
+        )
     pruning = None
     if network.prune is not None:
         with steps("prune"):
-            module, pruning = prune(module, network.prune, inputs)
+            module, pruning = prune(module, network.prune, inputs, dense=network.dense)
     with steps("capture"):
         return capture(
             module, inputs, name=title_of(network.model), training=network.training, pruning=pruning,
@@ -124,7 +138,7 @@ def baseline_of(network: Network, workload: Workload, wanted: str | None, steps:
         return None
     if wanted in (None, "dense"):
         again = removed and not network.is_saved
-        return lower(replace(network, prune=None), steps) if again else without_zeros(workload)
+        return lower(replace(network, prune=None, dense=()), steps) if again else without_zeros(workload)
     if network.is_saved:
         raise AnalysisError(f"--baseline {wanted!r}: a saved workload compares with dense, none or FILE.npz")
     return lower(replace(network, prune=wanted), steps)
@@ -164,18 +178,44 @@ def one_of(option: str, value: str, allowed: Iterable[str]) -> str:
     return value
 
 
-def overrides(settings: Iterable[str]) -> dict[str, Any]:
-    """`key=value` settings as dotted paths and YAML values, in order."""
+def overrides(settings: Iterable[str], option: str = "--set", example: str = "compute.rows=64") -> dict[str, Any]:
+    """`key=value` settings as dotted paths and YAML values, in order. option: where they were given, for errors."""
     values: dict[str, Any] = {}
     for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key.strip():
-            raise AnalysisError(f"--set {setting!r}: write key=value, e.g. compute.rows=64")
+            raise AnalysisError(f"{option} {setting!r}: write key=value, e.g. {example}")
         try:
             values[key.strip()] = _number(yaml.safe_load(text))
         except yaml.YAMLError:
-            raise AnalysisError(f"--set {setting!r}: {text!r} is not a YAML value") from None
+            raise AnalysisError(f"{option} {setting!r}: {text!r} is not a YAML value") from None
     return values
+
+
+def arguments_of(settings: Iterable[str]) -> tuple[tuple[str, Any], ...]:
+    """`--model-arg key=value` as arguments, in the order of their names; lists as tuples.
+
+    Raises `AnalysisError` for a name twice, and for what has an option of its own.
+    """
+    listed = list(settings)
+    values = overrides(listed, "--model-arg", "depth=6")
+    if len(values) < len(listed):
+        raise AnalysisError(f"--model-arg: an argument is there twice in {', '.join(listed)}; give each once")
+    return arguments_from(values)
+
+
+def arguments_from(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Arguments of a model by name as `Network` keeps them."""
+    for name in ("batch", "tokens", "image"):
+        if name in values:
+            raise AnalysisError(f"the model's argument {name!r} has an option of its own: --{name}")
+    if "name" in values:
+        raise AnalysisError("an argument called 'name' cannot be handed on; rename it in the factory")
+    return tuple((name, _frozen(values[name])) for name in sorted(values))
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _number(value: Any) -> Any:

@@ -5,10 +5,14 @@ Registered by `app.command("trace")(trace_command)`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from zerocast.analysis.command_line import Dense, Image, ModelArguments, Tokens
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +32,10 @@ def trace_command(
     batch: Annotated[int | None, _OPTION("--batch", help="Images in one pass; the model's own without it.")] = None,
     prune: Annotated[str | None, _OPTION("--prune", help="Recipe to prune by first.")] = None,
     mask_bytes: Annotated[float, _OPTION("--mask-bytes", help="Most bytes of masks to keep; 0 for none.")] = 64e6,
+    tokens: Tokens = None,
+    image: Image = None,
+    model_arguments: ModelArguments = None,
+    dense: Dense = None,
 ) -> None:
     """Measure where a network's activations are zero on real images.
 
@@ -35,6 +43,7 @@ def trace_command(
     """
     from zerocast.analysis.console import output, progress
     from zerocast.analysis.errors import AnalysisError
+    from zerocast.analysis.run import arguments_of
     from zerocast.workloads.tracing import save_trace
 
     if out.suffix != ".npz":
@@ -43,8 +52,13 @@ def trace_command(
         raise AnalysisError(f"--batch {batch}: must be 1 or more")
     if mask_bytes < 0:
         raise AnalysisError(f"--mask-bytes {mask_bytes:g}: must be 0 or more")
+    if dense and prune is None:
+        raise AnalysisError("--dense: names layers that a recipe leaves alone; give the recipe with --prune")
     with progress() as steps:
-        trace = measure(model, inputs, steps, images=images, seed=seed, batch=batch, prune=prune, mask_bytes=mask_bytes)
+        trace = measure(
+            model, inputs, steps, images=images, seed=seed, batch=batch, prune=prune, mask_bytes=mask_bytes,
+            tokens=tokens, image=image, arguments=dict(arguments_of(model_arguments or ())), dense=dense or (),
+        )  # fmt: skip
         with steps("write the trace"):
             save_trace(trace, out)
     console = output()
@@ -62,6 +76,10 @@ def measure(
     batch: int | None = None,
     prune: str | None = None,
     mask_bytes: float = 64e6,
+    tokens: int | None = None,
+    image: int | None = None,
+    arguments: Mapping[str, Any] = MappingProxyType({}),
+    dense: Sequence[str] = (),
 ) -> Trace:
     """The trace of a network on photographs; see `trace_command` for the arguments. Imports PyTorch.
 
@@ -78,7 +96,7 @@ def measure(
 
     files = photo_files(inputs, images, seed)
     with steps("build"):
-        module, example = build(model, batch=batch)
+        module, example = build(model, batch=batch, tokens=tokens, image=image, **arguments)
     shape = tuple(getattr(example[0], "shape", ()))
     if len(example) != 1 or len(shape) != 4 or shape[1] != 3 or shape[2] != shape[3]:
         raise AnalysisError(
@@ -96,7 +114,7 @@ def measure(
     runs = [np.stack(pictures[at : at + rows]) for at in range(0, len(pictures), rows)]
     if prune is not None:
         with steps("prune"):
-            module, _ = apply_recipe(module, prune, example)
+            module, _ = apply_recipe(module, prune, example, dense=dense)
     with steps("trace") as step:
         return trace(module, runs, name=title_of(model), mask_bytes_limit=mask_bytes, seed=seed, progress=step)
 

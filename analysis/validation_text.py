@@ -1,8 +1,9 @@
-"""Comparisons with references, for the screen and as CSV."""
+"""Verdicts on comparisons, for the screen and as CSV."""
 
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,45 +14,64 @@ from rich.table import Table
 from zerocast.analysis.console import output
 
 if TYPE_CHECKING:
-    from zerocast.analysis.validate import Comparison
+    from zerocast.analysis.validate.verdict import Verdict
+
+_STYLES = {"FAIL": "red", "known miss": "yellow"}
 
 
-def print_comparisons(comparisons: Sequence[Comparison]) -> None:
-    """One line per comparison, the sources as footnotes, then how many hold."""
+def print_verdicts(verdicts: Sequence[Verdict], wrong: Sequence[str] = (), remarks: Sequence[str] = ()) -> None:
+    """One line per comparison, the sources as footnotes, what to know, and how many hold.
+
+    wrong, remarks: about rows that were expected and did not come.
+    """
     console = output()
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("suite", "what", "predicted", "reference", "unit", "error", "tolerance", "", "source", "note"):
         right = name in ("predicted", "reference", "error", "tolerance")
         table.add_column(name, justify="right" if right else "left", overflow="fold", no_wrap=right)
-    named = dict.fromkeys(c.source for c in comparisons if c.source)
+    named = dict.fromkeys(v.comparison.source for v in verdicts if v.comparison.source)
     sources = {source: number for number, source in enumerate(named, 1)}
-    verdicts = {True: "ok", False: "FAIL", None: "info"}
-    for c in comparisons:
-        error = "" if c.error is None else f"{c.error:+.2%}"
-        tolerance = "" if c.tolerance is None else f"{c.tolerance:.2%}"
-        source = f"[{sources[c.source]}]" if c.source else ""
+    for verdict in verdicts:
+        c = verdict.comparison
         table.add_row(
-            c.suite, c.what, _figure(c.predicted), _figure(c.reference), c.unit, error, tolerance, verdicts[c.ok],
-            source, c.note, style="red" if c.ok is False else "",
+            c.suite, c.what, figure(c.predicted), figure(c.reference), c.unit, share(c.error), share(c.tolerance, ""),
+            verdict.status, f"[{sources[c.source]}]" if c.source else "",
+            "; ".join(filter(None, (verdict.why, verdict.remark, c.note))), style=_STYLES.get(verdict.status, ""),
         )  # fmt: skip
     console.print(table)
     console.print()
     for text, number in sources.items():
         console.print(f"[{number}] {text}")
-    failed = sum(c.ok is False for c in comparisons)
-    held = sum(c.ok is True for c in comparisons)
-    others = len(comparisons) - held - failed
-    console.print(f"\n{held} within tolerance, {failed} not, {others} for information")
+    for text in wrong:
+        console.print(f"FAIL: {text}", style="red", soft_wrap=True)
+    for text in remarks:
+        console.print(text, soft_wrap=True)
+    for verdict in verdicts:
+        if verdict.status == "FAIL" or verdict.remark:
+            c = verdict.comparison
+            words = f"FAIL: {verdict.why}" if verdict.status == "FAIL" else verdict.remark
+            console.print(f"{c.suite}, {c.what}: {words}", style=_STYLES.get(verdict.status, ""), soft_wrap=True)
+    counts = Counter(verdict.status for verdict in verdicts)
+    console.print(
+        f"\n{counts['holds']} within tolerance, {counts['known miss']} known misses, {counts['information']} for "
+        f"information, {counts['FAIL'] + len(wrong)} failed"
+    )
 
 
-def write_comparisons(path: Path, comparisons: Sequence[Comparison]) -> None:
-    """All fields of the comparisons as CSV."""
-    rows = [asdict(comparison) for comparison in comparisons]
+def write_verdicts(path: Path, verdicts: Sequence[Verdict]) -> None:
+    """All fields of the comparisons and what is said of them as CSV."""
+    rows = [asdict(v.comparison) | {"status": v.status, "why": v.why, "remark": v.remark} for v in verdicts]
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.DictWriter(stream, fieldnames=list(rows[0]) if rows else [])
         writer.writeheader()
         writer.writerows(rows)
 
 
-def _figure(value: float | None) -> str:
+def figure(value: float | None) -> str:
+    """A number of six digits; "" for none."""
     return "" if value is None else f"{value:.6g}"
+
+
+def share(value: float | None, sign: str = "+") -> str:
+    """A share in percent; "" for none."""
+    return "" if value is None else f"{value:{sign}.2%}"

@@ -27,7 +27,7 @@ from zerocast.analysis.explore.space import (
     labels,
     of_workload,
 )
-from zerocast.analysis.run import Network
+from zerocast.analysis.run import Network, arguments_from
 
 COLUMNS = ("number", "design", "status", "reason", "command")
 """Of the table, beside parameters and metrics."""
@@ -83,7 +83,8 @@ def _entries(file: SpaceFile, folder: Path) -> tuple[Entry, ...]:
             w.label,
             Network(
                 _beside(w.model, folder), w.prune, w.training, w.batch, w.optimizer, w.dtype, w.allow_unknown,
-                str(folder / w.trace) if w.trace else None, file.fidelity == "tile",
+                str(folder / w.trace) if w.trace else None, file.fidelity == "tile", w.tokens, w.image,
+                arguments_from(w.arguments), tuple(w.dense),
             ),
         )
         for w in file.workloads

@@ -33,6 +33,14 @@ class WorkloadEntry(_Part):
     """Of a training step."""
     dtype: StrictStr | None = None
     """Type of all floating tensors."""
+    tokens: StrictInt | None = Field(default=None, ge=1)
+    """Sequence length of a language model."""
+    image: StrictInt | None = Field(default=None, ge=1)
+    """Side of the square images."""
+    arguments: dict[StrictStr, Any] = Field(default_factory=dict)
+    """Of the zoo's constructor or the user's factory, by name."""
+    dense: list[StrictStr] = Field(default_factory=list)
+    """Globs of layers that the recipe leaves alone."""
     trace: StrictStr | None = None
     """Activation zeros, from `zerocast trace`."""
     allow_unknown: StrictBool = False

@@ -18,7 +18,7 @@ Choice = dict[str, Any]
 """Value of each parameter that a design has, by the parameter's name, in the order of the space."""
 
 WORKLOAD = "workload"
-NETWORK_FIELDS = ("model", "prune", "training", "batch", "optimizer", "dtype", "trace")
+NETWORK_FIELDS = ("model", "prune", "training", "batch", "optimizer", "dtype", "tokens", "image", "trace")
 """What `workload.X` may name."""
 
 
@@ -188,7 +188,7 @@ def _name(item: Any, place: int) -> str:
 
 def labels(networks: list[tuple[str | None, Network]]) -> list[str]:
     """A label for each workload: the user's, or the model with what tells it from the others."""
-    free = ("prune", "training", "batch", "optimizer", "dtype", "trace")
+    free = ("prune", "training", "batch", "optimizer", "dtype", "tokens", "image", "trace", "arguments", "dense")
     differing = [name for name in free if len({getattr(network, name) for _, network in networks}) > 1]
     found = []
     for label, network in networks:
@@ -199,6 +199,10 @@ def labels(networks: list[tuple[str | None, Network]]) -> list[str]:
                 words.append(value or "dense")
             elif name == "training":
                 words += ["training"] * bool(value)
+            elif name == "arguments":
+                words += [f"{argument}={given}" for argument, given in value]
+            elif name == "dense":
+                words += [f"dense {pattern}" for pattern in value]
             elif value is not None:
                 words.append(f"{name} {value}")
         found.append(label or " ".join(words))

@@ -9,9 +9,11 @@ from zerocast.analysis.validate.comparison import Comparison
 from zerocast.simulator.errors import SimulationError
 
 SUITES = {
+    "templates": "every template on probe products: a constant that changes shows here; recorded, not published",
     "dense": "dense arrays: TPU-like cycles as published, array cycles of SCALE-Sim 3",
     "sat": "N:M training array: published average speedup, worth of each mechanism, sensitivity to assumptions",
     "zeroskip": "engines that gate or skip zeros: nine published designs, from one PE to whole networks",
+    "energy": "power and energy as published: one engine's arithmetic, chips, inferences per joule",
     "area": "area of chips and FPGA resources: sixteen published designs, constants from cell-level sources",
     "gpu": "GPU kernel times against measured products: left-out shapes, cards and networks, dense and 2:4",
 }
@@ -19,14 +21,22 @@ SUITES = {
 Say = Callable[[str], None]
 
 
-def run(suite: str | None = None, say: Say = lambda message: None) -> list[Comparison]:
-    """All comparisons of one suite, or of every suite. `say` is told what is being computed.
+def run(suite: str | None = None, say: Say = lambda message: None, part: str | None = None) -> list[Comparison]:
+    """All comparisons of one suite (of one part of it: an engine, a template), or of every suite.
 
-    Raises `SimulationError` for an unknown suite.
+    `say` is told what is being computed. Raises `SimulationError` for an unknown suite or part.
     """
     if suite is not None and suite not in SUITES:
         raise SimulationError(f"unknown suite {suite!r}; choose {', '.join(SUITES)}, or none for all")
     rows: list[Comparison] = []
     for name in [suite] if suite else list(SUITES):
-        rows += importlib.import_module(f"zerocast.analysis.validate.{name}").compare(say)
+        module = importlib.import_module(f"zerocast.analysis.validate.{name}")
+        if part is None:
+            rows += module.compare(say)
+            continue
+        parts = module.parts() if hasattr(module, "parts") else ()
+        if part not in parts:
+            known = f"choose {', '.join(parts)}" if parts else "it has none"
+            raise SimulationError(f"no part {part!r} of the suite {name}; {known}")
+        rows += module.compare(say, part)
     return rows

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Literal
+
+Kind = Literal["target", "limit", "share", "ceiling", "figure"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +15,9 @@ class Comparison:
     """A prediction beside its reference.
 
     error: (predicted - reference) / reference. tolerance: the error allowed, None for a row that informs only
-    (`ok` is then None). An upper bound has its bound as the reference and `ok` set by the suite.
+    (`ok` is then None). kind: what the reference is. target: the figure to meet. limit: an error that must not be
+    exceeded, the less the better. share: one that must be reached, the more the better. ceiling: what physics or a part
+    allows; below it nothing is better or worse. figure: there is none. needs: extra without which the row is not there.
     """
 
     suite: str
@@ -25,6 +30,13 @@ class Comparison:
     ok: bool | None
     source: str
     note: str = ""
+    kind: Kind = "target"
+    needs: str = ""
+
+    @property
+    def nature(self) -> Kind:
+        """The kind; a row without a reference is a figure."""
+        return "figure" if self.reference is None else self.kind
 
 
 def against(
@@ -39,9 +51,20 @@ def against(
 def below(suite: str, what: str, predicted: float, bound: float, unit: str, source: str, note: str = "") -> Comparison:
     """A comparison that holds while the prediction does not exceed a bound."""
     ok = predicted <= bound * (1 + 1e-9)
-    return Comparison(
-        suite, what, predicted, bound, unit, predicted / bound - 1, 0.0, ok, source, note or "upper bound"
-    )
+    error = predicted / bound - 1
+    return Comparison(suite, what, predicted, bound, unit, error, 0.0, ok, source, note or "upper bound", "ceiling")
+
+
+def at_most(suite: str, what: str, value: float, limit: float, source: str, note: str = "") -> Comparison:
+    """An error that must not exceed a limit."""
+    return Comparison(suite, what, value, limit, "", None, None, value <= limit, source,
+                      "; ".join(filter(None, (f"at most {limit:.0%}", note))), "limit")  # fmt: skip
+
+
+def at_least(suite: str, what: str, value: float, least: float, source: str, note: str = "") -> Comparison:
+    """A share that must be reached."""
+    return Comparison(suite, what, value, least, "", None, None, value >= least, source,
+                      "; ".join(filter(None, (f"at least {least:.0%}", note))), "share")  # fmt: skip
 
 
 def information(suite: str, what: str, predicted: float, unit: str, note: str = "") -> Comparison:

@@ -17,7 +17,7 @@ from scipy.optimize import least_squares
 from zerocast.analysis.calibrate import corrected_log_s, fit_class
 from zerocast.analysis.gpu_generations import FEW_SHRINKAGE, SPARSE_CONSTANTS, sparse_start
 from zerocast.analysis.gpu_tables import dense_measured, dense_table, paired_measured, paired_problem, sparse_rows
-from zerocast.analysis.validate.comparison import Comparison, information
+from zerocast.analysis.validate.comparison import Comparison, at_least, at_most, information
 from zerocast.analysis.validate.gpu_layers import layers_elsewhere
 from zerocast.simulator.gpu.calibration import Calibrated, calibration_of
 from zerocast.simulator.gpu.card import TYPE_CLASSES
@@ -255,16 +255,14 @@ def _limit(what: str, value: float, limit: float | None, source: str, note: str)
     """A figure that must not exceed a limit; information where there is none."""
     if limit is None:
         return information("gpu", what, value, "", note)
-    return Comparison("gpu", what, value, limit, "", None, None, value <= limit, source, f"at most {limit:.0%}; {note}")
+    return at_most("gpu", what, value, limit, source, note)
 
 
 def _share(what: str, value: float, least: float | None, source: str, note: str = "") -> Comparison:
     """A share that must reach a limit; information where there is none."""
     if least is None:
         return information("gpu", what, value, "", note)
-    return Comparison(
-        "gpu", what, value, least, "", None, None, value >= least, source, f"at least {least:.0%}; {note}"
-    )
+    return at_least("gpu", what, value, least, source, note)
 
 
 def _fitted_roofline(card: str, dtype: str, measured: Measured) -> Array:

@@ -14,7 +14,7 @@ from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.measured_device import DEVICES, mismatches
 from zerocast.analysis.measured_table import MeasuredFile, measured_products, read_measured
 from zerocast.analysis.plausible import IMPLAUSIBLE, REMEDY, implausible, refuse
-from zerocast.analysis.validate.comparison import Comparison, information
+from zerocast.analysis.validate.comparison import Comparison, at_least, at_most, information
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gpu.calibration import LEVELS, Calibrated, calibration_of
 from zerocast.simulator.gpu.card import gpu_part, type_class
@@ -141,8 +141,8 @@ def _verdicts(
             information("gpu", name, value, "", few + note) for name, value in zip(names, (mean, inside), strict=True)
         ]
     source = "measurements of the file"
-    bar = f"at least {least:.0%}: {COVERAGE:.0%} less {DEVIATIONS:g} standard errors of a share of {count} products"
+    bar = f"{COVERAGE:.0%} less {DEVIATIONS:g} standard errors of a share of {count} products"
     return [
-        Comparison("gpu", names[0], mean, limit, "", None, None, mean <= limit, source, f"at most {limit:.0%}; {note}"),
-        Comparison("gpu", names[1], inside, least, "", None, None, inside >= least, source, bar),
+        at_most("gpu", names[0], mean, limit, source, note),
+        at_least("gpu", names[1], inside, least, source, bar),
     ]

@@ -185,8 +185,8 @@ def test_validation_fails_on_a_broken_comparison(
     bad = against("dense", "that", 1.5, 1.0, "s", 0.01, "a [source]")
     known = information("dense", "other", 3.0, "s")
     for rows, status in (([good, known], 0), ([good, bad], 1)):
-        monkeypatch.setattr(validate, "run", lambda suite, say, rows=rows: rows)
-        assert main(["validate", "dense", "--out", str(tmp_path / "v.csv")]) == status
+        monkeypatch.setattr(validate, "run", lambda suite, say, part, rows=rows: rows)
+        assert main(["validate", "dense:tpu", "--out", str(tmp_path / "v.csv")]) == status
         assert len(table(tmp_path / "v.csv")) == len(rows)
     text = capsys.readouterr().out
     assert "FAIL" in text

@@ -70,3 +70,91 @@ def test_a_table_of_shapes_that_fit_no_mapping_is_an_error(tmp_path: Path, capsy
     assert main(["gemm", str(shapes), *SMALL, "--out", str(tmp_path / "out.csv")]) == 2
     line = capsys.readouterr().err
     assert "line 2: " in line and "input_buffer" in line
+
+
+@pytest.mark.parametrize("header", ["m,n,k,density_b", "M,N,K,density", "K,density_B,M,N"])
+def test_the_density_of_the_weights_is_taken_whatever_its_spelling(header: str, tmp_path: Path) -> None:
+    """64x64x64 at a density of 0.1: the engine's 292 cycles and not the 1,026 of dense weights."""
+    cells = {"m": "64", "n": "64", "k": "64", "density": "0.1", "density_b": "0.1"}
+    line = ",".join(cells[name.lower()] for name in header.split(","))
+    (row,) = priced(tmp_path, f"{header}\n{line}\n", "--accelerator", "scnn")
+    assert float(row["cycles"]) == pytest.approx(292, abs=1)
+
+
+@pytest.mark.parametrize("column", ["Sparsity", "nm", "pattern", "SPARSITY"])
+def test_a_scalesim_topology_is_read_as_it_is(column: str, tmp_path: Path) -> None:
+    """Layer names, a comma at the end of each line, N:M under the field's names; the label comes out again."""
+    text = f"Layer name, M, N, K, {column},\nconv1, 64, 64, 64, 2:4,\nconv2, 64, 64, 64, 1:1,\n"
+    half, whole = priced(tmp_path, text, "--accelerator", "sat-vcu1525")
+    assert (half["Layer name"], whole["Layer name"]) == ("conv1", "conv2")
+    assert half["skipped"] == "weight" and not whole["skipped"]
+    assert float(half["cycles"]) < float(whole["cycles"])
+
+
+def test_counts_give_totals(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, three = priced(tmp_path, "M,N,K,count\n64,64,64,1\n64,64,64,3\n", "--accelerator", "sat-vcu1525")
+    assert float(three["latency_s"]) == float(one["latency_s"]) == float(one["total_latency_s"])
+    assert float(three["total_latency_s"]) == pytest.approx(3 * float(one["latency_s"]))
+    assert float(three["total_energy_j"]) == pytest.approx(3 * float(one["energy_j"]))
+    assert f"in all 4 products, {4 * float(one['latency_s']):.6g} s" in capsys.readouterr().out
+
+
+def test_stored_weights_may_be_narrower_than_what_is_multiplied(tmp_path: Path) -> None:
+    """16x64x64 in fp16, the weights in 4 bits: 64 * 64 * 12 / 8 bytes less are read."""
+    wide, narrow = priced(tmp_path, "M,N,K,weight_bits\n16,64,64,\n16,64,64,4\n", "--accelerator", "sat-vcu1525")
+    assert float(wide["dram_read_bytes"]) - float(narrow["dram_read_bytes"]) == 64 * 64 * 12 / 8
+    assert wide["cycles"] == narrow["cycles"]
+
+
+@pytest.mark.parametrize(
+    ("header", "cell", "words"),
+    [
+        ("sparsity_ratio", "0.5", "'sparsity_ratio' is not read, though it would change the price"),
+        ("desnity_b", "0.5", "did you mean 'density_b'?"),
+        ("act_bits", "8", "read are M, N, K, batch"),
+        ("weight_bits", "32", "32 are more than the 16 of fp16"),
+        ("Sparsity", "0.9", "a share of zeros goes into density_b, as 1 less it"),
+        ("count", "0", "column count: 0 must lie between"),
+        ("density,density_b", "0.5,0.5", "density and density_b mean the same"),
+    ],
+)
+def test_columns_that_would_be_ignored_are_refused(
+    header: str, cell: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s.csv").write_text(f"M,N,K,{header}\n64,64,64,{cell}\n")
+    assert main(["gemm", str(tmp_path / "s.csv"), "--accelerator", "sat-vcu1525", "--out", str(tmp_path / "o")]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_other_columns_are_carried_along_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (row,) = priced(tmp_path, "M,N,K,owner\n64,64,64,me\n", "--accelerator", "sat-vcu1525")
+    assert row["owner"] == "me"
+    assert "not read, carried along: owner" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "column", "cell", "words"),
+    [
+        ("systolic-8x8", "pattern", "2:4", "zeros of B save no time: systolic-8x8 does nothing about zeros"),
+        ("nvidia-a100-pcie-80g", "density_b", "0.1", "skips N:M alone, and these are at random places"),
+        ("nvidia-a100-pcie-80g", "density_a", "0.1", "zeros of A save no time"),
+        ("sat-vcu1525", "pattern", "2:64", "groups of 64 are wider than the"),
+        ("eyeriss-v1", "density_a", "0.5", "save energy, no time"),
+        ("scnn", "density_b", "0.5", ""),
+        ("sat-vcu1525", "pattern", "2:4", ""),
+    ],
+)
+def test_zeros_that_an_array_does_nothing_about_are_remarked(
+    accelerator: str, column: str, cell: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (row,) = priced(tmp_path, f"M,N,K,{column}\n64,128,128,{cell}\n", "--accelerator", accelerator)
+    assert (words in row["note"]) if words else "zeros of" not in row["note"]
+    assert ("1 priced with zeros that save no time" in capsys.readouterr().out) == bool(words)
+
+
+def test_the_fidelity_of_a_table(tmp_path: Path) -> None:
+    text = "M,N,K,density_a,density_b\n512,512,512,0.3,0.3\n"
+    (mean,) = priced(tmp_path, text, "--accelerator", "sparten")
+    (walked,) = priced(tmp_path, text, "--accelerator", "sparten", "--fidelity", "tile")
+    assert mean["cycles"] != walked["cycles"]
+    assert float(walked["cycles"]) == pytest.approx(float(mean["cycles"]), rel=0.2)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from zerocast.workloads.blame import is_users, line, place
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.neighbours import beside
+from zerocast.workloads.zoo.arguments import checked
 
 _EMPTY = inspect.Parameter.empty
 _POSITIONAL = (
@@ -20,12 +21,14 @@ _POSITIONAL = (
 )  # fmt: skip
 
 
-def from_file(name: str, batch: int | None) -> tuple[Any, tuple[Any, ...]]:
+def from_file(
+    name: str, batch: int | None, given: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[Any, tuple[Any, ...]]:
     """The module and the inputs that the factory of "file.py:factory" returns.
 
     batch: handed to the parameter `batch`, else to the first; None leaves a default alone and fills a parameter
-    that has none with 1. The file's neighbours can be imported, as from a script. Raises `WorkloadError`, with the
-    user's file and line where their code fails.
+    that has none with 1. given: other arguments, by name. The file's neighbours can be imported, as from a script.
+    Raises `WorkloadError`, with the user's file and line where their code fails.
     """
     path, _, function = name.rpartition(":")
     if not path and Path(name).is_file():
@@ -35,7 +38,7 @@ def from_file(name: str, batch: int | None) -> tuple[Any, tuple[Any, ...]]:
         raise WorkloadError(f"model {name!r}: the file {str(file)!r} does not exist; write path/to/file.py:factory")
     with beside([file.parent]):
         factory = _factory(name, file, function)
-        positional, keywords = _arguments(name, function, factory, batch)
+        positional, keywords = _arguments(name, function, factory, batch, given)
         try:
             built = factory(*positional, **keywords)
         except (Exception, SystemExit) as error:
@@ -77,13 +80,15 @@ def _module(name: str, file: Path) -> ModuleType:
 
 
 def _arguments(
-    name: str, function: str, factory: Callable[..., Any], batch: int | None
-) -> tuple[tuple[int, ...], dict[str, int]]:
+    name: str, function: str, factory: Callable[..., Any], batch: int | None, given: Mapping[str, Any]
+) -> tuple[tuple[int, ...], dict[str, Any]]:
     """Positional and keyword arguments for the factory."""
     try:
         parameters = list(inspect.signature(factory).parameters.values())
     except (TypeError, ValueError):  # built in, without a signature
         parameters = []
+    asked = _named(name, parameters, given)
+    parameters = [p for p in parameters if p.name not in asked]
     takers = [p for p in parameters if p.kind in _POSITIONAL]
     named = next((p for p in parameters if p.name == "batch" and p.kind is not p.POSITIONAL_ONLY), None)
     taker = named or next(iter(takers), None)
@@ -91,15 +96,26 @@ def _arguments(
     required = [p.name for p in parameters if p.default is _EMPTY and p.kind not in variadic]
     if others := [parameter for parameter in required if taker is None or parameter != taker.name]:
         raise WorkloadError(
-            f"model {name!r}: {function}() asks for {', '.join(others)}, which nothing gives; "
-            "leave it no parameter without a default but `batch`"
+            f"model {name!r}: {function}() asks for {', '.join(others)}, which nothing gives; give it with "
+            f"--model-arg {others[0]}=VALUE, or leave it no parameter without a default but `batch`"
         )
     if taker is None:
         if batch is not None:
             raise WorkloadError(
                 f"model {name!r}: {function}() takes no batch; remove --batch or give it a parameter `batch`"
             )
-        return (), {}
+        return (), asked
     if batch is None and taker.name not in required:
-        return (), {}
-    return ((), {"batch": batch or 1}) if taker is named else ((batch or 1,), {})
+        return (), asked
+    return ((), {"batch": batch or 1, **asked}) if taker is named else ((batch or 1,), asked)
+
+
+def _named(name: str, parameters: list[inspect.Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that a factory takes by name; with **keywords it takes any."""
+    known = {
+        p.name: p.default for p in parameters
+        if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY) and p.name != "batch"
+    }  # fmt: skip
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        known = {**dict.fromkeys(given), **known}
+    return checked(name, given, known)

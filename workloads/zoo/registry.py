@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from zerocast.extras import need
 from zerocast.workloads.blame import reason
 from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.zoo.arguments import accepted, checked
 from zerocast.workloads.zoo.own_file import from_file
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Entry:
     arguments: keyword arguments of the constructor; a caller may override them.
     image: side of the square RGB input, 0 for a language model, whose constructor makes its own inputs.
     tokens: sequence length of a language model.
-    package: what it is built from besides PyTorch, of an extra.
+    package: what it is built from besides PyTorch, of an extra. config: its class there whose fields are arguments.
     trained: whether its weights are trained ones, from a package of the extra `real`.
     """
 
@@ -38,6 +39,7 @@ class Entry:
     image: int = 0
     tokens: int = 0
     package: str = ""
+    config: str = ""
     trained: bool = False
 
 
@@ -67,10 +69,12 @@ ENTRIES: dict[str, Entry] = {
         {"image": 224, "patch": 16, "width": 768, "depth": 12, "heads": 12, "hidden": 3072, "classes": 1000},
         image=224,
     ),
-    "bert_base": Entry("transformers", "bert", {}, tokens=128, package="transformers"),
-    "gpt2": Entry("transformers", "gpt2", {}, tokens=128, package="transformers"),
-    "llama2_7b": Entry("transformers", "llama", {}, tokens=2048, package="transformers"),
-    "llama2_7b_decode": Entry("transformers", "llama_decode", {}, tokens=2048, package="transformers"),
+    "bert_base": Entry("transformers", "bert", {}, tokens=128, package="transformers", config="BertConfig"),
+    "gpt2": Entry("transformers", "gpt2", {}, tokens=128, package="transformers", config="GPT2Config"),
+    "llama2_7b": Entry("transformers", "llama", {}, tokens=2048, package="transformers", config="LlamaConfig"),
+    "llama2_7b_decode": Entry(
+        "transformers", "llama_decode", {}, tokens=2048, package="transformers", config="LlamaConfig"
+    ),
     "lstm": Entry("recurrent", "LSTMLanguageModel", {}, tokens=35),
 }
 
@@ -80,11 +84,14 @@ def models() -> list[str]:
     return sorted(ENTRIES)
 
 
-def build(name: str, batch: int | None = None, *, tokens: int | None = None, **arguments: Any) -> Built:
+def build(
+    name: str, batch: int | None = None, *, tokens: int | None = None, image: int | None = None, **arguments: Any
+) -> Built:
     """A network and example inputs for it.
 
     name: one of `models()`, or "path/to/file.py:factory" for a function that returns (module, inputs).
-    batch: rows of the input, 1 where not given. tokens: sequence length, for language models.
+    batch: rows of the input, 1 where not given. tokens: sequence length, for language models. image: side of the square
+    images, for the others. Of an own file both are arguments of the factory.
     arguments: override constructor arguments (`classes`, `width`, `num_hidden_layers`, ...).
     Weights are random, from a fixed seed that leaves the caller's random state alone; Llama has none (meta), and
     the trained ones come with their own, from packages of the extra `real`.
@@ -96,8 +103,12 @@ def build(name: str, batch: int | None = None, *, tokens: int | None = None, **a
         raise WorkloadError(f"model {name!r}: batch {batch!r} must be a whole number of 1 or more, such as 4")
     if batch is not None and batch < 1:
         raise WorkloadError(f"model {name!r}: batch {batch} must be 1 or more")
+    sizes = {key: size for key, size in (("tokens", tokens), ("image", image)) if size is not None}
+    for what, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise WorkloadError(f"model {name!r}: {what} {size!r} must be a whole number of 1 or more")
     if ":" in name or name.endswith(".py"):
-        return from_file(name, batch)
+        return from_file(name, batch, {**arguments, **sizes})
     if name not in ENTRIES and _is_path(name):
         raise WorkloadError(f"model {name!r}: {_no_model(Path(name))}")
     if name not in ENTRIES:
@@ -109,11 +120,11 @@ def build(name: str, batch: int | None = None, *, tokens: int | None = None, **a
         need(entry.package, f"model {name!r}")
     if tokens is not None and not entry.tokens:
         raise WorkloadError(f"model {name!r} takes images, not tokens; leave `tokens` out")
-    if tokens is not None and (isinstance(tokens, bool) or not isinstance(tokens, int) or tokens < 1):
-        raise WorkloadError(f"model {name!r}: tokens {tokens!r} must be a whole number of 1 or more, such as 128")
+    if image is not None and not entry.image:
+        raise WorkloadError(f"model {name!r} takes tokens, not images; leave `image` out")
     rows = 1 if batch is None else batch
     try:
-        return _construct(entry, rows, tokens or entry.tokens, arguments)
+        return _construct(name, entry, rows, tokens or entry.tokens, image or entry.image, arguments)
     except WorkloadError:
         raise
     except Exception as error:
@@ -121,8 +132,9 @@ def build(name: str, batch: int | None = None, *, tokens: int | None = None, **a
             raise WorkloadError(
                 f"model {name!r}: inputs of batch {rows} do not fit in this machine's memory; give a smaller batch"
             ) from error
-        given = ", ".join(f"{key}={value!r}" for key, value in arguments.items()) or "none of its own"
-        raise WorkloadError(f"model {name!r} does not take these arguments ({given}): {reason(error)}") from error
+        if not (arguments or sizes):
+            raise
+        raise WorkloadError(f"model {name!r} cannot be built with these arguments: {reason(error)}") from error
 
 
 def _is_path(name: str) -> bool:
@@ -137,23 +149,36 @@ def _no_model(path: Path) -> str:
     return f"the file {str(path)!r} {kind}; {remedy}"
 
 
-def _construct(entry: Entry, batch: int, tokens: int, overrides: dict[str, Any]) -> Built:
+def _construct(name: str, entry: Entry, batch: int, tokens: int, image: int, overrides: dict[str, Any]) -> Built:
     import torch
 
     module = importlib.import_module(f"zerocast.workloads.zoo.{entry.module}")
     factory: Any = getattr(module, entry.factory)
-    arguments = {**entry.arguments, **overrides}
-    sizes = inspect.signature(factory).parameters
+    known = accepted(factory, entry.arguments, _fields(entry.config))
+    arguments = {**entry.arguments, **checked(name, overrides, known)}
     for key, value in overrides.items():
-        if key in sizes and isinstance(value, int) and not isinstance(value, bool) and value < 1:
-            raise ValueError(f"{key} must be 1 or more")
-    if isinstance(arguments.get("block"), str):
-        arguments["block"] = getattr(module, arguments["block"])
+        if key in inspect.signature(factory).parameters and type(arguments[key]) is int and value < 1:
+            raise WorkloadError(f"model {name!r}: {key} must be 1 or more")
+    if isinstance(block := arguments.get("block"), str):
+        if not hasattr(module, block):
+            raise WorkloadError(f"model {name!r}: argument block={block!r} is no block; known: BasicBlock, Bottleneck")
+        arguments["block"] = getattr(module, block)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         if entry.image:
-            side = arguments.get("image", entry.image)
+            side = arguments.get("image", image) if "image" in overrides else image
+            if "image" in known:
+                arguments["image"] = side
             return factory(**arguments), (torch.randn(batch, 3, side, side),)
         if inspect.isfunction(factory):
             return factory(batch, tokens, **arguments)
         return factory(**arguments), (torch.zeros(batch, tokens, dtype=torch.long),)
+
+
+def _fields(config: str) -> dict[str, Any]:
+    """Fields of a configuration class of transformers, with their values."""
+    if not config:
+        return {}
+    transformers = importlib.import_module("transformers")
+    fields: dict[str, Any] = getattr(transformers, config)().to_dict()
+    return fields

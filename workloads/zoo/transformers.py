@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from zerocast.workloads.errors import WorkloadError
+
 
 class Attention(nn.Module):
     """Multi-head self-attention with one fused projection of queries, keys and values."""
@@ -103,7 +105,7 @@ def bert(batch: int, tokens: int, **config: Any) -> tuple[nn.Module, tuple[Tenso
     """BERT encoder without pooler; `config` overrides fields of transformers' BertConfig."""
     from transformers import BertConfig, BertModel
 
-    model = BertModel(BertConfig(**_attention(), **config), add_pooling_layer=False)
+    model = BertModel(_within(BertConfig(**_attention(), **config), tokens), add_pooling_layer=False)
     return Encoder(model), (torch.zeros(batch, tokens, dtype=torch.long),)
 
 
@@ -111,30 +113,41 @@ def gpt2(batch: int, tokens: int, **config: Any) -> tuple[nn.Module, tuple[Tenso
     """GPT-2 with its language head, tied to the token embedding."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    model = GPT2LMHeadModel(GPT2Config(**_attention(), **config))
+    model = GPT2LMHeadModel(_within(GPT2Config(**_attention(), **config), tokens))
     return LastHidden(model), (torch.zeros(batch, tokens, dtype=torch.long),)
 
 
 def llama(batch: int, tokens: int, **config: Any) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """Llama prefill on the meta device: shapes without weights. Defaults of LlamaConfig are Llama-2-7B."""
-    return LastHidden(_meta_llama(config)), (torch.zeros(batch, tokens, dtype=torch.long, device="meta"),)
+    return LastHidden(_meta_llama(config, tokens)), (torch.zeros(batch, tokens, dtype=torch.long, device="meta"),)
 
 
 def llama_decode(batch: int, tokens: int, **config: Any) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """One new token against a cache of `tokens` earlier ones, on the meta device."""
-    model = _meta_llama(config)
+    model = _meta_llama(config, tokens + 1)
     settings = model.config
     shape = (batch, settings.num_key_value_heads, tokens, settings.head_dim)
     cache = tuple(torch.zeros(shape, device="meta") for _ in range(2 * settings.num_hidden_layers))
     return DecodeStep(model), (torch.zeros(batch, 1, dtype=torch.long, device="meta"), *cache)
 
 
-def _meta_llama(config: dict[str, Any]) -> Any:
+def _meta_llama(config: dict[str, Any], tokens: int) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    settings = LlamaConfig(**{"max_position_embeddings": 4096, **_attention(), **config})
+    settings = _within(LlamaConfig(**{"max_position_embeddings": 4096, **_attention(), **config}), tokens)
     with torch.device("meta"):
         return LlamaForCausalLM(settings)
+
+
+def _within(config: Any, tokens: int) -> Any:
+    """The configuration, where its positions hold that many tokens; `WorkloadError` otherwise."""
+    if tokens > config.max_position_embeddings:
+        name = config.attribute_map.get("max_position_embeddings", "max_position_embeddings")
+        raise WorkloadError(
+            f"{tokens} tokens are more than the {config.max_position_embeddings} positions that the model has; give "
+            f"fewer, or the argument {name}={tokens}"
+        )
+    return config
 
 
 def _attention() -> dict[str, Any]:

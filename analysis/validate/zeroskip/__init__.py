@@ -27,14 +27,22 @@ ENGINES = {
 """Files of this folder and what each computes: gated zeros, skipped activations, both operands, FPGA designs."""
 
 
-def compare(say: Callable[[str], None]) -> list[Comparison]:
-    """All comparisons of the suite. Raises `SimulationError` where PyTorch is missing, before the first of them."""
+def parts() -> tuple[str, ...]:
+    """Engines that can be compared alone."""
+    return tuple(ENGINES)
+
+
+def compare(say: Callable[[str], None], part: str | None = None) -> list[Comparison]:
+    """All comparisons of the suite, or those of one engine.
+
+    Raises `SimulationError` where PyTorch is missing, before the first of them.
+    """
     if find_spec("torch") is None:
         raise SimulationError(
             "the suite zeroskip lowers the networks of MCBBS and Cnvlutin with PyTorch: install torch"
         )
     rows: list[Comparison] = []
-    for engine, what in ENGINES.items():
-        say(what)
+    for engine in [part] if part else list(ENGINES):
+        say(ENGINES[engine])
         rows += importlib.import_module(f"{__name__}.{engine}").compare()
     return rows

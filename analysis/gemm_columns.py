@@ -1,0 +1,182 @@
+"""What the columns of a table of matrix products mean: names that this field uses, and what is none of them."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from zerocast.accelerators import Accelerator
+from zerocast.analysis.csv_table import Row, read_table
+from zerocast.analysis.errors import AnalysisError
+from zerocast.simulator import Gemm, plain_gemm
+from zerocast.workloads.ir import BITS
+from zerocast.workloads.patterns import DENSE, NM, Pattern, Uniform
+
+REQUIRED = ("M", "N", "K")
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "batch": (),
+    "count": ("repetitions", "repeat", "repeats"),
+    "dtype": ("data type", "data_type"),
+    "weight_bits": (),
+    "density_a": (),
+    "density_b": ("density",),
+    "pattern": ("sparsity", "nm", "n:m"),
+    "layer": ("layer name", "layer_name", "name", "label"),
+}
+"""Column -> other names that it goes by, in any case. SCALE-Sim's topology files have `Layer name` and `Sparsity`."""
+
+_LOADED = ("densit", "sparsit", "bits", "pattern", "prun", "zeros", "mask")
+"""Parts of names that would change the price: such a column is refused, where another is only carried along."""
+LARGEST = 10**8
+"""Largest extent accepted: beyond it the list of tile sizes alone would fill the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One line of the table: the cells as they were, the product they ask for, where they stand, and how often the
+    product is done."""
+
+    cells: tuple[str, ...]
+    gemm: Gemm
+    where: str
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table that was read. counted: whether it says how often each product is done. remarks: what to know of it."""
+
+    header: list[str]
+    shapes: list[Shape]
+    counted: bool
+    remarks: tuple[str, ...]
+
+
+def read_shapes(path: Path, accelerator: Accelerator) -> Table:
+    """The products of a CSV with the columns `REQUIRED` and any of `COLUMNS`, in any case and order.
+
+    out[M, N] = A[M, K] B[K, N], `batch` times over; `count` such products follow one another. density_* are shares of
+    nonzeros at random places (density alone is that of B, the weights), pattern is `dense` or N:M (also nm:N:M) along K
+    of B; dtype defaults to the first that the array multiplies; weight_bits are those that a stored element of B takes.
+    Other columns are carried along, and a remark names them.
+    Raises `AnalysisError` naming file, line and column of the first mistake, and for a column that is not read but
+    by its name would change the price.
+    """
+    header, rows = read_table(path, REQUIRED)
+    names, remarks = _names(path, rows[0].names)
+    readable = [replace(row, cells=_renamed(row.cells, names), names=_renamed(row.names, names)) for row in rows]
+    return Table(header, [_shape(row, accelerator) for row in readable], "count" in names.values(), remarks)
+
+
+def _names(path: Path, found: dict[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """What each column of a header (lower case -> as spelt) is read as, and remarks on it."""
+    known = {other: name for name, others in COLUMNS.items() for other in (name, *others)}
+    names = {column: known[column] for column in found if column in known}
+    for meaning in dict.fromkeys(names.values()):
+        same = [found[column] for column, name in names.items() if name == meaning]
+        if len(same) > 1:
+            raise AnalysisError(f"{path}: the columns {' and '.join(same)} mean the same, {meaning}; keep one")
+    others = [column for column in found if column not in known and column.upper() not in REQUIRED and column]
+    for column in others:
+        near = difflib.get_close_matches(column, [*COLUMNS, "density", "sparsity"], n=1, cutoff=0.8)
+        if near or any(part in column for part in _LOADED):
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise AnalysisError(
+                f"{path}: the column {found[column]!r} is not read, though it would change the price; {hint}{_known()}"
+            )
+    remarks = []
+    if "density" in names:
+        remarks.append(f"column {found['density']} is taken as density_b, that of the weights")
+    if others:
+        remarks.append(f"not read, carried along: {', '.join(found[column] for column in others)}; {_known()}")
+    return names, tuple(remarks)
+
+
+def _renamed(columns: dict[str, str], names: dict[str, str]) -> dict[str, str]:
+    """Something by column, under what each is read as."""
+    return {names.get(column, column): value for column, value in columns.items()}
+
+
+def _known() -> str:
+    return f"read are {', '.join((*REQUIRED, *COLUMNS))}"
+
+
+def _shape(row: Row, accelerator: Accelerator) -> Shape:
+    m, n, k = (_whole(row, column) for column in ("m", "n", "k"))
+    batch, count = (_whole(row, column) if row.get(column) else 1 for column in ("batch", "count"))
+    dtype = row.get("dtype") or next(iter(accelerator.compute.rates))
+    if dtype not in accelerator.compute.rates:
+        known = ", ".join(accelerator.compute.rates)
+        raise row.error("dtype", f"{accelerator.name} does not multiply {dtype!r}; it has {known}")
+    gemm = plain_gemm(m, n, k, dtype, BITS[dtype], _density(row, "density_a"), _weight(row))
+    weight = replace(gemm.weight, bits=_weight_bits(row, dtype, accelerator))
+    return Shape(row.raw, replace(gemm, batch=batch, weight=weight), row.where, count)
+
+
+def _whole(row: Row, column: str) -> int:
+    text = row.get(column)
+    try:
+        value = int(text)
+    except ValueError:
+        raise row.error(column, f"{text!r} is not a whole number") from None
+    if not 1 <= value <= LARGEST:
+        raise row.error(column, f"{value} must lie between 1 and {LARGEST}")
+    return value
+
+
+def _weight_bits(row: Row, dtype: str, accelerator: Accelerator) -> int:
+    """Bits of a stored element of B; those of the type where nothing is said."""
+    if not row.get("weight_bits"):
+        return BITS[dtype]
+    bits = _whole(row, "weight_bits")
+    if bits > BITS[dtype]:
+        raise row.error("weight_bits", f"{bits} are more than the {BITS[dtype]} of {dtype}")
+    if accelerator.gpu is not None and bits != BITS[dtype]:
+        raise row.error(
+            "weight_bits",
+            f"kernels whose weights have {bits} bits beside {dtype} are not modelled; give the dtype of both alone",
+        )
+    return bits
+
+
+def _density(row: Row, column: str) -> Pattern:
+    text = row.get(column)
+    if not text:
+        return DENSE
+    try:
+        share = float(text)
+    except ValueError:
+        raise row.error(column, f"{text!r} is not a number") from None
+    if not (math.isfinite(share) and 0 <= share <= 1):
+        raise row.error(column, f"{text} is outside [0, 1]; a density is the share of nonzeros")
+    return DENSE if share == 1 else Uniform(share)
+
+
+def _weight(row: Row) -> Pattern:
+    """Pattern of B from its density or its N:M, which must not contradict each other."""
+    law, text = _density(row, "density_b"), row.get("pattern").lower()
+    if text in ("", "dense"):
+        if text and not law.is_dense:
+            raise row.error("pattern", f"dense contradicts density_b {law.density:g}; leave one of them out")
+        return law
+    match = re.fullmatch(r"(?:nm:)?(\d{1,6}):(\d{1,6})", text)
+    if not match:
+        share = " (a share of zeros goes into density_b, as 1 less it)" if _is_number(text) else ""
+        raise row.error("pattern", f"{text!r} is no pattern; write dense, or N:M such as 2:4{share}")
+    n, m = int(match[1]), int(match[2])
+    if not 1 <= n <= m:
+        raise row.error("pattern", f"{text}: N must lie between 1 and M = {m}")
+    if not law.is_dense and not math.isclose(law.density, n / m, abs_tol=1e-6):
+        raise row.error("pattern", f"{text} contradicts density_b {law.density:g}; leave one of them out")
+    return DENSE if n == m else NM(n, m, "k")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,76 @@
+"""The verb `gemm`: price a table of matrix products."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zerocast.analysis.command_line import (
+    FIDELITIES,
+    OBJECTIVES,
+    AcceleratorName,
+    Fidelity,
+    Objective,
+    Settings,
+    load_accelerator,
+    spare,
+    writable,
+)
+from zerocast.analysis.remark import note
+
+if TYPE_CHECKING:
+    from zerocast.analysis.run import Step
+
+_OPTION = typer.Option
+
+
+def gemm_command(
+    shapes: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV with columns M, N, K and any of batch, count, dtype, density_a, density_b, pattern, layer."
+        ),
+    ],
+    accelerator: AcceleratorName,
+    out: Annotated[Path, _OPTION("--out", help="CSV to write.")],
+    settings: Settings = None,
+    objective: Objective = "latency",
+    fidelity: Fidelity = "analytic",
+) -> None:
+    """Price a table of matrix products.
+
+    2:4 weights that a GPU cannot skip are priced dense; a shape that fits no mapping has NaN. The column note says why.
+    """
+    from zerocast.analysis.gemm_columns import read_shapes
+    from zerocast.analysis.gemm_table import price_shapes, remarks, totals, write_table
+    from zerocast.analysis.run import one_of
+
+    one_of("--objective", objective, OBJECTIVES)
+    one_of("--fidelity", fidelity, FIDELITIES)
+    writable(out)
+    spare(out, shapes)
+    machine = load_accelerator(accelerator, settings)
+    table = read_shapes(shapes, machine)
+    for remark in table.remarks:
+        note(remark)
+    with _shapes_step() as step:
+        priced = list(price_shapes(table.shapes, machine, objective, fidelity, step))
+        write_table(out, table, priced)
+    typer.echo(f"{len(table.shapes)} shapes on {machine.name}{totals(table, priced)}{remarks(priced)}, written: {out}")
+
+
+@contextmanager
+def _shapes_step() -> Iterator[Step]:
+    """A bar where someone watches; otherwise nothing, and nothing imported for it."""
+    if not sys.stderr.isatty():
+        yield lambda done, of: None
+        return
+    from zerocast.analysis.console import progress
+
+    with progress() as steps, steps("shapes") as step:
+        yield step
