@@ -61,7 +61,7 @@ class Conv:
     output: tuple[int, int]
     stride: tuple[int, int]
     dilation: tuple[int, int]
-    windows: tuple[Window, ...] = ()
+    windows: tuple[Window, ...]
 
     @property
     def taps(self) -> int:

@@ -200,7 +200,9 @@ def test_page_lists_the_losing_formats_or_says_that_there_are_none(tmp_path: Pat
     losing = report(result(row("a.b", weight_density=0.95)), out=tmp_path / "a", accelerator=machine).read_text()
     cells = ("a.b", "FF", "weight", "0.950", "run_length:4", "19.00", "16")
     assert "".join(f"<td>{cell}</td>" for cell in cells) in losing
-    saving = report(result(row("a", weight_density=0.25)), out=tmp_path / "b", accelerator=machine).read_text()
+    saving = report(
+        result(row("a", weight_density=0.25, input_density=0.25)), out=tmp_path / "b", accelerator=machine
+    ).read_text()
     assert "None: no operand takes more bits" in saving
     dense = report(result(row("a")), out=tmp_path / "c", accelerator=machine).read_text()
     assert "Formats that cost" not in dense

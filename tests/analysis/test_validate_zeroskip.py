@@ -37,7 +37,8 @@ def test_every_reference_row_is_compared_and_finite(suite: list[Comparison]) -> 
     extra = {"eie": 1, "eyeriss-v2": 1}  # medians
     assert sum((found[name] - extra.get(name, 0)) // each for name, each in per_engine.items()) == count
     assert all(math.isfinite(row.predicted) and row.predicted > 0 and row.suite == "zeroskip" for row in suite)
-    assert all(row.error is not None and math.isfinite(row.error) for row in suite)
+    held = [row for row in suite if row.kind != "limit"]
+    assert all(row.error is not None and math.isfinite(row.error) for row in held)
 
 
 def test_the_one_row_outside_its_tolerance_is_the_claimed_one(suite: list[Comparison]) -> None:

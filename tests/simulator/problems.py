@@ -10,9 +10,15 @@ from zerocast.accelerators import Accelerator, load
 from zerocast.simulator.gemm import Gemm, plain_gemm
 from zerocast.simulator.mapping import ORDERS, Mapping, mapping_of, tile_units
 from zerocast.simulator.tiles import Walk, tile_stream
+from zerocast.workloads.ir import Window
 from zerocast.workloads.patterns import DENSE, NM, Pattern
 
 PATTERNS: tuple[Pattern, ...] = (DENSE, DENSE, NM(2, 8, "k"), NM(1, 4, "k"), NM(3, 4, "k"))
+
+
+def windows(stride: int = 1) -> tuple[Window, Window]:
+    """Those of x[n, c, p stride + r, q stride + s]."""
+    return Window(2, "p", "r", stride, 1, "p+r"), Window(3, "q", "s", stride, 1, "q+s")
 
 
 @dataclass(frozen=True)

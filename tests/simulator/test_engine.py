@@ -9,6 +9,7 @@ from itertools import product
 import numpy as np
 import pytest
 from engine_cycles import random_configuration, simulate_cycles
+from problems import windows
 from small_workloads import forward
 
 from zerocast.accelerators import AcceleratorError, load, templates
@@ -23,7 +24,6 @@ from zerocast.simulator.engine.slowest import expected_slowest
 from zerocast.simulator.engine.walked import walked_cycles
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm import Conv, Gemm, Operand
-from zerocast.workloads.ir import Window
 from zerocast.workloads.patterns import DENSE, NM, Block, Mask, Pattern, PerChannel, Uniform
 
 ENGINES = [name for name in templates() if load(name).skipping is not None]
@@ -45,8 +45,7 @@ def test_walk_equals_the_cycle_by_cycle_simulator(seed: int) -> None:
 def conv_gemm(stride: int = 1, a: Pattern = DENSE, w: Pattern = DENSE) -> Gemm:
     """2 groups of 3 -> 4 channels, 5 x 6 images, 3 x 2 kernels, padding 1 above and below, 0 beside; 2 samples."""
     rows, cols = (5 + 2 - 3) // stride + 1, (6 - 2) // stride + 1
-    windows = Window(2, "p", "r", stride, 1, "p+r"), Window(3, "q", "s", stride, 1, "q+s")
-    conv = Conv(2, 3, 5, 6, (3, 2), (rows, cols), (stride, stride), (1, 1), windows)
+    conv = Conv(2, 3, 5, 6, (3, 2), (rows, cols), (stride, stride), (1, 1), windows(stride))
     fiber = (("c", 3), ("r", 3), ("s", 2))
     m = 2 * rows * cols
     return Gemm(

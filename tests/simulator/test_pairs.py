@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from problems import walk_tiles, windows
 
 from zerocast.accelerators import load, templates
 from zerocast.simulator import plain_gemm
@@ -50,12 +51,12 @@ def test_pairs_of_a_padded_grouped_convolution(seed: int, size: int, stride: int
     g, b, c, k, taps, image = 2, 2, 3, 2, 3, 2 * size + 2
     x, w = rng.random((b, g, c, image, image)) < 0.6, rng.random((g, k, c, taps, taps)) < 0.4
     out = (image + 2 - taps) // stride + 1
-    conv = Conv(b, c, image, image, (taps, taps), (out, out), (stride, stride), (1, 1))
+    conv = Conv(b, c, image, image, (taps, taps), (out, out), (stride, stride), (1, 1), windows(stride))
     fiber = (("c", c), ("r", taps), ("s", taps))
     m, depth, pad = b * out * out, c * taps * taps, conv.padding[0]
     gemm = Gemm(
         g, m, k, depth,
-        Operand(x.size // g, 16, Mask.of(x, ("n", "g", "c", "h", "w")), fiber,
+        Operand(x.size // g, 16, Mask.of(x, ("n", "g", "c", "p+r", "q+s")), fiber,
                 across=(("n", b), ("p", out), ("q", out))),
         Operand(k * depth, 16, Mask.of(w, ("g", "k", "c", "r", "s")), fiber, across=(("k", k),)),
         Operand(m * k, 16), "fp16", conv, (("g", g),),
@@ -96,7 +97,6 @@ def test_a_gated_multiplier_sees_where_zeros_lie() -> None:
 def test_groups_of_different_zeros_weigh_the_tiles_they_fill() -> None:
     """Two products of a batch, one empty and one full: bytes and steps are the mean of both, not those of the first."""
     from zerocast.simulator.mapping import mapping_of
-    from zerocast.simulator.tiles import walk_tiles
 
     bits = np.zeros((2, 8, 64), dtype=bool)
     bits[1] = True

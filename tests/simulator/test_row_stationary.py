@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from problems import windows
 
 from zerocast.accelerators import Accelerator, load
 from zerocast.accelerators.errors import AcceleratorError
@@ -36,7 +37,9 @@ def convolution(
     groups: int = 1, zeros: float = 0.0, output_zeros: float = 0.0,
 ) -> Gemm:  # fmt: skip
     """A square convolution as a product; `size` without padding."""
-    conv = Conv(samples, channels, size, size, (kernel, kernel), (output, output), (stride, stride), (1, 1))
+    conv = Conv(
+        samples, channels, size, size, (kernel, kernel), (output, output), (stride, stride), (1, 1), windows(stride)
+    )
     m, k = samples * output**2, channels * kernel**2
 
     def pattern(share: float) -> Pattern:

@@ -28,7 +28,8 @@ class Call(nn.Module):
 
 
 def compute(op: Einsum, a: np.ndarray, b: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """out[index] += a[index] * b[index] over the whole iteration space."""
+    """out[index] += a[index] * b[index] over the whole iteration space; an operand that is indexed in more dimensions
+    than its tensor has is a view that splits some of them."""
     grid = dict(zip(op.sizes, np.indices(tuple(op.sizes.values())).reshape(len(op.sizes), -1), strict=True))
     count = next(iter(grid.values())).size
 
@@ -36,9 +37,13 @@ def compute(op: Einsum, a: np.ndarray, b: np.ndarray, shape: tuple[int, ...]) ->
         zero = np.zeros(count, dtype=int)
         return tuple(sum((by * grid[rank] for rank, by in dim), zero) for dim in op.index[operand])
 
-    out = np.zeros(shape)
+    def extents(operand: int) -> list[int]:
+        return [1 + sum(by * (op.sizes[rank] - 1) for rank, by in dim) for dim in op.index[operand]]
+
+    a, b = (side if side.ndim == len(op.index[at_]) else side.reshape(extents(at_)) for at_, side in ((0, a), (1, b)))
+    out = np.zeros(shape if len(shape) == len(op.index[2]) else extents(2))
     np.add.at(out, at(2), a[at(0)] * b[at(1)])
-    return out
+    return out.reshape(shape)
 
 
 def only_einsum(workload: Workload, phase: str, writes: str) -> Einsum:

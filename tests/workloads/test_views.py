@@ -101,7 +101,6 @@ VIEWS: dict[str, Callable[[Y], Any]] = {
     "narrow_copy": lambda y: torch.narrow_copy(y, 1, 2, 3),
     "expand_copy": lambda y: torch.expand_copy(y[:1], SHAPE),
     "unfold_copy": lambda y: torch.unfold_copy(y, 1, 3, 1),
-    "slice_scatter": lambda y: y.slice_scatter(torch.zeros(4, 2, 8, device=y.device), 1, 0, 2),
     "as_strided_scatter": lambda y: torch.as_strided_scatter(y, torch.zeros(2, 2, device=y.device), (2, 2), (1, 2)),
     "im2col": lambda y: F.unfold(y[None], 2),
     "pixel_shuffle": lambda y: torch.pixel_shuffle(y, 2),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import wraps
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_leaves
 
 _PLAIN = (torch.Tensor, int, float, bool, str, type(None))
 
@@ -37,13 +38,18 @@ def asked_for(model: nn.Module) -> nn.Module:
 def _tensors(output: Any) -> Any:
     """The output with a dataclass as a mapping and any other object that is no container of PyTorch's as None; as it
     is where no tensor would be left, so that torch.export says what it is."""
-    plain = tree_map(_unpacked, output)
+    plain = _unpacked(output)
     return plain if any(isinstance(leaf, torch.Tensor) for leaf in tree_leaves(plain)) else output
 
 
-def _unpacked(leaf: Any) -> Any:
-    if isinstance(leaf, _PLAIN):
-        return leaf
-    if is_dataclass(leaf):
-        return tree_map(_unpacked, {field.name: getattr(leaf, field.name) for field in fields(leaf)})
+def _unpacked(item: Any) -> Any:
+    """By hand: what else PyTorch takes apart depends on what was registered with it in this process."""
+    if isinstance(item, _PLAIN):
+        return item
+    if isinstance(item, Mapping):
+        return {key: _unpacked(value) for key, value in item.items()}
+    if isinstance(item, (list, tuple)):
+        return [_unpacked(value) for value in item]
+    if is_dataclass(item):
+        return {field.name: _unpacked(getattr(item, field.name)) for field in fields(item)}
     return None

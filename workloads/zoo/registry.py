@@ -134,7 +134,10 @@ def build(
             ) from error
         if not (arguments or sizes):
             raise
-        raise WorkloadError(f"model {name!r} cannot be built with these arguments: {reason(error)}") from error
+        given = ", ".join(f"{key}={value!r}" for key, value in {**arguments, **sizes}.items())
+        raise WorkloadError(
+            f"model {name!r} cannot be built with these arguments ({given}): {reason(error)}"
+        ) from error
 
 
 def _is_path(name: str) -> bool:
@@ -180,5 +183,6 @@ def _fields(config: str) -> dict[str, Any]:
     if not config:
         return {}
     transformers = importlib.import_module("transformers")
-    fields: dict[str, Any] = getattr(transformers, config)().to_dict()
-    return fields
+    filled = getattr(transformers, config)()
+    fields: dict[str, Any] = filled.to_dict()
+    return {**fields, **{other: fields[name] for other, name in filled.attribute_map.items() if name in fields}}
