@@ -9,7 +9,7 @@ UV_VERSION := 0.13.8
 TORCH_INDEX ?=
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 
-.PHONY: install test lint types demo validate bench clean
+.PHONY: install test slow lint types demo validate bench clean
 
 install: $(VENV)/.installed
 
@@ -22,6 +22,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 test: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+slow: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 lint: install
 	$(BIN)/ruff check .

@@ -225,6 +225,7 @@ def test_files_are_not_overwritten_nor_mixed(shapes: Path, tmp_path: Path) -> No
         gemm(out, shapes, "--resume")
 
 
+@pytest.mark.slow
 def test_interrupting_leaves_a_readable_file(tmp_path: Path) -> None:
     out = tmp_path / "m.jsonl"
     arguments = [sys.executable, "-m", "zerocast.analysis.measure", "--device", "cpu", "--out", str(out), "--variants",
@@ -270,6 +271,7 @@ def test_help_needs_neither_typer_nor_rich_nor_pydantic() -> None:
     assert not loaded & {"typer", "rich", "pydantic", "matplotlib", "jinja2", "yaml", "transformers", "scipy"}
 
 
+@pytest.mark.slow
 def test_all_suites_run_where_nothing_but_torch_numpy_and_pandas_can_be_imported(tmp_path: Path) -> None:
     script = (
         "import sys\n"
@@ -868,6 +870,7 @@ def test_a_process_that_never_measures_is_an_error(watcher: Any) -> None:
         watcher.run()
 
 
+@pytest.mark.slow
 def test_the_watcher_and_a_real_process(shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # here; the process measures on the CPU
     monkeypatch.setattr(signal, "signal", lambda *_: None)
@@ -882,6 +885,7 @@ def test_the_watcher_and_a_real_process(shapes: Path, tmp_path: Path, monkeypatc
     assert len(rows[rows.suite == "gemm"]) == 7 and not rows[rows.suite == "gemm"].error.any()
 
 
+@pytest.mark.slow
 def test_the_watcher_passes_an_interruption_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     handlers: dict[int, Any] = {}
