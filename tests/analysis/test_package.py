@@ -86,6 +86,7 @@ def test_commands_say_what_to_install(package: str, arguments: list[str], saved:
     assert done.stderr.splitlines()[-1].endswith(f"pip install 'zerocast[{EXTRAS[package]}]'"), done.stderr
 
 
+@pytest.mark.slow
 def test_an_exploration_without_torch_and_without_extras(saved: Path, tmp_path: Path) -> None:
     """Prices a saved workload, draws the figures, and leaves out what needs a package with one line each."""
     (tmp_path / "space.yaml").write_text(

@@ -64,6 +64,7 @@ def test_the_scalesim_rows_are_what_the_command_prints(tmp_path: Path) -> None:
     assert float(found["cycles"]) == row.predicted
 
 
+@pytest.mark.slow
 def test_sat_average_is_near_the_published_one_and_below_the_mac_ceiling() -> None:
     average, *networks = sat.headline()
     assert average.reference == 1.75

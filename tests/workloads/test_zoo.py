@@ -23,6 +23,7 @@ def test_listing_imports_no_torch() -> None:
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_capture_is_the_function_whatever_was_imported_before() -> None:
     script = "import zerocast.workloads.from_torch; from zerocast.workloads import capture; capture.__call__"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
