@@ -15,6 +15,7 @@ import torch.export._trace as exporter
 from torch import nn
 from torch._decomp import get_decompositions
 from torch.export import ExportedProgram
+from torch.utils._pytree import tree_leaves
 
 from zerocast.workloads.blame import line, place
 from zerocast.workloads.errors import WorkloadError
@@ -112,7 +113,8 @@ def _export(model: nn.Module, inputs: tuple[Any, ...], training: bool) -> Export
         try:
             if not training:
                 return torch.export.export(asked_for(model), inputs, strict=False)
-            with watched() as calls:
+            given = any(isinstance(leaf, torch.Tensor) and leaf.requires_grad for leaf in tree_leaves(inputs))
+            with watched(given) as calls:
                 program = torch.export.export(asked_for(model), inputs, strict=False)
             only_ours(program.graph_module)
             for call in calls:
