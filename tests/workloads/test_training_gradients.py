@@ -195,6 +195,16 @@ def test_activation_checkpoints_run_again(name: str) -> None:
     assert all(op.phase == "FF" for op in again) and bool(again) == ("nothing" not in name)
 
 
+def test_a_reentrant_checkpoint_of_an_input_that_wants_its_gradient_has_one() -> None:
+    """The weights' gradients are PyTorch's; that of the network's own input is never a part of a step."""
+    run = CHECKPOINTS["reentrant, nothing before it to train"]
+    x = X.clone().requires_grad_()
+    with FlopCounterMode(display=False) as count:
+        Net(run).train()(x).sum().backward()
+    inputs_own = x.numel() * Net(run).a.out_features
+    assert capture(Net(run), x, training=True).macs == count.get_total_flops() // 2 - inputs_own
+
+
 def test_what_a_checkpoint_throws_away_is_not_kept() -> None:
     """No tensor between forward and backward but what goes into the checkpoint, and its result."""
     run = lambda net, x: net.c(checkpoint(lambda y: net.b(torch.relu(y @ net.square)), net.a(x), use_reentrant=False))  # noqa: E731
