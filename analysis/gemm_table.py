@@ -21,6 +21,7 @@ RESULTS = (
     "latency_s", "cycles", "energy_j", "dram_read_bytes", "dram_write_bytes", "bound", "dataflow",
     "utilisation", "skipped", "order", "tile_m", "tile_n", "tile_k", "fallback", "note",
 )  # fmt: skip
+Fate = Literal["as asked", "dense", "with zeros that the array does not skip", "not at all"]
 TOTALS = ("total_latency_s", "total_energy_j")
 """What a table with a column `count` gets beside them: the figures times the count."""
 
@@ -30,7 +31,7 @@ class Priced:
     """Figures of a shape, named by `RESULTS`, and whether it was priced as it was asked for."""
 
     figures: tuple[Any, ...]
-    fate: Literal["as asked", "dense", "with zeros that save no time", "not at all"]
+    fate: Fate
 
     def figure(self, name: str) -> float:
         """One of the figures."""
@@ -75,7 +76,8 @@ def price_shapes(
             unseen = unseen_zeros(shape.gemm, accelerator)
             note = "; ".join(filter(None, (row.note, unseen)))
             figures = (row.latency_s + overhead, *(getattr(row, name) for name in RESULTS[1:-1]), note)
-            priced = Priced(figures, "dense" if refusal else "with zeros that save no time" if unseen else "as asked")
+            seen: Fate = "with zeros that the array does not skip" if unseen else "as asked"
+            priced = Priced(figures, "dense" if refusal else seen)
         if progress is not None:
             progress(number + 1, len(shapes))
         yield priced

@@ -1,40 +1,46 @@
-"""Zeros that were asked for and that an array does nothing about, in words."""
+"""Zeros that were asked for and that an array does not skip, in words."""
 
 from __future__ import annotations
 
 from zerocast.accelerators import Accelerator
+from zerocast.accelerators.schema import Operand as Side
 from zerocast.simulator import Gemm
-from zerocast.workloads.patterns import Pattern
+from zerocast.simulator.gemm import Operand
+from zerocast.simulator.traffic import element_bits
 
 
 def unseen_zeros(gemm: Gemm, accelerator: Accelerator) -> str:
-    """Which zeros of a product take as long as other numbers, and why; "" where all are skipped or there are none.
+    """Which zeros of a product are not skipped, what they save all the same, and why; "" where there are none.
 
-    2:4 weights that a GPU's sparse tensor cores refuse are not repeated here: their row says why.
+    Zeros that are compressed off chip still shorten a product that waits for its link. 2:4 weights that a GPU's sparse
+    tensor cores refuse are not repeated here: their row says why.
     """
-    sides = (("A", "input", gemm.input), ("B", "weight", gemm.weight))
-    reasons = [
-        (
-            name,
-            _reason(side, operand.pattern, None if operand.structured is None else operand.structured.m, accelerator),
-        )
+    sides: tuple[tuple[str, Side, Operand], ...] = (("A", "input", gemm.input), ("B", "weight", gemm.weight))
+    return "; ".join(
+        f"zeros of {name} save {_what(side, operand, accelerator)}: {reason}"
         for name, side, operand in sides
-        if not operand.pattern.is_dense
-    ]
-    return "; ".join(f"zeros of {name} {reason}" for name, reason in reasons if reason)
+        if not operand.pattern.is_dense and (reason := _reason(side, operand, accelerator))
+    )
 
 
-def _reason(side: str, pattern: Pattern, group: int | None, accelerator: Accelerator) -> str:
-    """Why zeros of an operand save no time. group: M of an N:M pattern along K."""
-    engine = getattr(accelerator.sparsity, side)
-    if engine.mode == "none":
-        return f"save no time: {accelerator.name} does nothing about zeros of the {side}"
+def _what(side: Side, operand: Operand, accelerator: Accelerator) -> str:
+    """What zeros save that the array does not skip, and what they do not."""
+    gated = getattr(accelerator.sparsity, side).mode == "gate"
+    stored = element_bits(accelerator.dram, side, operand) < operand.bits
+    saved = " and ".join(["energy"] * gated + ["bytes off chip"] * stored)
+    return f"{saved}, no {'cycles of the array' if stored else 'time'}" if saved else "no time"
+
+
+def _reason(side: Side, operand: Operand, accelerator: Accelerator) -> str:
+    """Why the array does not skip zeros of an operand; "" where it does."""
+    engine, name = getattr(accelerator.sparsity, side), accelerator.name
     if engine.mode == "gate":
-        return f"save energy, no time: {accelerator.name} gates them"
-    if engine.mode == "skip":
+        return f"{name} gates them"
+    if engine.mode == "none":
+        return f"{name} does nothing about zeros of the {side}"
+    group = operand.structured
+    if engine.mode == "skip" or (group is not None and (accelerator.gpu is not None or group.m <= engine.max_group)):
         return ""
     if group is None:
-        return f"save no time: {accelerator.name} skips N:M alone, and these are at random places"
-    if accelerator.gpu is None and group > engine.max_group:
-        return f"save no time: groups of {group} are wider than the {engine.max_group} that {accelerator.name} spans"
-    return ""
+        return f"{name} skips N:M alone, and these are at random places"
+    return f"groups of {group.m} are wider than the {engine.max_group} that {name} spans"

@@ -24,7 +24,9 @@ SLACK = 0.01
 """Cycles that are given away for an arrangement that reads the buffers less."""
 
 Skips = tuple[bool, bool]
+"""Whether zeros of the input, and of the weight, are skipped."""
 Runs = tuple[int | None, int | None]
+"""Bits of the run fields of the input and of the weight; None for an operand that is held without runs."""
 
 
 @lru_cache(maxsize=4096)

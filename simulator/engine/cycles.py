@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 from zerocast.accelerators.schema import Accelerator, Operand, Skipping
-from zerocast.simulator.engine.arranged import quickest_arrangement, turns
+from zerocast.simulator.engine.arranged import Runs, Skips, quickest_arrangement, turns
 from zerocast.simulator.engine.losses import EngineCycles
 from zerocast.simulator.engine.operands import operand_bits, scattered
 from zerocast.simulator.engine.packed import packed_cycles
@@ -58,10 +58,6 @@ def _run_bits(accelerator: Accelerator, operand: Operand) -> int | None:
     formats = accelerator.buffer_of(operand).formats.get(operand, ())
     found = [re.fullmatch(r"run_length(?::(\d+))?", name) for name in formats]
     return int(found[0][1] or 5) if len(found) == 1 and found[0] else None
-
-
-Skips = tuple[bool, bool]
-Runs = tuple[int | None, int | None]
 
 
 @lru_cache(maxsize=4096)

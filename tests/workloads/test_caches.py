@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -136,6 +137,20 @@ def test_a_tensor_that_is_read_again_is_not_overwritten() -> None:
 
     workload = capture(Both(), (torch.zeros(2, 8), torch.zeros(6, 8)))
     assert moved(workload) == [(8 * 8 * 2, 6 * 8 * 2)]
+
+
+@pytest.mark.parametrize(
+    "view", [torch.ravel, lambda old: torch.hsplit(old, 2)[0], torch.Tensor.diagonal, lambda old: old.unfold(0, 2, 1)]
+)
+def test_a_tensor_that_is_read_again_through_a_view_is_not_overwritten(view: Callable[[Tensor], Tensor]) -> None:
+    class Old(nn.Module):
+        def forward(self, kept: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+            seen = view(kept)
+            new = torch.index_copy(kept, 0, torch.tensor([3]), x)
+            return new, seen * 2
+
+    copies = [op for op in capture(Old(), (torch.randn(8, 8), torch.randn(1, 8))).ops if isinstance(op, Index)]
+    assert len(copies) == 1 and not copies[0].in_place
 
 
 def tiny(**config: Any) -> Any:

@@ -140,6 +140,8 @@ CHECKPOINTS: dict[str, Callable[[Net, Tensor], Tensor]] = {
         use_reentrant=False), use_reentrant=False)),
     "saved in vain": lambda net, x: net.c(checkpoint(
         lambda y: net.b(y @ net.square) + net.d(y).detach(), net.a(x), use_reentrant=False)),
+    "reentrant, nothing before it to train": lambda net, x: net.c(
+        checkpoint(lambda y: net.b(torch.relu(net.a(y))), x, use_reentrant=True)),
     "nothing to train": lambda net, x: net.c(
         checkpoint(lambda y: (y @ torch.ones(8, 16)) @ torch.ones(16, 32), x, use_reentrant=False)),
 }  # fmt: skip
@@ -190,7 +192,17 @@ def test_activation_checkpoints_run_again(name: str) -> None:
     step = capture(Net(run), X, training=True)
     assert step.macs == counted(run)
     again = [op for op in step.ops if op.name.endswith(".again")]
-    assert all(op.phase == "FF" for op in again) and bool(again) == (name != "nothing to train")
+    assert all(op.phase == "FF" for op in again) and bool(again) == ("nothing" not in name)
+
+
+def test_a_reentrant_checkpoint_of_an_input_that_wants_its_gradient_has_one() -> None:
+    """The weights' gradients are PyTorch's; that of the network's own input is never a part of a step."""
+    run = CHECKPOINTS["reentrant, nothing before it to train"]
+    x = X.clone().requires_grad_()
+    with FlopCounterMode(display=False) as count:
+        Net(run).train()(x).sum().backward()
+    inputs_own = x.numel() * Net(run).a.out_features
+    assert capture(Net(run), x, training=True).macs == count.get_total_flops() // 2 - inputs_own
 
 
 def test_what_a_checkpoint_throws_away_is_not_kept() -> None:

@@ -15,6 +15,7 @@ import torch.export._trace as exporter
 from torch import nn
 from torch._decomp import get_decompositions
 from torch.export import ExportedProgram
+from torch.utils._pytree import tree_leaves
 
 from zerocast.workloads.blame import line, place
 from zerocast.workloads.errors import WorkloadError
@@ -39,7 +40,7 @@ def export(
         program = None if runnable else _export_on_meta(model, inputs, training)
         if program is None:
             try:
-                program = _export(_with_data(model).train(training), inputs, training)
+                program = _export(_with_data(model).train(training), inputs, training, _want_gradients(inputs))
             except WorkloadError:
                 raise
             except Exception as error:
@@ -66,7 +67,7 @@ def _know_caches(inputs: tuple[Any, ...]) -> None:
 
 def _export_on_meta(model: nn.Module, inputs: tuple[Any, ...], training: bool) -> ExportedProgram | None:
     try:
-        return _export(on_meta(model, training), _inputs_on_meta(inputs), training)
+        return _export(on_meta(model, training), _inputs_on_meta(inputs), training, _want_gradients(inputs))
     except WorkloadError:
         raise
     except Exception:  # whatever it is, the export with data tells it better
@@ -105,14 +106,18 @@ def _parts(target: Any) -> dict[Any, Any] | None:
     return {} if target._schema.is_mutable else None
 
 
-def _export(model: nn.Module, inputs: tuple[Any, ...], training: bool) -> ExportedProgram:
+def _want_gradients(inputs: tuple[Any, ...]) -> bool:
+    return any(isinstance(leaf, torch.Tensor) and leaf.requires_grad for leaf in tree_leaves(inputs))
+
+
+def _export(model: nn.Module, inputs: tuple[Any, ...], training: bool, given: bool) -> ExportedProgram:
     """The graph of a model that is a copy of the user's."""
     with quiet():
         vars(exporter)["print"] = _no_print  # where it fails, it prints the graph so far on stderr
         try:
             if not training:
                 return torch.export.export(asked_for(model), inputs, strict=False)
-            with watched() as calls:
+            with watched(given) as calls:
                 program = torch.export.export(asked_for(model), inputs, strict=False)
             only_ours(program.graph_module)
             for call in calls:

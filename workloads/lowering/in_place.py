@@ -8,6 +8,7 @@ concatenation reads it, and the result feeds attention or is handed back.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,13 +18,8 @@ from torch.fx import Node
 from zerocast.workloads.lowering.builder import Call
 from zerocast.workloads.lowering.values import Value
 
-_VIEWS = frozenset({
-    "view", "reshape", "flatten", "squeeze", "unsqueeze", "unflatten", "_unsafe_view", "view_as", "reshape_as",
-    "permute", "transpose", "t", "numpy_T", "mT", "swapaxes", "movedim", "moveaxis", "swapdims", "expand", "expand_as",
-    "broadcast_to", "slice", "select", "narrow", "split", "chunk", "unbind", "split_with_sizes", "tensor_split",
-    "detach", "alias", "getitem",
-})  # fmt: skip
-"""Operators whose result shares memory with their first argument."""
+_UNSAFE = frozenset({"_unsafe_view", "unsafe_split", "unsafe_chunk", "unsafe_split_with_sizes"})
+"""Views that do not say so in their schema."""
 _COPIES = frozenset({"to", "type_as", "_to_copy", "float", "half", "clone", "contiguous", "repeat_interleave"})
 """Operators that hand on the content in another type or layout."""
 _FUSED = "scaled_dot_product_attention"
@@ -81,7 +77,7 @@ def _pieces(call: Call) -> list[tuple[Node, Value]]:
 def _is_only_reader(reader: Node, node: Node) -> bool:
     """True where neither `node` nor what it is a view of has another reader."""
     while set(node.users) == {reader}:
-        if node.op != "call_function" or _name(node) not in _VIEWS:
+        if not _is_view(node):
             return True
         reader, node = node, node.all_input_nodes[0]
     return False
@@ -92,7 +88,7 @@ def _read_after(node: Node, writer: Node) -> bool:
     for user in node.users:
         if user is writer or user.op == "output":
             continue
-        if user > writer or (user.op == "call_function" and _name(user) in _VIEWS and _read_after(user, writer)):
+        if user > writer or (_is_view(user) and _read_after(user, writer)):
             return True
     return False
 
@@ -116,7 +112,7 @@ def _reads_a_weight(node: Node) -> bool:
 
 
 def _source(node: Node) -> Node:
-    while node.op == "call_function" and _name(node) in _VIEWS | _COPIES and node.all_input_nodes:
+    while _keeps_content(node) and node.all_input_nodes:
         node = node.all_input_nodes[0]
     return node
 
@@ -125,8 +121,23 @@ def _same_content(node: Node) -> Iterator[Node]:
     """The node and what passes its content on."""
     yield node
     for user in node.users:
-        if user.op == "call_function" and _name(user) in _VIEWS | _COPIES:
+        if _keeps_content(user):
             yield from _same_content(user)
+
+
+def _keeps_content(node: Node) -> bool:
+    """True for a view, and for the same content in another type or layout."""
+    return _is_view(node) or (node.op == "call_function" and _name(node) in _COPIES)
+
+
+def _is_view(node: Node) -> bool:
+    """True where a node's result shares memory with its first argument, as the operator's schema tells."""
+    if node.op != "call_function" or _name(node) in _COPIES:
+        return False
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return node.target is operator.getitem
+    first = node.target._schema.arguments[:1]
+    return _name(node) in _UNSAFE or any(a.alias_info is not None and not a.alias_info.is_write for a in first)
 
 
 def _name(node: Node) -> str:

@@ -31,8 +31,12 @@ def checkpoint_of(node: Node) -> Checkpoint | None:
 
 
 @contextmanager
-def watched() -> Iterator[list[CustomCall]]:
+def watched(given: bool = False) -> Iterator[list[CustomCall]]:
     """Mark the nodes of activation checkpoints; the calls of custom functions come as they are made.
+
+    A reentrant checkpoint has a gradient where a tensor that goes into it has one, whatever its weights want.
+
+    given: the caller wants the gradient of an input of the network, which the exported graph does not say.
 
     Raises `WorkloadError` for checkpoints inside checkpoints and for those that keep chosen results.
     """
@@ -64,6 +68,9 @@ def watched() -> Iterator[list[CustomCall]]:
             yield
 
     def reentrant(function: Any, preserve: bool, *args: Any) -> Any:
+        if not (given or any(isinstance(each, torch.Tensor) and each.requires_grad for each in args)):
+            with torch.no_grad():  # as torch does, which warns that gradients will be None
+                return function(*args)
         with marked(whole=True):
             return function(*args)
 
