@@ -1,6 +1,7 @@
-"""Attention as one kernel: scores and probabilities stay on chip, blocks that a causal mask hides are left out.
+"""Attention as one kernel: scores and probabilities stay on chip, blocks that a causal mask hides are left out. The
+backward pass is a second kernel, which multiplies queries and keys again instead of reading what it would have to keep.
 
-Dao et al., "FlashAttention", NeurIPS 2022; Dao, "FlashAttention-2", ICLR 2024, sections 3.1 and 3.3: blocks of scores
+Dao et al., "FlashAttention", NeurIPS 2022; Dao, "FlashAttention-2", ICLR 2024, sections 3.1 to 3.3: blocks of scores
 that lie wholly above the diagonal are skipped, about half of them on long sequences.
 """
 
@@ -18,28 +19,37 @@ BLOCK = 128
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """Ops of one attention that a library runs as one kernel. shown: share of the scores that it computes."""
+    """Ops of one attention that a library runs as one kernel, or in a training step as two.
 
-    scores: Einsum
-    softmax: Vector
-    mix: Einsum
+    forward, backward: their ops in order, the product of queries and keys first; backward is empty in inference, and
+    else multiplies them `again`. inside: tensors of the size of the scores, which never leave the kernels. shown: share
+    of the scores that are computed.
+    """
+
+    forward: tuple[Op, ...]
+    backward: tuple[Op, ...]
+    inside: frozenset[str]
     shown: float
 
     @property
     def on_chip(self) -> dict[str, set[str]]:
-        """For each of the ops, tensors that never leave the kernel."""
-        before, after = self.softmax.inputs[0], self.softmax.outputs[0]
-        return {self.scores.name: {before}, self.softmax.name: {before, after}, self.mix.name: {after}}
+        """For each op, what it neither fetches nor stores: scores and their like, and what the kernel has fetched for
+        an op before."""
+        kept: dict[str, set[str]] = {}
+        for kernel in (self.forward, self.backward):
+            here = set(self.inside)
+            for op in kernel:
+                kept[op.name] = here & {*op.inputs, *op.outputs}
+                here |= set(op.inputs)
+        return kept
 
-    @property
-    def keys(self) -> dict[str, Literal["n", "k"]]:
-        """For both products, the side along which a query's keys lie."""
-        return {self.scores.name: "n", self.mix.name: "k"}
+    def side(self, op: Einsum) -> Literal["n", "k"]:
+        """The side of a product along which a mask hides part of the scores: of its outputs, or of its sums."""
+        return "n" if op.outputs[0] in self.inside else "k"
 
-    @property
-    def computed(self) -> Vector:
-        """The softmax over the scores that are computed."""
-        return replace(self.softmax, elements=math.ceil(self.softmax.elements * self.shown))
+    def computed(self, op: Vector) -> Vector:
+        """An op over the scores that are computed."""
+        return replace(op, elements=math.ceil(op.elements * self.shown))
 
 
 def shown_share(queries: int, keys: int, block: int = BLOCK) -> float:
@@ -52,21 +62,52 @@ def shown_share(queries: int, keys: int, block: int = BLOCK) -> float:
 
 
 def attentions(workload: Workload) -> list[Attention]:
-    """Softmaxes between two products that alone use its input and output. A training step saves the probabilities,
-    and a model may hand them back, so that these are not fused."""
-    producer = {name: op for op in workload.ops for name in op.outputs}
-    readers: dict[str, list[Op]] = {}
+    """Softmaxes that lie between two products, alone or with dropout, and what of a training step goes back through
+    them. Where anything else reads scores or probabilities, or the network hands them back, there is none."""
+    touching: dict[str, list[Op]] = {}
     for op in workload.ops:
-        for name in op.inputs:
-            readers.setdefault(name, []).append(op)
-    found = []
-    for op in workload.ops:
-        if not (isinstance(op, Vector) and op.function == "softmax"):
+        for name in dict.fromkeys((*op.inputs, *op.outputs)):
+            touching.setdefault(name, []).append(op)
+    found = (_around(op, workload, touching) for op in workload.ops if isinstance(op, Vector) and op.function == _START)
+    return [attention for attention in found if attention is not None]
+
+
+def _around(softmax: Vector, workload: Workload, touching: dict[str, list[Op]]) -> Attention | None:
+    """The attention of a softmax; None where it is none that a library's kernel knows."""
+    size = workload.tensors[softmax.inputs[0]].elements
+    inside: set[str] = set()
+    names: set[str] = set()
+    todo = [softmax.inputs[0], softmax.outputs[0]]
+    while todo:
+        tensor = todo.pop()
+        if tensor in inside:
             continue
-        before, after = op.inputs[0], op.outputs[0]
-        scores, behind = producer.get(before), readers.get(after, [])
-        alone = len(readers[before]) == len(behind) == 1 and not {before, after} & workload.results
-        if alone and isinstance(scores, Einsum) and isinstance(behind[0], Einsum) and behind[0].inputs[0] == after:
-            queries, keys = workload.tensors[before].shape[-2:]
-            found.append(Attention(scores, op, behind[0], shown_share(queries, keys) if op.causal else 1.0))
-    return found
+        inside.add(tensor)
+        for op in touching[tensor]:
+            names.add(op.name)
+            if isinstance(op, Vector) and op.function in _INSIDE:
+                todo += [name for name in (*op.inputs, *op.outputs) if workload.tensors[name].elements == size]
+            elif not isinstance(op, Einsum):
+                return None
+    made = {name for op in workload.ops for name in op.outputs}
+    if inside & workload.results or not inside <= made:
+        return None
+    ops = [op for op in workload.ops if op.name in names]
+    forward, backward = ([op for op in ops if (op.phase == "FF") == first] for first in (True, False))
+    products = [op for op in forward if isinstance(op, Einsum)]
+    if len(products) != 2 or products[0].outputs[0] != softmax.inputs[0] or products[1].inputs[0] not in inside:
+        return None
+    queries, keys = workload.tensors[softmax.inputs[0]].shape[-2:]
+    share = shown_share(queries, keys) if softmax.causal else 1.0
+    if backward:
+        first = replace(
+            products[0], name=f"{products[0].name}.again", phase="BP", outputs=(f"{softmax.inputs[0]}.again",)
+        )
+        backward.insert(0, first)
+        inside |= set(first.outputs)
+    return Attention(tuple(forward), tuple(backward), frozenset(inside), share)
+
+
+_START = "softmax"
+_INSIDE = (_START, "dropout", "softmax_backward", "dropout_backward")
+"""Vector ops that a kernel of attention applies to its scores, forward and backward."""

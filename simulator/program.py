@@ -78,6 +78,8 @@ def _products(planned: Plan, op: Einsum, accelerator: Accelerator) -> tuple[Gemm
             gemm = replace(gemm, output=replace(gemm.output, bits=0))
         if op.inputs[0] in on_chip:
             gemm = replace(gemm, input=replace(gemm.input, unique=0))
+        if op.inputs[1] in on_chip:
+            gemm = replace(gemm, weight=replace(gemm.weight, unique=0))
         if shown is not None:
             size = max(round(getattr(gemm, shown.side) * shown.share), 1)
             gemm = replace(gemm, computed=replace(gemm, **{shown.side: size}))

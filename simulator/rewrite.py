@@ -9,7 +9,7 @@ from typing import Literal
 
 from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.attention import attentions
-from zerocast.workloads.ir import Einsum, Index, Op, Vector, Workload
+from zerocast.workloads.ir import Einsum, Index, Op, Tensor, Vector, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,20 +122,32 @@ def _stream(
 def _fuse_attention(
     workload: Workload, on_chip: dict[str, set[str]]
 ) -> tuple[Workload, frozenset[str], dict[str, Shown]]:
-    """Run each attention as one kernel: the workload with softmaxes over what is computed of their scores, the ops
-    that the first product's kernel runs too, and what masked products compute."""
+    """Run each attention as one kernel, its backward pass as another: the workload with vector ops over what is
+    computed of their scores, the ops that another op's kernel runs too, and what masked products compute."""
     fused: set[str] = set()
     shown: dict[str, Shown] = {}
-    computed: dict[str, Op] = {}
+    before: dict[str, Op] = {}
+    changed: dict[str, Op] = {}
+    tensors: dict[str, Tensor] = {}
     for attention in attentions(workload):
-        for name, tensors in attention.on_chip.items():
-            on_chip.setdefault(name, set()).update(tensors)
-        fused |= {attention.softmax.name, attention.mix.name}
+        forward, backward = attention.forward, attention.backward
+        for name, kept in attention.on_chip.items():
+            on_chip.setdefault(name, set()).update(kept)
+        fused |= {op.name for op in (*forward[1:], *backward[1:])}
+        if backward:
+            again, scores = backward[0].outputs[0], workload.tensors[forward[0].outputs[0]]
+            tensors[again] = replace(scores, name=again)
+            before[backward[1].name] = backward[0]
         if attention.shown < 1:
-            computed[attention.softmax.name] = attention.computed
-            shown |= {name: Shown(side, attention.shown) for name, side in attention.keys.items()}
-    ops = tuple(computed.get(op.name, op) for op in workload.ops)
-    return workload.with_ops(ops) if computed else workload, frozenset(fused), shown
+            for op in (*forward, *backward):
+                if isinstance(op, Einsum):
+                    shown[op.name] = Shown(attention.side(op), attention.shown)
+                elif isinstance(op, Vector):
+                    changed[op.name] = attention.computed(op)
+    if not before and not changed:
+        return workload, frozenset(fused), shown
+    listed = (each for op in workload.ops for each in (before.get(op.name), changed.get(op.name, op)))
+    return workload.with_ops(tuple(op for op in listed if op is not None), **tensors), frozenset(fused), shown
 
 
 _FLOWING = ("activation", "gradient")

@@ -69,6 +69,42 @@ def test_a_causal_kernel_leaves_the_hidden_blocks_out() -> None:
     assert 0.5 < long[1] / long[0] < 0.56
 
 
+class Trained(nn.Module):
+    """Projections to queries, keys and values, and their attention."""
+
+    def __init__(self, causal: bool, dropout: float) -> None:
+        super().__init__()
+        self.causal, self.dropout = causal, dropout
+        self.qkv = nn.ModuleList(nn.Linear(HEADS * WIDTH, HEADS * WIDTH, bias=False) for _ in range(3))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        q, k, v = (each(x).view(1, TOKENS, HEADS, WIDTH).transpose(1, 2) for each in self.qkv)
+        return scaled_dot_product_attention(q, k, v, is_causal=self.causal, dropout_p=self.dropout)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+@pytest.mark.parametrize("causal", [False, True])
+def test_a_training_step_keeps_no_scores(causal: bool, dropout: float) -> None:
+    """Forward: q, k, v in, the output out. Backward: q, k, v and the output's gradient in, three gradients out, and the
+    scores multiplied once more: five products for the forward's two (FlashAttention-2, section 3.1)."""
+    x = torch.zeros(1, TOKENS, HEADS * WIDTH, device="meta")
+    workload = capture(Trained(causal, dropout).to("meta"), x, training=True, dtype="bf16")
+    rows = [row for row in simulate(workload, "nvidia-h100-sxm").rows
+            if row.kind in ("einsum", "vector") and "qkv" not in row.layer and "loss" not in row.op]  # fmt: skip
+    one, products = HEADS * TOKENS * WIDTH * 2, [row for row in rows if row.k]
+    moved = {
+        phase: [
+            sum(getattr(row, f"dram_{way}_bytes") for row in rows if row.phase == phase) for way in ("read", "write")
+        ]
+        for phase in ("FF", "BP")
+    }
+    assert moved["FF"] == [3 * one, one] and moved["BP"] == [4 * one, 3 * one]
+    assert [row.phase for row in products] == ["FF"] * 2 + ["BP"] * 5
+    share = 10 / 16 if causal else 1.0
+    assert all(row.flops == pytest.approx(2 * HEADS * TOKENS**2 * WIDTH * share) for row in products)
+    assert sum(row.macs for row in products) == 7 * HEADS * TOKENS**2 * WIDTH
+
+
 def test_arrays_compute_and_store_all_scores() -> None:
     rows = [simulate(captured(causal), "tpu-like-128").rows for causal in (False, True)]
     assert [row.cycles for row in rows[0]] == [row.cycles for row in rows[1]]
