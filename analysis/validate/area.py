@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from zerocast.accelerators import Accelerator, load
 from zerocast.accelerators.tables import area_table
-from zerocast.analysis.validate.comparison import Comparison, against, below, reference_rows
+from zerocast.analysis.validate.comparison import Comparison, published, reference_rows
 from zerocast.simulator.area import Area, area, buffer_um2
 from zerocast.simulator.area_engine import queue_bits
 from zerocast.simulator.resources import fpga_resources
@@ -36,16 +37,11 @@ def compare(say: Callable[[str], None]) -> list[Comparison]:
 
 def _row(row: dict[str, str]) -> Comparison:
     """One published figure beside what is predicted; one that the template's own costs stem from informs only."""
-    what, reference = f"{row['system']}, {row['what']}", float(row["value"])
-    predicted = PREDICTED[row["system"], row["what"]]()
-    source = f"{row['source']} ({row['read_or_recalled']})"
-    if row["conditions"].startswith("upper bound"):
-        return below(SUITE, what, predicted, reference, row["unit"], source, row["conditions"])
+    compared = published(SUITE, row, PREDICTED[row["system"], row["what"]](), TOLERANCE)
     if row["system"] == "hisparse-u280" and row["what"] in ("lut", "dsp"):
         note = "costs of a PE were split from this figure; the vector unit beside them is assumed"
-        error = predicted / reference - 1
-        return Comparison(SUITE, what, predicted, reference, row["unit"], error, None, None, source, note)
-    return against(SUITE, what, predicted, reference, row["unit"], TOLERANCE, source, row["conditions"])
+        return replace(compared, tolerance=None, ok=None, note=note)
+    return compared
 
 
 def size(accelerator: Accelerator | str, **overrides: object) -> Area:

@@ -76,3 +76,12 @@ def reference_rows(name: str) -> list[dict[str, str]]:
     """Rows of a CSV file in `analysis/references`."""
     text = (files("zerocast.analysis") / "references" / name).read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))
+
+
+def published(suite: str, row: dict[str, str], predicted: float, tolerance: float) -> Comparison:
+    """A figure of a reference table beside what is predicted, or below it where the table gives an upper bound."""
+    what, reference, unit = f"{row['system']}, {row['what']}", float(row["value"]), row["unit"]
+    source = f"{row['source']} ({row['read_or_recalled']})"
+    if row["conditions"].startswith("upper bound"):
+        return below(suite, what, predicted, reference, unit, source, row["conditions"])
+    return against(suite, what, predicted, reference, unit, tolerance, source, row["conditions"])

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from zerocast.accelerators import load
-from zerocast.analysis.validate.comparison import Comparison, against, below, reference_rows
+from zerocast.analysis.validate.comparison import Comparison, published, reference_rows
 from zerocast.analysis.validate.zeroskip import eie, eyeriss_v1
 from zerocast.analysis.validate.zeroskip.layers import layers, workload_of
 from zerocast.analysis.validate.zeroskip.rows import product_of, rows_of
@@ -26,16 +26,8 @@ SIGMA_PRODUCT = "M1632-N36548-K1024"
 def compare(say: Callable[[str], None]) -> list[Comparison]:
     """All comparisons of the suite."""
     say("power and energy against published designs")
-    return [_row(row) for row in reference_rows("energy.csv")]
-
-
-def _row(row: dict[str, str]) -> Comparison:
-    what, reference = f"{row['system']}, {row['what']}", float(row["value"])
-    predicted = PREDICTED[row["system"], row["what"]]()
-    source = f"{row['source']} ({row['read_or_recalled']})"
-    if row["conditions"].startswith("upper bound"):
-        return below(SUITE, what, predicted, reference, row["unit"], source, row["conditions"])
-    return against(SUITE, what, predicted, reference, row["unit"], TOLERANCE, source, row["conditions"])
+    return [published(SUITE, row, PREDICTED[row["system"], row["what"]](), TOLERANCE)
+            for row in reference_rows("energy.csv")]  # fmt: skip
 
 
 def chip_j(rows: Iterable[OpRow]) -> float:
