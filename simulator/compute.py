@@ -12,6 +12,8 @@ ISPASS 2020, eq. 1-3: 2R + C + T - 2 cycles a fold).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -26,6 +28,7 @@ _SKIPPERS: dict[Dataflow, tuple[str, ...]] = {
     "output_stationary": ("weight", "input"),
     "weight_stationary": ("weight",),
     "input_stationary": ("input",),
+    "unrolled": ("weight", "input"),
 }
 """Operands whose zeros a dataflow can skip: a stationary operand stays compressed in the PEs, a streaming one
 is matched on the way; output-stationary streams both and skips on one of them."""
@@ -102,6 +105,22 @@ def fiber_tile(operand: Operand, k: ArrayLike) -> dict[str, ArrayLike]:
     return {outer: depth, **tile}
 
 
+def rate_of(accelerator: Accelerator, dtype: str) -> float:
+    """Rate of a data type against `macs_per_pe`; `SimulationError` for one that the array does not multiply."""
+    rates = accelerator.compute.rates
+    if dtype not in rates:
+        raise SimulationError(f"{accelerator.name} has no {dtype} arithmetic; compute.rates lists {', '.join(rates)}")
+    return rates[dtype]
+
+
+def unrolled_cycles(accelerator: Accelerator, gemm: Gemm, trips: Mapping[str, ArrayLike]) -> Array:
+    """Cycles of an array that takes `unroll` places of each rank at once: one for each such block of the product, or
+    one for each tile where tiles (`trips`: how many along m, n and k) are smaller than a block."""
+    units = gemm.units(accelerator.compute.unroll)
+    sides = [np.maximum(units[side], np.asarray(trips[side], dtype=float)) for side in "mnk"]
+    return np.asarray(units["batch"] * sides[0] * sides[1] * sides[2] / rate_of(accelerator, gemm.dtype))
+
+
 def array_cycles(
     accelerator: Accelerator, dtype: str, dataflow: Dataflow, m: ArrayLike, n: ArrayLike, steps: ArrayLike
 ) -> Array:
@@ -110,11 +129,7 @@ def array_cycles(
     Raises `SimulationError` for a data type that the array does not multiply.
     """
     compute = accelerator.compute
-    if dtype not in compute.rates:
-        raise SimulationError(
-            f"{accelerator.name} has no {dtype} arithmetic; compute.rates lists {', '.join(compute.rates)}"
-        )
-    lanes = compute.macs_per_pe * compute.rates[dtype]
+    lanes = compute.macs_per_pe * rate_of(accelerator, dtype)
     m, n, steps = (np.asarray(x, dtype=float) for x in (m, n, steps))
     if dataflow == "output_stationary":
         return _output_stationary(compute, m, n, np.ceil(steps / lanes))

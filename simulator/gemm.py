@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
+from zerocast.accelerators.schema import Role
 from zerocast.simulator.errors import SimulationError
 from zerocast.workloads.ir import Affine, Einsum, Window, Workload, overlaps
 from zerocast.workloads.patterns import DENSE, NM, Pattern
@@ -106,6 +107,7 @@ class Conv:
 @dataclass(frozen=True, slots=True)
 class Gemm:
     """`batch` products of one size; hashable, so that equal layers are priced once. `outer`: ranks of the batch.
+    roles: the sizes that make up m, n, k and batch, by what their ranks do (`ROLES`).
 
     direct: runs as one direct convolution, each tensor moved once, and not as a matrix product (`direct_product`).
     computed: the smaller product that a kernel runs in its place, where it leaves out what a mask hides.
@@ -121,6 +123,7 @@ class Gemm:
     dtype: str
     conv: Conv | None = None
     outer: tuple[tuple[str, int], ...] = ()
+    roles: tuple[tuple[Role, int], ...] = ()
     direct: bool = False
     computed: Gemm | None = None
 
@@ -128,6 +131,24 @@ class Gemm:
     def macs(self) -> int:
         """Multiply-accumulates, zeros included."""
         return self.batch * self.m * self.n * self.k
+
+    def units(self, spread: Mapping[Role, int]) -> dict[str, int]:
+        """Steps along batch, m, n and k of an array that takes `spread` places of each rank at once."""
+        known = dict(self.roles) or {"groups": self.batch, "out_cols": self.m, "out_channels": self.n,
+                                     "in_channels": self.k}  # fmt: skip
+        return {
+            side: math.prod(-(-known.get(role, 1) // spread.get(role, 1)) for role in roles)
+            for side, roles in ROLES.items()
+        }
+
+
+ROLES: dict[str, tuple[Role, ...]] = {
+    "batch": ("groups",),
+    "m": ("samples", "out_rows", "out_cols"),
+    "n": ("out_channels",),
+    "k": ("in_channels", "kernel_rows", "kernel_cols"),
+}
+"""The roles of the ranks that make up each side of a product."""
 
 
 def plain_gemm(m: int, n: int, k: int, dtype: str, bits: int, a: Pattern = DENSE, b: Pattern = DENSE) -> Gemm:
@@ -221,7 +242,26 @@ def _product(workload: Workload, op: Einsum, taps: dict[str, int], classes: int)
         output=Operand(m * n, tensors[2].bits, tensors[2].pattern, across_n),
         conv=None if taps else _conv(op, tensors[0].shape, groups),
         outer=outer,
+        roles=_roles(op, sizes, groups, tuple(taps), classes),
     )  # fmt: skip
+
+
+def _roles(
+    op: Einsum, sizes: Mapping[str, int], groups: Mapping[str, list[str]], taps: tuple[str, ...], classes: int
+) -> tuple[tuple[Role, int], ...]:
+    """What each rank of a product does: of M the two innermost are rows and columns of the output, or what windows
+    slide along; of K the taps of windows are the kernel's."""
+    windows = [each for each in op.windows(0) if each.position in groups["m"] and each.tap in groups["k"]]
+    places, kernel = [each.position for each in windows] or groups["m"][-2:], [each.tap for each in windows] or taps
+    found: dict[Role, int] = {"out_channels": math.prod(sizes[rank] for rank in groups["n"])}
+    found["groups"] = classes * math.prod(sizes[rank] for rank in groups["batch"])
+    for kind, line, column, rest, named in (
+        ("m", "out_rows", "out_cols", "samples", places), ("k", "kernel_rows", "kernel_cols", "in_channels", kernel)
+    ):  # fmt: skip
+        inner = [sizes[rank] for rank in named]
+        found |= {column: inner[-1] if inner else 1, line: math.prod(inner[:-1])}  # type: ignore[dict-item]
+        found[rest] = math.prod(sizes[rank] for rank in groups[kind] if rank not in named)  # type: ignore[index]
+    return tuple(found.items())
 
 
 def _conv(op: Einsum, shape: tuple[int, ...], groups: dict[str, list[str]]) -> Conv | None:

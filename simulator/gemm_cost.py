@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerocast.accelerators.schema import Accelerator
-from zerocast.simulator.compute import array_cycles, reduction_steps, skips
+from zerocast.simulator.compute import array_cycles, reduction_steps, skips, unrolled_cycles
 from zerocast.simulator.energy import Energy, executed_macs, gemm_energy
 from zerocast.simulator.engine import engine_cycles
 from zerocast.simulator.gemm import Gemm
@@ -123,6 +123,9 @@ def total_cycles(
         engine = engine_cycles(gemm, accelerator)
         share = engine.ideal * accelerator.compute.multipliers / gemm.macs
         return engine.cycles * np.ones_like(mapping.trips_k), np.asarray(gemm.k * share)
+    if mapping.dataflow == "unrolled":
+        whole = reduction_steps(gemm, accelerator, mapping.dataflow, gemm.k, spread)
+        return unrolled_cycles(accelerator, gemm, mapping.trips) * whole / gemm.k, whole
     if accelerator.compute.fold.streams_through_tiles:
         whole = reduction_steps(gemm, accelerator, mapping.dataflow, gemm.k, spread)
         cycles = array_cycles(accelerator, gemm.dtype, mapping.dataflow, gemm.m, gemm.n, whole)

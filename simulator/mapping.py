@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from itertools import permutations
 
 import numpy as np
@@ -29,6 +30,8 @@ _PLACES = {rank: np.array([order.index(rank) for order in ORDERS]) for rank in "
 THIN_ABOVE = 40
 """Tile sizes kept per rank; longer lists are thinned to evenly spread ones on a log scale. Against the whole list
 this costs at most 0.3 % of latency on 100 products drawn up to 8,192 a side."""
+
+Unit = int | Fraction
 
 ALL_UP_TO = 12
 """Ranks of up to this many units try every tile size."""
@@ -75,8 +78,9 @@ def mapping_of(
     return Mapping(dataflow, order, *extents, *trips)
 
 
-def tile_units(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> tuple[int, int, int]:
-    """Granularity of M, N, K tiles: whole folds of the array, and along K whole N:M groups and full lanes.
+def tile_units(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> tuple[Unit, Unit, Unit]:
+    """Granularity of M, N, K tiles: whole folds of the array, and along K whole N:M groups and full lanes; of an
+    unrolled array the elements that a step takes on average, since edges along every rank leave it partly idle.
 
     A smaller tile would leave part of the array idle in every fold. An engine that skips zeros takes any tile of whole
     windows. `SimulationError` for row_stationary, which maps no product in tiles.
@@ -89,6 +93,9 @@ def tile_units(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> tupl
     if dataflow == "zero_skipping":
         return 1, 1, gemm.conv.taps if gemm.conv is not None else 1
     compute = accelerator.compute
+    if dataflow == "unrolled":
+        units = gemm.units(compute.unroll)
+        return Fraction(gemm.m, units["m"]), Fraction(gemm.n, units["n"]), Fraction(gemm.k, units["k"])
     lanes = max(int(compute.macs_per_pe * compute.rates.get(gemm.dtype, 1.0)), 1)
     group = math.lcm(*(op.structured.m for op in (gemm.input, gemm.weight) if op.structured is not None))
     skipped = skips(gemm, accelerator, dataflow)
@@ -103,7 +110,7 @@ def tile_units(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> tupl
     return compute.cols, 1, depth
 
 
-def tile_extents(extent: int, unit: int, limit: int = THIN_ABOVE) -> NDArray[np.float64]:
+def tile_extents(extent: int, unit: Unit, limit: int = THIN_ABOVE) -> NDArray[np.float64]:
     """Tile extents worth trying along a rank: for each number of tiles the smallest tile that gives it.
 
     A larger tile with the same number of tiles takes more buffer and moves the same bytes; it can only be quicker
@@ -118,7 +125,7 @@ def tile_extents(extent: int, unit: int, limit: int = THIN_ABOVE) -> NDArray[np.
         above = np.clip(np.searchsorted(sizes, wanted), 1, len(sizes) - 1)
         nearer = np.where(wanted - sizes[above - 1] < sizes[above] - wanted, above - 1, above)
         sizes = sizes[np.unique(nearer)]
-    return np.minimum(sizes * unit, extent).astype(float)
+    return np.minimum(np.ceil(sizes * float(unit) - 1e-9), extent)
 
 
 def _smallest_tiles(units: int) -> NDArray[np.int64]:

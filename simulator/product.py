@@ -14,7 +14,7 @@ from zerocast.simulator.compute import skips
 from zerocast.simulator.energy import register_bits
 from zerocast.simulator.engine import engine_cycles
 from zerocast.simulator.gemm import Gemm
-from zerocast.simulator.gemm_cost import Objective, gemm_cost
+from zerocast.simulator.gemm_cost import Objective, gemm_cost, tile_steps, total_cycles
 from zerocast.simulator.mapping import Mapping
 from zerocast.simulator.pairs import effectual_macs
 from zerocast.simulator.rates import Rates
@@ -160,6 +160,9 @@ class Product:
             engine = engine_cycles(gemm, accelerator, self._masks)
             lost |= {f"lost_{cause}_cycles": cycles_lost for cause, cycles_lost in engine.losses.items()}
             lost["lost_port_cycles"] = max(cycles - engine.cycles, 0.0)
+        if mapping.dataflow == "unrolled":
+            array, _ = total_cycles(gemm, accelerator, mapping, *tile_steps(gemm, accelerator, mapping))
+            lost |= {"lost_edge_cycles": float(array) - ideal, "lost_port_cycles": cycles - float(array)}
         operands = operand_bytes(gemm, accelerator, mapping)
         port_cycles = float(np.broadcast_to(self._cost.port_cycles, 1)[0])
         row = OpRow(

@@ -126,8 +126,8 @@ def _tile_cycles(
 
     Where the buffers' ports need more cycles than the array in all, every tile is longer by the same factor.
     """
-    if mapping.dataflow == "zero_skipping":
-        return _engine_tiles(gemm, accelerator, mapping, extents, masks), {}
+    if mapping.dataflow in ("zero_skipping", "unrolled"):
+        return _shared_out(gemm, accelerator, mapping, extents, masks), {}
     m, n, k = extents["m"][:, None, None], extents["n"][None, :, None], extents["k"][None, None, :]
     steps = reduction_steps(gemm, accelerator, mapping.dataflow, k)
     side = skips(gemm, accelerator, mapping.dataflow)
@@ -159,13 +159,15 @@ def _tile_cycles(
     return cycles * max(ports / float(cycles.sum()), 1.0), fill
 
 
-def _engine_tiles(
+def _shared_out(
     gemm: Gemm, accelerator: Accelerator, mapping: Mapping, extents: dict[str, Array], masks: bool
 ) -> Array:
-    """Cycles of every tile [m, n, k] of an engine that skips zeros: its cycles do not depend on how buffers cut the
-    product, so each tile has its share of the whole."""
-    ports = float(array_cost(gemm, accelerator, mapping).port_cycles)
-    cycles = max(engine_cycles(gemm, accelerator, masks).cycles, ports)
+    """Cycles of every tile [m, n, k] of an array whose cycles do not depend on how buffers cut the product: each tile
+    has its share of the whole."""
+    part = array_cost(gemm, accelerator, mapping)
+    cycles = float(part.busy_cycles)
+    if mapping.dataflow == "zero_skipping":
+        cycles = max(engine_cycles(gemm, accelerator, masks).cycles, float(part.port_cycles))
     share = extents["m"][:, None, None] * extents["n"][None, :, None] * extents["k"]
     return cycles / gemm.batch * share / (gemm.m * gemm.n * gemm.k)
 

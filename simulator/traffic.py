@@ -235,7 +235,10 @@ def port_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, steps: Ar
         windows = gemm.input.unique / (gemm.m * gemm.k)  # lanes slide along windows, and read each input once
         return PortBytes(inputs * windows * n_turns, weights * m_turns, 0.0 * once, sums * partial)
     across_m, across_n = np.ceil(gemm.m / rows), np.ceil(gemm.n / cols)
-    if mapping.dataflow == "output_stationary":
+    if mapping.dataflow == "unrolled":
+        units = gemm.units(compute.unroll)
+        across_m, across_n = units["m"], units["n"]
+    if mapping.dataflow in ("output_stationary", "unrolled"):
         visits = mapping.trips_k
         return PortBytes(inputs * across_n, weights * across_m, sums * (visits - 1) * partial,
                          sums * visits * partial)  # fmt: skip

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from zerocast.accelerators.schema.part import Part
 
@@ -24,10 +25,15 @@ def check_dtypes(names: Iterable[str]) -> None:
 
 
 Dataflow = Literal[
-    "output_stationary", "weight_stationary", "input_stationary", "row_stationary", "zero_skipping", "tensor_core"
-]
-"""How the array walks a product. The first three are systolic folds (`Fold`), row_stationary needs `row_stationary`,
-zero_skipping `skipping` and tensor_core `gpu`."""
+    "output_stationary", "weight_stationary", "input_stationary", "unrolled", "row_stationary", "zero_skipping",
+    "tensor_core",
+]  # fmt: skip
+"""How the array walks a product. The first three are systolic folds (`Fold`), unrolled needs `unroll`, row_stationary
+`row_stationary`, zero_skipping `skipping` and tensor_core `gpu`."""
+
+Role = Literal["groups", "samples", "out_rows", "out_cols", "out_channels", "in_channels", "kernel_rows", "kernel_cols"]
+"""What a rank of a product does, whatever it is called. A product without windows is a 1 x 1 convolution: the two
+innermost ranks of its rows are out_rows and out_cols, its columns out_channels, its depth in_channels."""
 
 
 class Fold(Part):
@@ -75,6 +81,9 @@ class Compute(Part):
     """Whether independent accumulations are interleaved to hide the accumulate latency."""
     fold: Fold = Fold()
     """Timing of a fold."""
+    unroll: dict[Role, PositiveInt] = Field(default_factory=dict)
+    """Dataflow unrolled: how many places of each rank the multipliers take in one cycle; what is not named takes one.
+    Sums stay in the array for as long as one tile's reduction goes on."""
 
     @field_validator("rates")
     @classmethod
@@ -83,6 +92,17 @@ class Compute(Part):
             raise ValueError("list at least one data type, such as {fp16: 1.0}")
         check_dtypes(rates)
         return rates
+
+    @model_validator(mode="after")
+    def _unrolls_the_array(self) -> Compute:
+        if ("unrolled" in self.dataflows) != bool(self.unroll):
+            raise ValueError("unroll: dataflow unrolled and the part `unroll` belong together")
+        if self.unroll and math.prod(self.unroll.values()) != self.multipliers:
+            raise ValueError(
+                f"unroll: takes {math.prod(self.unroll.values())} multipliers, the array has {self.multipliers} "
+                "(rows * cols * macs_per_pe)"
+            )
+        return self
 
     @property
     def multipliers(self) -> int:
