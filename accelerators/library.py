@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from zerocast.accelerators.errors import AcceleratorError
 from zerocast.accelerators.schema import Accelerator
@@ -85,7 +85,7 @@ class Variants:
         try:
             return Accelerator.model_validate(checked)
         except ValidationError as error:
-            raise AcceleratorError(f"accelerator {self.origin}: {_explain(error, description)}") from None
+            raise AcceleratorError(f"accelerator {self.origin}: {explain(error, description, Accelerator)}") from None
 
 
 _ABSENT = object()
@@ -96,12 +96,20 @@ def parse(description: Mapping[str, Any], origin: str) -> Accelerator:
     try:
         return Accelerator.model_validate(description)
     except ValidationError as error:
-        raise AcceleratorError(f"accelerator {origin}: {_explain(error, description)}") from None
+        raise AcceleratorError(f"accelerator {origin}: {explain(error, description, Accelerator)}") from None
 
 
 def dump(accelerator: Accelerator) -> str:
     """The accelerator as YAML that `load` reads back."""
     return yaml.safe_dump(accelerator.model_dump(mode="json", exclude_unset=True), sort_keys=False, width=110)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """What a YAML file holds, with the errors of `read_yaml`; `AcceleratorError` too for what is no text."""
+    try:
+        return read_yaml(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        raise AcceleratorError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
 
 
 def read_yaml(text: str, origin: str) -> dict[str, Any]:
@@ -152,11 +160,7 @@ def _read(name: str) -> dict[str, Any]:
     if path.suffix in _SUFFIXES:
         if not path.is_file():
             raise AcceleratorError(f"no accelerator file {name!r}; `zerocast list accelerators` names the templates")
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise AcceleratorError(f"{name}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
-        return read_yaml(text, name)
+        return read_file(path)
     scaled = _SYSTOLIC.match(name)
     template = folder / f"{'systolic-32x32' if scaled else name}.yaml"
     if not template.is_file():
@@ -236,14 +240,14 @@ _PLAIN = {
 """What the checks of the schema say, by their type, in the words of YAML instead of Python."""
 
 
-def _explain(error: ValidationError, description: Mapping[str, Any]) -> str:
-    """Every mistake of a description in one line each: key, bad value, what is allowed."""
+def explain(error: ValidationError, description: Mapping[str, Any], model: type[BaseModel]) -> str:
+    """Every mistake of a description of `model` in one line each: key, bad value, what is allowed."""
     mistakes = []
     for item in error.errors():
         key = _path(item["loc"], description)
         message = _PLAIN.get(item["type"], item["msg"].removeprefix("Value error, "))
         if item["type"] == "extra_forbidden":
-            message = f"unknown key{_close_key(item['loc'])}"
+            message = f"unknown key{_close_key(item['loc'], model)}"
         elif item["type"] == "missing":
             message = "is missing"
         elif item["loc"] and not isinstance(item["input"], dict):  # a check of a whole part names what is wrong itself
@@ -266,9 +270,8 @@ def _path(location: tuple[int | str, ...], description: Any) -> str:
     return ".".join(parts)
 
 
-def _close_key(location: tuple[int | str, ...]) -> str:
+def _close_key(location: tuple[int | str, ...], model: Any) -> str:
     """A suggestion for a misspelt key, from the fields of the part it stands in."""
-    model: Any = Accelerator
     for part in location[:-1]:
         field = getattr(model, "model_fields", {}).get(part) if isinstance(part, str) else None
         if field is not None:

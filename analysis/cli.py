@@ -15,6 +15,7 @@ from zerocast.analysis.command_line import (
     AcceleratorName,
     Dense,
     Fidelity,
+    GivenMapping,
     Image,
     ModelArguments,
     Objective,
@@ -77,6 +78,7 @@ def run(
     baseline: Baseline = None,
     fidelity: Fidelity = "analytic",
     objective: Objective = "latency",
+    mapping: GivenMapping = None,
     settings: Settings = None,
     dtype: Dtype = None,
     allow_unknown: AllowUnknown = False,
@@ -91,7 +93,7 @@ def run(
 ) -> None:
     """Simulate a network and write a report.
 
-    The network is pruned by a recipe and compared with its dense self on the same accelerator.
+    The network is pruned by a recipe and compared with its dense self, best mapped, on the same accelerator.
     """
     from zerocast.analysis.run import Network, arguments_of, compare, one_of
 
@@ -108,7 +110,7 @@ def run(
     with progress() as steps:
         result, other = compare(
             network, machine, steps, baseline=baseline, objective=objective, fidelity=fidelity,
-            allow_overflow=allow_overflow,
+            mapping=mapping, allow_overflow=allow_overflow,
         )  # fmt: skip
         with steps("write the report"):
             page = report(result, other, out, machine)

@@ -26,6 +26,9 @@ ModelArguments = Annotated[
 Dense = Annotated[
     list[str] | None, _OPTION("--dense", metavar="GLOB", help="With --prune: layers that stay dense, e.g. 'layer1.*'.")
 ]
+GivenMapping = Annotated[
+    Path | None, _OPTION("--mapping", help="YAML: what is fixed of mappings, by glob of layer; the rest is searched.")
+]
 OBJECTIVES = ("latency", "energy", "edp", "cycles")
 FIDELITIES = ("analytic", "tile")
 

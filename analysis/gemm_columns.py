@@ -36,13 +36,14 @@ LARGEST = 10**8
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """One line of the table: the cells as they were, the product they ask for, where they stand, and how often the
-    product is done."""
+    """One line of the table: the cells as they were, the product they ask for, where they stand, how often the
+    product is done, and its name: that of the column layer, else its sizes, MxNxK."""
 
     cells: tuple[str, ...]
     gemm: Gemm
     where: str
     count: int = 1
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,8 @@ def _shape(row: Row, accelerator: Accelerator) -> Shape:
         raise row.error("dtype", f"{accelerator.name} does not multiply {dtype!r}; it has {known}")
     gemm = plain_gemm(m, n, k, dtype, BITS[dtype], _density(row, "density_a"), _weight(row))
     weight = replace(gemm.weight, bits=_weight_bits(row, dtype, accelerator))
-    return Shape(row.raw, replace(gemm, batch=batch, weight=weight), row.where, count)
+    name = row.get("layer") or f"{m}x{n}x{k}"
+    return Shape(row.raw, replace(gemm, batch=batch, weight=weight), row.where, count, name)
 
 
 def _whole(row: Row, column: str) -> int:

@@ -15,6 +15,7 @@ from zerocast.analysis.command_line import (
     OBJECTIVES,
     AcceleratorName,
     Fidelity,
+    GivenMapping,
     Objective,
     Settings,
     load_accelerator,
@@ -41,13 +42,15 @@ def gemm_command(
     settings: Settings = None,
     objective: Objective = "latency",
     fidelity: Fidelity = "analytic",
+    mapping: GivenMapping = None,
 ) -> None:
     """Price a table of matrix products.
 
     2:4 weights that a GPU cannot skip are priced dense; a shape that fits no mapping has NaN. The column note says why.
+    Mappings are given by the column layer, or by sizes such as 512x64x128.
     """
     from zerocast.analysis.gemm_columns import read_shapes
-    from zerocast.analysis.gemm_table import price_shapes, remarks, totals, write_table
+    from zerocast.analysis.gemm_table import given_shapes, price_shapes, remarks, totals, write_table
     from zerocast.analysis.run import one_of
 
     one_of("--objective", objective, OBJECTIVES)
@@ -58,8 +61,9 @@ def gemm_command(
     table = read_shapes(shapes, machine)
     for remark in table.remarks:
         note(remark)
+    asked = table.shapes if mapping is None else given_shapes(table.shapes, mapping, machine)
     with _shapes_step() as step:
-        priced = list(price_shapes(table.shapes, machine, objective, fidelity, step))
+        priced = list(price_shapes(asked, machine, objective, fidelity, step))
         write_table(out, table, priced)
     typer.echo(f"{len(table.shapes)} shapes on {machine.name}{totals(table, priced)}{remarks(priced)}, written: {out}")
 

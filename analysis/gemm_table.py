@@ -6,7 +6,7 @@ import csv
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +14,9 @@ from zerocast.accelerators import Accelerator
 from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.gemm_columns import Shape, Table
 from zerocast.analysis.unseen_zeros import unseen_zeros
-from zerocast.simulator import SimulationError
+from zerocast.simulator import Gemm, SimulationError
 from zerocast.simulator.einsum_cost import Pricer
+from zerocast.simulator.given import Page, given_products
 
 RESULTS = (
     "latency_s", "cycles", "energy_j", "dram_read_bytes", "dram_write_bytes", "bound", "dataflow",
@@ -81,6 +82,15 @@ def price_shapes(
         if progress is not None:
             progress(number + 1, len(shapes))
         yield priced
+
+
+def given_shapes(shapes: Sequence[Shape], mapping: Page, accelerator: Accelerator) -> list[Shape]:
+    """The shapes with what a page fixes of their mappings, by globs of names; raises what `given_products` does."""
+    products: dict[str, tuple[Gemm, ...]] = {}
+    for shape in shapes:
+        products[shape.name] = (*products.get(shape.name, ()), shape.gemm)
+    left = {name: iter(found) for name, found in given_products(products, mapping, accelerator).items()}
+    return [replace(shape, gemm=next(left[shape.name])) for shape in shapes]
 
 
 _NONE = {**dict.fromkeys(("bound", "dataflow", "skipped", "order"), ""), "fallback": "not priced"}

@@ -34,7 +34,8 @@ def report(result: Result, baseline: Result | None = None, out: str | Path = "ou
     """Write everything there is to say about a result into the folder `out`; the path of report.html.
 
     Files: ops.csv (one row per op), summary.json (totals and comparison), timeline.json (opens in Perfetto),
-    report.html (one self-contained page) and its pictures as PNG.
+    mapping.yaml (every op's mapping, as `simulate` takes it), report.html (one self-contained page) and its pictures
+    as PNG.
     `accelerator` adds the FPGA budget and the assumptions behind the numbers to the page.
     """
     folder = Path(out)
@@ -43,6 +44,7 @@ def report(result: Result, baseline: Result | None = None, out: str | Path = "ou
     facts = summary(result, baseline, accelerator) | {"lost_cycles": _lost_cycles(result)}
     (folder / "summary.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     result.save_timeline(folder / "timeline.json")
+    (folder / "mapping.yaml").write_text(result.mapping, encoding="utf-8")
     pictures = draw(result, baseline, accelerator)
     for name, image in pictures.items():
         (folder / f"{name}.png").write_bytes(image)

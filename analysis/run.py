@@ -14,6 +14,7 @@ from zerocast.accelerators import Accelerator
 from zerocast.analysis.baseline import has_zeros, same_work, without_zeros
 from zerocast.analysis.errors import AnalysisError
 from zerocast.simulator import Result, SimulationError, simulate
+from zerocast.simulator.given import read_page
 from zerocast.workloads.dtypes import check_dtype
 from zerocast.workloads.ir import Workload
 
@@ -152,15 +153,18 @@ def compare(
     baseline: str | None = None,
     objective: str = "latency",
     fidelity: str = "analytic",
+    mapping: Path | None = None,
     allow_overflow: bool = False,
 ) -> tuple[Result, Result | None]:
-    """Simulate a network and its baseline on the same accelerator."""
+    """Simulate a network and its baseline on the same accelerator; `mapping` is the network's, not the baseline's."""
     check(network)
+    if mapping is not None:
+        read_page(mapping, accelerator)  # its mistakes before the long work
     workload = lower(network, steps)
     other = baseline_of(network, workload, baseline, steps)
     options: dict[str, Any] = {"objective": objective, "fidelity": fidelity, "allow_overflow": allow_overflow}
     with steps("simulate") as step:
-        result = simulate(workload, accelerator, progress=step, **options)
+        result = simulate(workload, accelerator, mapping=mapping, progress=step, **options)
     if other is None:
         return result, None
     with steps("simulate the baseline") as step:

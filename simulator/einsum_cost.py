@@ -69,6 +69,10 @@ class Pricer:
         """Row of one product under its best mapping, on a single accelerator."""
         return self._product(gemm).row()
 
+    def mapped(self, products: Sequence[Gemm]) -> tuple[Gemm, ...]:
+        """Products with the mappings that they took on the first design; as they are where they were not mapped."""
+        return tuple(self._product(product).mapped or product for product in products)
+
     def prepare(self, products: Sequence[Gemm]) -> None:
         """Price many products at once where the accelerator allows it (GPUs), so that `gemm` only looks them up."""
         if self.accelerator.gpu is not None:
@@ -107,6 +111,7 @@ class _Whole:
 
     whole: OpRow
     link_s: float
+    mapped: Gemm | None = None
 
     def row(self) -> OpRow:
         return self.whole

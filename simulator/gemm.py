@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerocast.accelerators.schema import Role
+from zerocast.accelerators.schema.given import Given
 from zerocast.simulator.errors import SimulationError
 from zerocast.workloads.ir import Affine, Einsum, Window, Workload, overlaps
 from zerocast.workloads.patterns import DENSE, NM, Pattern
@@ -111,6 +112,7 @@ class Gemm:
 
     direct: runs as one direct convolution, each tensor moved once, and not as a matrix product (`direct_product`).
     computed: the smaller product that a kernel runs in its place, where it leaves out what a mask hides.
+    given: what is fixed of its mapping.
     """
 
     batch: int
@@ -126,6 +128,12 @@ class Gemm:
     roles: tuple[tuple[Role, int], ...] = ()
     direct: bool = False
     computed: Gemm | None = None
+    given: Given | None = None
+
+    @property
+    def free(self) -> Gemm:
+        """The product with nothing fixed of its mapping."""
+        return self if self.given is None else replace(self, given=None)
 
     @property
     def macs(self) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zerocast.accelerators.schema import Accelerator, Dataflow
+from zerocast.accelerators.schema.given import Given
 from zerocast.simulator.compute import skips
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm import Gemm
@@ -76,6 +77,12 @@ def mapping_of(
     extents = [np.minimum(np.asarray(e, dtype=float), d) for e, d in ((m, gemm.m), (n, gemm.n), (k, gemm.k))]
     trips = [np.ceil(d / e) for e, d in zip(extents, (gemm.m, gemm.n, gemm.k), strict=True)]
     return Mapping(dataflow, order, *extents, *trips)
+
+
+def orders_of(gemm: Gemm) -> NDArray[np.intp]:
+    """Loop orders of the mapspace, as numbers into `ORDERS`: all, or the one that the product gives."""
+    order = gemm.given.level(0).order if gemm.given is not None else None
+    return np.arange(len(ORDERS)) if order is None else np.array([ORDERS.index(order)])
 
 
 def tile_units(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> tuple[Unit, Unit, Unit]:
@@ -143,10 +150,16 @@ def _smallest_tiles(units: int) -> NDArray[np.int64]:
 def mapspace(gemm: Gemm, accelerator: Accelerator, limit: int = THIN_ABOVE) -> Iterator[Mapping]:
     """One `Mapping` of arrays [orders, m tiles, n tiles, k tiles] per dataflow.
 
-    Without offline scheduling only the first dataflow of the list is tried.
+    Without offline scheduling only the first dataflow of the list is tried. What the product gives of its mapping takes
+    the place of the lists: such a tile need not be of whole units.
     """
-    dataflows = accelerator.compute.dataflows
-    for dataflow in dataflows if accelerator.schedule.offline else dataflows[:1]:
-        units = tile_units(gemm, accelerator, dataflow)
-        m, n, k = (tile_extents(d, u, limit) for d, u in zip((gemm.m, gemm.n, gemm.k), units, strict=True))
+    given = gemm.given or Given()
+    dataflows = accelerator.compute.dataflows if accelerator.schedule.offline else accelerator.compute.dataflows[:1]
+    for dataflow in dataflows if given.dataflow is None else (given.dataflow,):
+        units = dict(zip("mnk", tile_units(gemm, accelerator, dataflow), strict=True))
+        fixed = {rank: getattr(given.level(0).tile, rank) for rank in "mnk"}
+        m, n, k = (
+            np.array([float(fixed[rank])]) if fixed[rank] else tile_extents(getattr(gemm, rank), units[rank], limit)
+            for rank in "mnk"
+        )
         yield mapping_of(gemm, dataflow, EVERY_ORDER, m[:, None, None], n[None, :, None], k[None, None, :])

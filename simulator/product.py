@@ -15,6 +15,7 @@ from zerocast.simulator.energy import register_bits
 from zerocast.simulator.engine import engine_cycles
 from zerocast.simulator.gemm import Gemm
 from zerocast.simulator.gemm_cost import Objective, gemm_cost, tile_steps, total_cycles
+from zerocast.simulator.given import given_of
 from zerocast.simulator.mapping import Mapping
 from zerocast.simulator.pairs import effectual_macs
 from zerocast.simulator.rates import Rates
@@ -63,7 +64,7 @@ class Product:
     def __init__(
         self, gemm: Gemm, accelerators: Sequence[Accelerator], rates: Rates, objective: Objective, fidelity: str
     ) -> None:
-        self.gemm, self.accelerator, self.rates = gemm, accelerators[0], rates
+        self.gemm, self.accelerator, self.rates = gemm.free, accelerators[0], rates
         self._objective, self._masks = objective, fidelity == "tile"
         self._search = Search(gemm, self.accelerator, rates, objective)
         picks = self._search.best()
@@ -145,6 +146,11 @@ class Product:
             return ideal
         engine = np.array([self._search.dataflow(int(tile)) == "zero_skipping" for tile in self._tile])
         return np.where(engine, engine_cycles(self.gemm, self.accelerator, self._masks).ideal, ideal)
+
+    @property
+    def mapped(self) -> Gemm:
+        """The product with the mapping that the first design takes."""
+        return replace(self.gemm, given=given_of(self._search.mapping(int(self._tile[0]), int(self._order[0]))))
 
     def row(self) -> OpRow:
         """The row of a product on a single design, without name and schedule."""

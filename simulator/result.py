@@ -8,6 +8,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from zerocast.simulator.gemm import Gemm
+from zerocast.simulator.given import dump_page
 from zerocast.workloads.ir import Workload
 
 if TYPE_CHECKING:
@@ -129,7 +131,8 @@ class Result:
     ran: the ops as they ran, after the controller's rewrites; along: for an op, those whose output it takes on the fly.
     layers: for each weight, why it was left dense, or "". resources: of an FPGA design. area: mm2 by component, of a
     design that has an area table or the area of its die. notes: what a reader must know to believe the numbers.
-    found: for each weight that holds zeros of its own, what they keep to.
+    found: for each weight that holds zeros of its own, what they keep to. products: of each einsum, with the mappings
+    that they took.
     """
 
     workload: str
@@ -150,6 +153,7 @@ class Result:
     area: Mapping[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     found: Mapping[str, str] = field(default_factory=dict, repr=False)
+    products: Mapping[str, tuple[Gemm, ...]] = field(default_factory=dict, repr=False)
 
     def total(self, column: str) -> float:
         """Sum of a numeric column over all ops."""
@@ -217,6 +221,11 @@ class Result:
             "uncosted_ops": list(self.uncosted),
             "notes": list(self.notes),
         }
+
+    @property
+    def mapping(self) -> str:
+        """The mapping of every op as a page of YAML, which given to `simulate` gives the same bits."""
+        return dump_page(self.products)
 
     def save_timeline(self, path: str | Path) -> None:
         """Write the schedule in the Chrome trace format (opens in Perfetto): one track per resource, in us."""

@@ -7,6 +7,7 @@ the best are priced step by step (`pipeline_time`), so that the answer is that o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -19,9 +20,10 @@ from zerocast.simulator.energy import gemm_energy
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm import Gemm
 from zerocast.simulator.gemm_cost import ArrayCost, GemmCost, Objective, array_cost, gemm_cost, timed_cost
-from zerocast.simulator.mapping import ORDERS, THIN_ABOVE, Mapping, mapspace, tile_units
+from zerocast.simulator.given import words
+from zerocast.simulator.mapping import ORDERS, THIN_ABOVE, Mapping, mapspace, orders_of, tile_units
 from zerocast.simulator.rates import Rates, rates_of
-from zerocast.simulator.traffic import PortBytes, TileBytes, buffer_needs, link_bytes
+from zerocast.simulator.traffic import PortBytes, TileBytes, buffer_needs, link_bytes, operand_needs
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -68,8 +70,8 @@ class Search:
         self, gemm: Gemm, accelerator: Accelerator, rates: Rates, objective: Objective = "latency",
         limit: int = THIN_ABOVE,
     ) -> None:  # fmt: skip
-        self.gemm, self.accelerator, self.rates, self.objective = gemm, accelerator, rates, objective
-        self._tiles = _Tiles(gemm, accelerator, list(mapspace(gemm, accelerator, limit)))
+        self.gemm, self.accelerator, self.rates, self.objective = gemm.free, accelerator, rates, objective
+        self._tiles = _Tiles(gemm.free, accelerator, list(mapspace(gemm, accelerator, limit)), orders_of(gemm))
 
     def best(self) -> Picks:
         """For each design, among the mappings within `SLACK` of the least objective the one of least energy.
@@ -195,8 +197,8 @@ class Search:
     def _near(self, part: Index, bound: Array, ceiling: Array) -> tuple[Index, Index, Index]:
         """Design (number in `part`), tile and order of all mappings whose bound is up to the ceiling, by design."""
         design, tile = np.nonzero(bound <= ceiling[:, None])
-        design, tile = np.repeat(design, len(ORDERS)), np.repeat(tile, len(ORDERS))
-        order = np.tile(np.arange(len(ORDERS)), len(tile) // len(ORDERS))
+        orders = self._tiles.orders
+        design, tile, order = np.repeat(design, len(orders)), np.repeat(tile, len(orders)), np.tile(orders, len(tile))
         near = self._goal_bound(self.rates.at(part[design]), tile, self._tiles.mid[order, tile]) <= ceiling[design]
         return design[near], tile[near], order[near]
 
@@ -239,15 +241,17 @@ _COSTS = ("busy_cycles", "port_cycles", "steps_share", "macs")
 class _Tiles:
     """The tiles of a mapspace in one list, over all dataflows, and what they cost apart from rates.
 
-    ends: bytes of the first load and the last store [tiles]; mid: all others [orders, tiles], least_order the order of
-    the fewest, least_mid these. needs: bytes taken of each buffer. grid: number of the dataflow. count: tiles in all.
+    orders: numbers of the loop orders that may be taken. ends: bytes of the first load and the last store [tiles]; mid:
+    all others [orders, tiles], least_order the order of the fewest, least_mid these. needs: bytes taken of each buffer.
+    grid: number of the dataflow. count: tiles in all.
     """
 
-    def __init__(self, gemm: Gemm, accelerator: Accelerator, grids: list[Mapping]) -> None:
+    def __init__(self, gemm: Gemm, accelerator: Accelerator, grids: list[Mapping], orders: Index) -> None:
+        self.orders = orders
         lists = [_flat(gemm, accelerator, grid) for grid in grids]
         joined = {name: np.concatenate([columns[name] for columns in lists], axis=-1) for name in lists[0]}
         self.ends, self.mid = joined.pop("ends"), joined.pop("mid")
-        self.least_order = self.mid.argmin(axis=0)
+        self.least_order = orders[self.mid[orders].argmin(axis=0)]
         self.least_mid = self.mid[self.least_order, np.arange(len(self.ends))]
         self.needs = {memory.name: joined.pop(f"needs.{memory.name}") for memory in accelerator.buffers}
         self.grid = np.repeat(np.arange(len(grids)), [len(columns["ends"]) for columns in lists])
@@ -302,7 +306,12 @@ def best_mapping(
 
 
 def no_fit(gemm: Gemm, accelerator: Accelerator) -> SimulationError:
-    """Names the smallest tile and the buffers that cannot hold it."""
+    """Names the smallest tile, or the given one, and the buffers that cannot hold it."""
+    if gemm.given is not None:
+        return SimulationError(
+            f"the mapping {words(gemm.given)} given for a {gemm.m} x {gemm.n} x {gemm.k} product does not fit "
+            f"{accelerator.name}: {_too_small(gemm, accelerator)}; give smaller tiles or enlarge capacity_bytes"
+        )
     units = {dataflow: tile_units(gemm, accelerator, dataflow) for dataflow in accelerator.compute.dataflows}
     tiles = "; ".join(f"{dataflow} needs tiles of {m} x {n} x {k}" for dataflow, (m, n, k) in units.items())
     buffers = ", ".join(f"{memory.name} {memory.capacity_bytes:g} B" for memory in accelerator.buffers)
@@ -310,3 +319,17 @@ def no_fit(gemm: Gemm, accelerator: Accelerator) -> SimulationError:
         f"no mapping of a {gemm.m} x {gemm.n} x {gemm.k} product fits {accelerator.name}: {tiles} (M x N x K), "
         f"the buffers have {buffers}; enlarge memories.*.capacity_bytes or shrink compute.rows/cols"
     )
+
+
+def _too_small(gemm: Gemm, accelerator: Accelerator) -> str:
+    """Which memory has no room for which operands, under the smallest of the tiles that a given mapping leaves."""
+    tile = next(mapspace(gemm, accelerator)).at((0, 0, 0, 0))
+    extents = f"its tile of {tile.m:g} x {tile.n:g} x {tile.k:g}"
+    found = []
+    for memory in accelerator.buffers:
+        needs = operand_needs(gemm.free, accelerator, replace(tile, order=ORDERS[0]), memory)
+        total, room = sum(float(size) for size in needs.values()), memory.capacity_bytes or math.inf
+        if total > room:
+            parts = " + ".join(f"{side} {float(size):,.0f}" for side, size in needs.items())
+            found.append(f"{memory.name} needs {parts} B for {extents}, it has {room:,.0f} B")
+    return "; ".join(found)

@@ -14,6 +14,7 @@ from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm_cost import Objective
+from zerocast.simulator.given import Page, given_products
 from zerocast.simulator.memory import memory_of
 from zerocast.simulator.notes import run_notes
 from zerocast.simulator.op_cost import op_figures, op_row
@@ -34,16 +35,18 @@ def simulate(
     *,
     objective: Objective = "latency",
     fidelity: Fidelity = "analytic",
+    mapping: Page | None = None,
     allow_overflow: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Result:
     """Map, count, time and price a workload on an accelerator (or the name of one).
 
     fidelity: `analytic` takes expectations, `tile` walks the tiles with their real sizes and nonzeros.
+    mapping: what is fixed of the ops' mappings, a YAML file or what it holds (`given.given_products`).
     allow_overflow: price a workload that needs more off-chip memory than there is, with a note.
     progress: called with ops done and ops in all. Raises `SimulationError` where an op fits no mapping or needs
     arithmetic that the array lacks, where the workload does not fit the off-chip memory, and for an unknown objective
-    or fidelity.
+    or fidelity, and what `given_products` raises.
     """
     check_options(objective, fidelity)
     accelerator = load(accelerator) if isinstance(accelerator, str) else accelerator
@@ -51,6 +54,8 @@ def simulate(
         kinds = f"{type(workload).__name__} and {type(accelerator).__name__}"
         raise SimulationError(f"simulate takes a workload and an accelerator, in this order; got {kinds}")
     planned = program(workload, accelerator)
+    if mapping is not None:
+        planned = replace(planned, products=given_products(planned.products, mapping, accelerator))
     if not allow_overflow and (refused := refusal_of_overflow(planned, accelerator)):
         raise refused
     pricer = Pricer(accelerator, objective, fidelity)
@@ -87,6 +92,7 @@ def simulate(
         area=size.area_mm2,
         notes=(*run_notes(planned, accelerator, memory.peak_bytes, timed), *size.notes),
         found=dict(workload.found),
+        products={name: pricer.mapped(products) for name, products in planned.products.items()},
     )
 
 

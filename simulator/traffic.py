@@ -98,7 +98,15 @@ def tile_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> TileBy
 
 
 def buffer_needs(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> dict[str, Array]:
-    """Bytes that the tiles take in each on-chip buffer, twice where the buffer is doubled."""
+    """Bytes that the tiles take in each on-chip buffer."""
+    return {
+        memory.name: sum(operand_needs(gemm, accelerator, mapping, memory).values(), np.asarray(0.0))
+        for memory in accelerator.buffers
+    }
+
+
+def operand_needs(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, memory: Memory) -> dict[str, Array]:
+    """Bytes that the tile of each operand takes in an on-chip buffer, twice where the buffer is doubled."""
     rows, cols, depth = mapping.m, mapping.n, mapping.k
     overlap = gemm.input.unique * np.minimum(1 + gemm.input.halo / rows, gemm.m * gemm.k / gemm.input.unique)
     sizes = {
@@ -107,16 +115,11 @@ def buffer_needs(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> dict
         "weight": cols * depth * gemm.weight.unique / (gemm.n * gemm.k),
         "output": rows * cols,
     }
-    needs: dict[str, Array] = {}
-    for memory in accelerator.buffers:
-        total: Array = np.asarray(0.0)
-        for side in memory.holds:
-            bits = accelerator.compute.accumulate_bits
-            if side != "output":
-                bits = element_bits(memory, side, getattr(gemm, side))  # type: ignore[assignment]
-            total = total + sizes[side] * bits / 8
-        needs[memory.name] = total * (2 if memory.double_buffered else 1)
-    return needs
+    copies, sums = 2 if memory.double_buffered else 1, accelerator.compute.accumulate_bits
+    return {
+        side: copies * sizes[side] * (sums if side == "output" else element_bits(memory, side, getattr(gemm, side))) / 8
+        for side in memory.holds
+    }
 
 
 def link_bytes(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> tuple[Array, Array]:

@@ -46,6 +46,8 @@ SAT = ["--accelerator", "sat-vcu1525"]
         (["run", "resnet18", *SAT, "--objective", "fun"], "edp"),
         (["run", "resnet18", *SAT, "--optimizer", "lion"], "adamw"),
         (["run", "absent.npz", *SAT], "absent.npz"),
+        (["run", "resnet18", *SAT, "--mapping", "absent.yaml"], "no such file"),
+        (["run", "resnet18", "--accelerator", "nvidia-h100-sxm", "--mapping", "absent.yaml"], "take no mapping"),
     ],
 )
 def test_wrong_arguments_of_run(

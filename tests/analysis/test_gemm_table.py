@@ -165,3 +165,22 @@ def test_the_fidelity_of_a_table(tmp_path: Path) -> None:
     (walked,) = priced(tmp_path, text, "--accelerator", "sparten", "--fidelity", "tile")
     assert mean["cycles"] != walked["cycles"]
     assert float(walked["cycles"]) == pytest.approx(float(mean["cycles"]), rel=0.2)
+
+
+def test_mappings_are_given_by_layer_or_by_sizes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "my.yaml"
+    page.write_text(
+        "q*: {dataflow: weight_stationary, levels: [{order: nkm, tile: {m: 48}}]}\n"
+        "32x64x*: {levels: [{tile: {k: 100}}]}\n"
+    )
+    table, array = "M,N,K,layer\n96,64,64,q\n96,64,64,p\n32,64,128,\n96,64,64,q\n", ["--accelerator", "systolic-32x32"]
+    free = priced(tmp_path, table, *array)
+    q, p, last, again = priced(tmp_path, table, *array, "--mapping", str(page))
+    assert (q["dataflow"], q["order"], q["tile_m"]) == ("weight_stationary", "nkm", "48") and q == again
+    assert p == free[1] and last["tile_k"] == "100"
+    for text, words in (("r: {}\n", "'r': matches no op"), ("q: {levels: [{tile: {m: 97}}]}\n", "m is 97")):
+        page.write_text(text)
+        capsys.readouterr()
+        arguments = [str(tmp_path / "shapes.csv"), *array, "--mapping", str(page), "--out", str(tmp_path / "no.csv")]
+        assert main(["gemm", *arguments]) == 2
+        assert words in capsys.readouterr().err

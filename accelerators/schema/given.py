@@ -1,0 +1,46 @@
+"""What a user may fix of a product's mapping; the search finds what is left out."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import PositiveInt
+
+from zerocast.accelerators.schema.array import Dataflow
+from zerocast.accelerators.schema.part import Part
+
+Order = Literal["mnk", "mkn", "nmk", "nkm", "kmn", "knm"]
+"""Loops over tiles, outermost first."""
+
+
+class Extents(Part):
+    """Elements of a tile along the ranks of out[m, n] = input[m, k] weight[k, n]."""
+
+    m: PositiveInt | None = None
+    """Rows of input and output: samples and positions."""
+    n: PositiveInt | None = None
+    """Columns of weight and output: output channels."""
+    k: PositiveInt | None = None
+    """The reduction: input channels and kernel positions."""
+
+
+class GivenLevel(Part):
+    """What is fixed at one depth of on-chip memories."""
+
+    order: Order | None = None
+    """Order of the loops over its tiles."""
+    tile: Extents = Extents()
+    """Tile that its memories keep."""
+
+
+class Given(Part):
+    """What is fixed of the mapping of one product; hashable, so that products remember it."""
+
+    dataflow: Dataflow | None = None
+    """What stays in the array."""
+    levels: tuple[GivenLevel, ...] = ()
+    """Per depth of on-chip memories, from the off-chip one inwards."""
+
+    def level(self, depth: int) -> GivenLevel:
+        """What is fixed at a depth; nothing where it is not listed."""
+        return self.levels[depth] if depth < len(self.levels) else GivenLevel()
