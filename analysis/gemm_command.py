@@ -43,6 +43,7 @@ def gemm_command(
     objective: Objective = "latency",
     fidelity: Fidelity = "analytic",
     mapping: GivenMapping = None,
+    nests: Annotated[bool, _OPTION("--nests", help="Print each mapping as a loop nest, and why it is taken.")] = False,
 ) -> None:
     """Price a table of matrix products.
 
@@ -50,7 +51,7 @@ def gemm_command(
     Mappings are given by the column layer, or by sizes such as 512x64x128.
     """
     from zerocast.analysis.gemm_columns import read_shapes
-    from zerocast.analysis.gemm_table import given_shapes, price_shapes, remarks, totals, write_table
+    from zerocast.analysis.gemm_table import given_shapes, nests_text, price_shapes, remarks, totals, write_table
     from zerocast.analysis.run import one_of
 
     one_of("--objective", objective, OBJECTIVES)
@@ -65,6 +66,8 @@ def gemm_command(
     with _shapes_step() as step:
         priced = list(price_shapes(asked, machine, objective, fidelity, step))
         write_table(out, table, priced)
+    if nests:
+        typer.echo(f"{nests_text(table, priced, machine, objective)}\n")
     typer.echo(f"{len(table.shapes)} shapes on {machine.name}{totals(table, priced)}{remarks(priced)}, written: {out}")
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from zerocast.accelerators import Accelerator
 from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.gemm_columns import Shape, Table
+from zerocast.analysis.nests import nests
 from zerocast.analysis.unseen_zeros import unseen_zeros
 from zerocast.simulator import Gemm, SimulationError
 from zerocast.simulator.einsum_cost import Pricer
@@ -29,10 +30,12 @@ TOTALS = ("total_latency_s", "total_energy_j")
 
 @dataclass(frozen=True, slots=True)
 class Priced:
-    """Figures of a shape, named by `RESULTS`, and whether it was priced as it was asked for."""
+    """Figures of a shape, named by `RESULTS`, whether it was priced as it was asked for, and the product with the
+    mapping that it took."""
 
     figures: tuple[Any, ...]
     fate: Fate
+    mapped: Gemm | None = None
 
     def figure(self, name: str) -> float:
         """One of the figures."""
@@ -78,7 +81,7 @@ def price_shapes(
             note = "; ".join(filter(None, (row.note, unseen)))
             figures = (row.latency_s + overhead, *(getattr(row, name) for name in RESULTS[1:-1]), note)
             seen: Fate = "with zeros that the array does not skip" if unseen else "as asked"
-            priced = Priced(figures, "dense" if refusal else seen)
+            priced = Priced(figures, "dense" if refusal else seen, *pricer.mapped([shape.gemm]))
         if progress is not None:
             progress(number + 1, len(shapes))
         yield priced
@@ -125,6 +128,16 @@ def _totals(table: Table, priced: Sequence[Priced]) -> list[tuple[float, float]]
         (shape.count * one.figure("latency_s"), shape.count * one.figure("energy_j"))
         for shape, one in zip(table.shapes, priced, strict=True)
     ]
+
+
+def nests_text(table: Table, priced: Sequence[Priced], accelerator: Accelerator, objective: str) -> str:
+    """The mappings of a table drawn as loop nests; says so where there are none."""
+    products: dict[str, tuple[Gemm, ...]] = {}
+    for shape, one in zip(table.shapes, priced, strict=True):
+        if one.mapped is not None:
+            products[shape.name] = (*products.get(shape.name, ()), one.mapped)
+    drawn = [nest.text for nest in nests(products, accelerator, objective)]  # type: ignore[arg-type]
+    return "\n\n".join(drawn) or f"{accelerator.name} maps no products in tiles: no nests"
 
 
 def write_table(path: Path, table: Table, priced: Sequence[Priced]) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 from zerocast.accelerators.schema import Accelerator
 from zerocast.analysis import plots, plots_costs, plots_formats, plots_losses
 from zerocast.analysis.listing import parameters
+from zerocast.analysis.nests import nests
 from zerocast.analysis.speedup import gain
-from zerocast.analysis.summary_text import figures, totals_of, warnings_of
+from zerocast.analysis.summary_text import figures, objective_of, totals_of, warnings_of
 from zerocast.analysis.tables import dense_reasons, layer_rows, summary, write_ops
 from zerocast.analysis.units import si, times
 from zerocast.simulator.result import Result
@@ -87,6 +88,7 @@ def render(result: Result, baseline: Result | None, accelerator: Accelerator | N
         reasons=dense_reasons(result),
         found=list(result.found.items()),
         dense=[(layer, why) for layer, why in result.layers.items() if why],
+        nests=list(nests(result.products, accelerator, objective_of(result))) if accelerator else [],
         assumptions=[part for part in parts if part[2] not in ("read", "derived")],
         parameters=len(parts),
     )

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
+from typing import cast
 
 from rich.console import Console
 from rich.table import Table
 
 from zerocast.accelerators.schema import Accelerator
+from zerocast.analysis.nests import nests
 from zerocast.analysis.plots_losses import losses_line
 from zerocast.analysis.speedup import dram_bytes, gain
 from zerocast.analysis.tables import LayerRow, dense_reasons, layer_rows, pruned_layers, samples_per_s, slowest
 from zerocast.analysis.units import si, times
+from zerocast.simulator.gemm_cost import Objective
 from zerocast.simulator.result import Result
 from zerocast.simulator.size import over_budget
 
@@ -41,6 +45,13 @@ def print_run(console: Console, result: Result, baseline: Result | None, acceler
         console.print(f"warning: {text}", style="yellow")
     for text in result.notes:
         console.print(f"note: {text}")
+    for nest in islice(nests(result.products, accelerator, objective_of(result)), 1):
+        console.print(f"\nthe mapping that takes the most time; report.html has all\n{nest.text}", highlight=False)
+
+
+def objective_of(result: Result) -> Objective:
+    """What mappings were chosen for."""
+    return cast(Objective, result.meta.get("objective", "latency"))
 
 
 def _table(rows: list[LayerRow], compared: bool) -> Table:
@@ -66,9 +77,8 @@ def figures(row: LayerRow, compared: bool) -> list[str]:
 
 def totals_of(result: Result, baseline: Result | None, accelerator: Accelerator | None) -> Iterator[tuple[str, str]]:
     """Name and value, in words, of each total; ratios to the baseline where there is one."""
-    objective = result.meta.get("objective", "latency")
     yield "workload", f"{result.workload}, recipe {_recipe(result)}, {_mode(result)}"
-    yield "accelerator", f"{result.accelerator}, {result.fidelity} fidelity, mapped for {objective}"
+    yield "accelerator", f"{result.accelerator}, {result.fidelity} fidelity, mapped for {objective_of(result)}"
     results = [each for each in (result, baseline) if each is not None]
     yield "latency", _beside("s", [each.latency_s for each in results])
     if (rate := samples_per_s(result)) is not None:

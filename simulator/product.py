@@ -32,7 +32,7 @@ SURPRISE = 0.005
 RIVALS = 16
 """Mappings that are then walked."""
 
-_WINDOW = 0.02
+WINDOW = 0.02
 """How much more than the least of the objective a rival may promise."""
 
 
@@ -84,7 +84,7 @@ class Product:
             surprised = np.array([walk.latency_s for walk in walks]) > (1 + SURPRISE) * promised
             surprised[self.failed] = False
             late = np.flatnonzero(surprised)
-            for design, rivals in zip(late.tolist(), self._search.contenders(late, RIVALS, _WINDOW), strict=True):
+            for design, rivals in zip(late.tolist(), self._search.contenders(late, RIVALS, WINDOW), strict=True):
                 walks[design] = self._rival(design, *rivals)
         self._expected_cycles = np.array([walk.cycles for walk in walks])
         if self._masks:
