@@ -70,8 +70,8 @@ class Pricer:
         return self._product(gemm).row()
 
     def mapped(self, products: Sequence[Gemm]) -> tuple[Gemm, ...]:
-        """Products with the mappings that they took on the first design; as they are where they were not mapped."""
-        return tuple(self._product(product).mapped or product for product in products)
+        """Products with the mappings that they took on the first design; nothing given where they were not mapped."""
+        return tuple(self._product(product).mapped or product.free for product in products)
 
     def prepare(self, products: Sequence[Gemm]) -> None:
         """Price many products at once where the accelerator allows it (GPUs), so that `gemm` only looks them up."""

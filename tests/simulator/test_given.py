@@ -123,6 +123,13 @@ def test_what_does_not_fit_names_memory_operand_and_bytes() -> None:
     assert simulate(step(), enough, mapping=page).rows
 
 
+def test_what_is_not_mapped_in_tiles_has_nothing_to_give_back() -> None:
+    page = {"fc": {"dataflow": "row_stationary"}}
+    assert simulate(step(), "eyeriss-v1", mapping=page).mapping == "{}\n"
+    with pytest.raises(SimulationError, match="eyeriss-v1 is row-stationary, and maps passes"):
+        simulate(step(), "eyeriss-v1", mapping={"fc": {"levels": [{}]}})
+
+
 def test_a_gpu_takes_no_mapping() -> None:
     with pytest.raises(SimulationError, match="nvidia-h100-sxm runs a library's kernels"):
         simulate(step(), "nvidia-h100-sxm", mapping={"fc": {}})
