@@ -36,7 +36,10 @@ class Energy:
 
 def access_j_per_byte(accelerator: Accelerator, memory: Memory) -> float:
     """Energy of one byte read from or written to a memory level, in J."""
+    if memory.j_per_byte is not None:
+        return memory.j_per_byte
     technology = accelerator.technology
+    assert memory.energy is not None  # the schema asks for one of them
     scale = 1.0 if memory.energy.startswith("dram.") else technology.energy_scale
     each = None if memory.capacity_bytes is None else memory.capacity_bytes / memory.instances
     return scale * _access_j_per_byte(technology.energy_table, memory.energy, each)

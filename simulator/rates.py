@@ -22,7 +22,7 @@ Array = NDArray[np.float64]
 _FREE: dict[str, frozenset[str] | None] = {
     "technology": frozenset({"clock_hz", "static_power_w", "fpga"}),
     "units": frozenset({"lanes", "flops_per_lane"}),
-    "memories": frozenset({"capacity_bytes", "bandwidth_bytes_per_s", "efficiency"}),
+    "memories": frozenset({"capacity_bytes", "bandwidth_bytes_per_s", "efficiency", "j_per_byte"}),
     "host": None, "resources": None, "name": None, "family": None, "description": None, "sources": None,
 }  # fmt: skip
 """Parts of a description that leave its structure as it is: some of their fields, or (None) the whole part."""

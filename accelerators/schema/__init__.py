@@ -7,7 +7,7 @@ for each dotted path (or a prefix of it), where the value comes from: read, deri
 from zerocast.accelerators.schema.accelerator import Accelerator, Source
 from zerocast.accelerators.schema.array import Compute, Dataflow, Fold, OperandSparsity, Role, Sparsity
 from zerocast.accelerators.schema.gpu import Gpu
-from zerocast.accelerators.schema.memory import FORMATS, Memory, Operand
+from zerocast.accelerators.schema.memory import FORMATS, Fanout, Memory, Operand, Side
 from zerocast.accelerators.schema.part import Part
 from zerocast.accelerators.schema.row_stationary import RowStationary
 from zerocast.accelerators.schema.skipping import Arrangement, Banks, Deal, Skipping, Vector, Window
@@ -15,7 +15,7 @@ from zerocast.accelerators.schema.technology import Cost, FpgaPart, Resources, S
 from zerocast.accelerators.schema.units import Host, Schedule, Unit
 
 __all__ = [
-    "FORMATS", "Accelerator", "Arrangement", "Banks", "Compute", "Cost", "Dataflow", "Deal", "Fold", "FpgaPart", "Gpu",
-    "Host", "Memory", "Operand", "OperandSparsity", "Part", "Resources", "Role", "RowStationary", "Schedule",
-    "Skipping", "Source", "Sparsity", "Storage", "Technology", "Unit", "Vector", "Window",
+    "FORMATS", "Accelerator", "Arrangement", "Banks", "Compute", "Cost", "Dataflow", "Deal", "Fanout", "Fold",
+    "FpgaPart", "Gpu", "Host", "Memory", "Operand", "OperandSparsity", "Part", "Resources", "Role", "RowStationary",
+    "Schedule", "Side", "Skipping", "Source", "Sparsity", "Storage", "Technology", "Unit", "Vector", "Window",
 ]  # fmt: skip

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from zerocast.accelerators.schema.array import Compute, Sparsity
+from zerocast.accelerators.schema.array import Compute, Dataflow, Sparsity
 from zerocast.accelerators.schema.gpu import Gpu
-from zerocast.accelerators.schema.memory import Memory, Operand
+from zerocast.accelerators.schema.memory import Fanout, Memory, Operand
 from zerocast.accelerators.schema.part import Part
 from zerocast.accelerators.schema.row_stationary import RowStationary
 from zerocast.accelerators.schema.skipping import Skipping
@@ -65,22 +66,15 @@ class Accelerator(Part):
         offchip, *buffers = self.memories
         if offchip.bandwidth_bytes_per_s is None:
             raise ValueError(f"memories.{offchip.name}: the off-chip level needs bandwidth_bytes_per_s")
-        if kept := [side for side in ("input", "weight", "output") if side not in offchip.holds]:
-            raise ValueError(
-                f"memories.{offchip.name}.holds: an operand that never leaves the chip ({', '.join(kept)}) is not "
-                "modelled; list input, weight and output, or leave `holds` out"
-            )
-        for operand in ("input", "weight", "output"):
-            homes = [memory.name for memory in buffers if operand in memory.holds]
-            if len(homes) != 1:
-                raise ValueError(f"memories: exactly one on-chip buffer must hold {operand!r}; found {homes or 'none'}")
-        if not offchip.energy.startswith("dram."):
+        if offchip.energy is not None and not offchip.energy.startswith("dram."):
             raise ValueError(
                 f"memories.{offchip.name}.energy: the off-chip level takes dram.NAME; found {offchip.energy!r}"
             )
         for memory in buffers:
             if memory.capacity_bytes is None:
                 raise ValueError(f"memories ({memory.name}): an on-chip buffer needs capacity_bytes")
+        if wrong := _wrong_depths(self):
+            raise ValueError(wrong)
         for what, names in (("memories", [m.name for m in self.memories]), ("units", [u.name for u in self.units])):
             if len(set(names)) != len(names):
                 raise ValueError(f"{what}: names must differ; found {names}")
@@ -121,8 +115,30 @@ class Accelerator(Part):
         return all(memory.double_buffered for memory in self.buffers)
 
     def buffer_of(self, operand: Operand) -> Memory:
-        """The on-chip buffer that holds an operand."""
-        return next(memory for memory in self.buffers if operand in memory.holds)
+        """The on-chip buffer that holds an operand; of several, the one next to the array."""
+        return next(memory for memory in reversed(self.buffers) if operand in memory.holds)
+
+    @property
+    def depths(self) -> int:
+        """Depths of on-chip memories."""
+        return self.memories[-1].depth
+
+    def at_depth(self, depth: int) -> tuple[Memory, ...]:
+        """Memories of a depth; 0 is the off-chip level."""
+        return tuple(memory for memory in self.buffers if memory.depth == depth) if depth else self.memories[:1]
+
+    def fanout_at(self, depth: int) -> Fanout | None:
+        """How a depth fans out to what lies further in."""
+        return next((memory.fanout for memory in self.at_depth(depth) if memory.fanout is not None), None)
+
+    def copies(self, depth: int) -> int:
+        """Copies of each memory of a depth; of the array for the depth after the last."""
+        return math.prod(fanout.count for each in range(depth) if (fanout := self.fanout_at(each)) is not None)
+
+    @property
+    def nested(self) -> bool:
+        """Whether there is more than one depth of memories on chip, or one that fans out."""
+        return self.depths > 1 or self.copies(self.depths + 1) > 1
 
     @property
     def dram_bytes_per_s(self) -> float:
@@ -153,6 +169,45 @@ class Accelerator(Part):
         """Dotted path and value of every parameter that the description sets (names and sources apart)."""
         skip = {"name", "family", "description", "sources"}
         yield from _leaves("", self.model_dump(exclude=skip, exclude_unset=True))
+
+
+_FLAT: tuple[Dataflow, ...] = ("row_stationary", "zero_skipping", "tensor_core")
+"""Dataflows whose laws bring their own hierarchy along."""
+
+
+def _wrong_depths(accelerator: Accelerator) -> str:
+    """What is wrong with the depths of the memories and what they hold, "" where nothing is."""
+    offchip, *buffers = accelerator.memories
+    if "depth" in offchip.model_fields_set:
+        return f"memories.{offchip.name}.depth: the off-chip level comes first and has none; leave it out"
+    deepest = 0
+    for memory in buffers:
+        if memory.depth not in (max(deepest, 1), deepest + 1):
+            return (
+                f"memories.{memory.name}.depth: is {memory.depth} after {deepest}; list memories from the off-chip one "
+                "inwards, with depths 1, 2, ... and none left out"
+            )
+        deepest = memory.depth
+    for depth in range(1, deepest + 1):
+        names = [memory.name for memory in accelerator.at_depth(depth) if memory.fanout is not None]
+        if len(names) > 1:
+            return f"memories.{names[1]}.fanout: {names[0]} of the same depth has one; a depth fans out once"
+        for operand in ("input", "weight", "output"):
+            homes = [memory.name for memory in accelerator.at_depth(depth) if operand in memory.holds]
+            if len(homes) > 1:
+                return f"memories: one buffer of a depth may hold {operand!r}; found {homes}; give one another `depth`"
+    for operand in ("input", "weight", "output"):
+        if not any(operand in memory.holds for memory in buffers):
+            return f"memories: an on-chip buffer must hold {operand!r}; add it to `holds` of one"
+    if flat := [each for each in accelerator.compute.dataflows if each in _FLAT]:
+        if accelerator.nested:
+            return f"memories: dataflow {flat[0]} takes one depth and no fanout; leave `depth` and `fanout` out"
+        if kept := [side for side in ("input", "weight", "output") if side not in offchip.holds]:
+            return (
+                f"memories.{offchip.name}.holds: dataflow {flat[0]} moves {', '.join(kept)} on and off the chip; list "
+                "input, weight and output, or leave `holds` out"
+            )
+    return ""
 
 
 def _leaves(path: str, value: Any) -> Iterator[tuple[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from zerocast.accelerators.schema.part import Part
 
@@ -18,13 +18,39 @@ FORMATS = ("uncompressed", "bitmask", "run_length", "coordinate", "csr", "nm_off
 _FORMAT = re.compile(rf"{'|'.join(FORMATS)}|run_length:([1-9]|[12]\d|3[0-2])")
 
 
+Side = Literal["groups", "m", "n", "k"]
+"""Sides of a product that a fan-out may spread tiles over: its groups, and those of out[m, n] = a[m, k] b[k, n]."""
+
+
+class Fanout(Part):
+    """Copies of everything further in that a memory feeds: the depths inside it and the array."""
+
+    count: PositiveInt
+    """Number of copies."""
+    over: tuple[Side, ...] = Field(min_length=1)
+    """Sides that their tiles may be spread over; sums are added up on the way back where k is listed."""
+    multicast: bool = True
+    """Whether what several copies need is read once for all of them."""
+
+    @field_validator("over")
+    @classmethod
+    def _spreads_each_once(cls, over: tuple[Side, ...]) -> tuple[Side, ...]:
+        if len(set(over)) < len(over):
+            raise ValueError("name each side once")
+        return over
+
+
 class Memory(Part):
-    """A memory level. The first is the off-chip one; the others are on-chip buffers beside each other."""
+    """A memory level. The first is the off-chip one; on-chip buffers of one depth lie beside each other."""
 
     name: str
     """Unique name."""
     holds: tuple[Operand, ...] = ("input", "weight", "output")
-    """Operands kept here. Off chip these are all three: an operand that lives on chip for good is not modelled yet."""
+    """Operands kept here; the others pass by. One that the off-chip level does not hold lives on chip for good."""
+    depth: PositiveInt = 1
+    """On-chip level: 1 next to the off-chip level, higher further in. Buffers of one depth hold parts of one tile."""
+    fanout: Fanout | None = None
+    """Copies of what lies further in; None for one. What is described further in is one of the copies."""
     capacity_bytes: PositiveFloat | None = None
     """Usable size in bytes, both halves of a double buffer counted; None for a level that is never full."""
     bandwidth_bytes_per_s: PositiveFloat | None = None
@@ -35,6 +61,8 @@ class Memory(Part):
     """Equal memories that share the capacity, one per PE or bank: an access costs the energy of one of them."""
     port_bytes_per_cycle: PositiveFloat | None = None
     """On-chip level: bytes that it feeds to (and, apart, takes from) the array in one cycle."""
+    bytes_per_cycle: PositiveFloat | None = None
+    """On-chip level that has others further in: bytes to and from them in one cycle, together; None for no limit."""
     double_buffered: bool = True
     """Whether the next tile loads while this one computes (each tile then takes its size twice)."""
     keeps_tiles: bool = True
@@ -42,15 +70,25 @@ class Memory(Part):
     false for a queue, or a buffer that is filled anew for every tile of outputs."""
     formats: dict[Operand, tuple[str, ...]] = Field(default_factory=dict)
     """Compression formats that an operand may be kept in; uncompressed where none is named."""
-    energy: str
+    energy: str | None = None
     """Entry of the energy table that prices an access: `dram.NAME` (per bit) or `sram` (by capacity)."""
+    j_per_byte: float | None = Field(default=None, ge=0)
+    """Energy of one byte read or written, in J, in place of an entry of the table; `energy_scale` leaves it alone."""
 
     @field_validator("holds")
     @classmethod
     def _holds_each_once(cls, holds: tuple[Operand, ...]) -> tuple[Operand, ...]:
         if len(set(holds)) < len(holds):
             raise ValueError("name each operand once")
+        if not holds:
+            raise ValueError("no operand reaches this level; list input, weight or output, or leave the level out")
         return holds
+
+    @model_validator(mode="after")
+    def _has_one_energy(self) -> Memory:
+        if (self.energy is None) == (self.j_per_byte is None):
+            raise ValueError("energy: give an entry of the energy table (dram.NAME, sram) or j_per_byte, one of them")
+        return self
 
     @field_validator("formats")
     @classmethod

@@ -29,7 +29,8 @@ UNITS = (
     "_hz",
     "_bytes",
     "_bytes_per_s",
-    "_bytes_per_cycle",
+    "bytes_per_cycle",
+    "j_per_byte",
     "_cycles",
     "_s",
     "_w",
@@ -41,7 +42,7 @@ COUNTS_AND_RATIOS = {
     "lut", "ff", "dsp", "bram36", "uram", "rows", "cols", "macs_per_pe", "accumulators_per_pe", "max_group",
     "sync_group", "lanes", "flops_per_lane", "rates", "energy_scale", "efficiency", "instances", "tile", "block",
     "chunk", "queue", "requests", "banks", "input", "weight", "gated_share", "reach",
-    "area_scale", "share", "macros", "unroll",
+    "area_scale", "share", "macros", "unroll", "depth", "count",
 }  # fmt: skip
 """Numbers without a dimension."""
 

@@ -88,10 +88,10 @@ def test_every_operand_needs_one_buffer() -> None:
     memories = description()["memories"]
     memories[1]["holds"] = ["input", "weight"]
     message = refused(memories=memories)
-    assert "exactly one on-chip buffer must hold 'weight'; found ['input_buffer', 'weight_buffer']" in message
+    assert "one buffer of a depth may hold 'weight'; found ['input_buffer', 'weight_buffer']" in message
     memories[1]["holds"] = ["input"]
     del memories[2]
-    assert "must hold 'weight'; found none" in refused(memories=memories)
+    assert "an on-chip buffer must hold 'weight'; add it to `holds`" in refused(memories=memories)
 
 
 def test_levels_need_their_figures() -> None:
@@ -240,13 +240,52 @@ def test_a_merge_key_may_be_overridden() -> None:
     assert read_yaml("a: &x {k: 1, l: 2}\nb: {<<: *x, k: 3}\n", "f")["b"] == {"k": 3, "l": 2}
 
 
-@pytest.mark.parametrize("name", ["scnn", "sat-vcu1525", "systolic-8x8", "eyeriss-v1", "nvidia-h100-sxm"])
-@pytest.mark.parametrize("holds", [["weight"], ["input", "weight"], []])
-def test_an_operand_that_stays_on_chip_is_refused(name: str, holds: list[str]) -> None:
-    dram = load(name).dram.name
-    with pytest.raises(AcceleratorError, match=rf"memories\.{dram}\.holds: .*output.*is not modelled; list input"):
-        load(name, {f"memories.{dram}.holds": holds})
+@pytest.mark.parametrize("name", ["scnn", "eyeriss-v1", "nvidia-h100-sxm"])
+def test_laws_with_a_hierarchy_of_their_own_take_no_other(name: str) -> None:
+    dram, *rest = [memory.name for memory in load(name).memories]
+    with pytest.raises(AcceleratorError, match=rf"memories\.{dram}\.holds: dataflow \w+ moves input, output on"):
+        load(name, {f"memories.{dram}.holds": ["weight"]})
     assert load(name, {f"memories.{dram}.holds": ["weight", "output", "input"]}).dram.name == dram
+    with pytest.raises(AcceleratorError, match="takes one depth and no fanout; leave `depth` and `fanout` out"):
+        load(name, {f"memories.{rest[0]}.fanout": {"count": 2, "over": ["m"]}})
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"input_buffer.depth": 2}, "memories.input_buffer.depth: is 2 after 0; list memories from the off-chip one"),
+        ({"weight_buffer.depth": 2}, "memories.output_buffer.depth: is 1 after 2"),
+        ({"output_buffer.depth": 3}, "memories.output_buffer.depth: is 3 after 1; .* depths 1, 2, ... and none left"),
+        ({"dram.depth": 1}, "memories.dram.depth: the off-chip level comes first and has none; leave it out"),
+        ({"dram.holds": []}, "dram.holds: no operand reaches this level; list input, weight or output, or leave"),
+        ({"dram.fanout": {"count": 2, "over": ["m", "m"]}}, "fanout.over: name each side once"),
+        ({"dram.fanout": {"count": 2, "over": ["rows"]}}, "fanout.over.0: .*'groups', 'm', 'n' or 'k'"),
+        ({"dram.fanout": {"count": 2, "over": []}}, "fanout.over"),
+        ({"output_buffer.j_per_byte": 1e-12}, "output_buffer: energy: give .* or j_per_byte, one of them"),
+        ({"output_buffer.holds": ["output", "input"]}, "one buffer of a depth may hold 'input'; .*another `depth`"),
+        (
+            {"input_buffer.fanout": {"count": 2, "over": ["m"]}, "weight_buffer.fanout": {"count": 2, "over": ["m"]}},
+            "memories.weight_buffer.fanout: input_buffer of the same depth has one; a depth fans out once",
+        ),
+    ],
+)  # fmt: skip
+def test_a_hierarchy_is_checked(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(AcceleratorError, match=words) as caught:
+        load("systolic-8x8", {f"memories.{path}": value for path, value in values.items()})
+    assert "\n" not in str(caught.value)
+
+
+def test_depths_and_fanouts_are_counted() -> None:
+    """Two cores on one channel, each with a shared buffer over four lanes of registers."""
+    description = yaml.safe_load(dump(load("systolic-8x8")))
+    dram, *buffers = description["memories"]
+    dram["fanout"] = {"count": 2, "over": ["groups"]}
+    buffers[2] |= {"depth": 2, "fanout": {"count": 4, "over": ["n"]}}
+    accelerator = parse(description | {"memories": [dram, *buffers]}, "mine")
+    assert accelerator.nested and accelerator.depths == 2
+    assert [accelerator.copies(depth) for depth in range(4)] == [1, 2, 2, 8]
+    assert [memory.name for memory in accelerator.at_depth(2)] == ["output_buffer"]
+    assert not load("systolic-8x8").nested
 
 
 def test_an_operand_is_held_once() -> None:
