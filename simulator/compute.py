@@ -116,7 +116,7 @@ def rate_of(accelerator: Accelerator, dtype: str) -> float:
 def unrolled_cycles(accelerator: Accelerator, gemm: Gemm, trips: Mapping[str, ArrayLike]) -> Array:
     """Cycles of an array that takes `unroll` places of each rank at once: one for each such block of the product, or
     one for each tile where tiles (`trips`: how many along m, n and k) are smaller than a block."""
-    units = gemm.units(accelerator.compute.unroll)
+    units = gemm.units(accelerator.compute)
     sides = [np.maximum(units[side], np.asarray(trips[side], dtype=float)) for side in "mnk"]
     return np.asarray(units["batch"] * sides[0] * sides[1] * sides[2] / rate_of(accelerator, gemm.dtype))
 

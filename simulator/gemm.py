@@ -15,7 +15,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from zerocast.accelerators.schema import Role
+from zerocast.accelerators.schema import Compute, Role
 from zerocast.accelerators.schema.given import Given
 from zerocast.simulator.errors import SimulationError
 from zerocast.workloads.ir import Affine, Einsum, Window, Workload, overlaps
@@ -140,10 +140,14 @@ class Gemm:
         """Multiply-accumulates, zeros included."""
         return self.batch * self.m * self.n * self.k
 
-    def units(self, spread: Mapping[Role, int]) -> dict[str, int]:
-        """Steps along batch, m, n and k of an array that takes `spread` places of each rank at once."""
+    def units(self, array: Compute) -> dict[str, int]:
+        """Steps along batch, m, n and k of an array that takes as many places of each rank at once as it unrolls."""
         known = dict(self.roles) or {"groups": self.batch, "out_cols": self.m, "out_channels": self.n,
                                      "in_channels": self.k}  # fmt: skip
+        channels = known.get("in_channels", 1)
+        spread = array.depthwise if known.get("groups", 1) > channels == 1 and array.depthwise else array.unroll
+        if array.packs_kernel_cols and (beside := spread.get("in_channels", 1) // channels) > 1:
+            spread = {"kernel_cols": beside, **spread}
         return {
             side: math.prod(-(-known.get(role, 1) // spread.get(role, 1)) for role in roles)
             for side, roles in ROLES.items()

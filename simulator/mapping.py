@@ -101,7 +101,7 @@ def tile_units(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> tupl
         return 1, 1, gemm.conv.taps if gemm.conv is not None else 1
     compute = accelerator.compute
     if dataflow == "unrolled":
-        units = gemm.units(compute.unroll)
+        units = gemm.units(compute)
         return Fraction(gemm.m, units["m"]), Fraction(gemm.n, units["n"]), Fraction(gemm.k, units["k"])
     lanes = max(int(compute.macs_per_pe * compute.rates.get(gemm.dtype, 1.0)), 1)
     group = math.lcm(*(op.structured.m for op in (gemm.input, gemm.weight) if op.structured is not None))

@@ -9,7 +9,7 @@ from typing import Literal
 
 from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.attention import attentions
-from zerocast.workloads.ir import Einsum, Index, Op, Tensor, Vector, Workload
+from zerocast.workloads.ir import Einsum, Index, Op, Tensor, Transfer, Vector, Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,8 @@ def plan(workload: Workload, accelerator: Accelerator) -> Plan:
     along: dict[str, tuple[str, ...]] = {}
     if accelerator.schedule.pregenerate:
         workload = _pregenerate(workload, on_chip, along)
+    if accelerator.schedule.joins_in_place:
+        workload = workload.with_ops(tuple(_joined(op) for op in workload.ops))
     _stream(workload, accelerator, on_chip, along)
     fused: frozenset[str] = frozenset()
     shown: dict[str, Shown] = {}
@@ -81,6 +83,11 @@ def _pregenerate(workload: Workload, on_chip: dict[str, set[str]], along: dict[s
             behind.append(replace(op, phase="UPDATE"))
     ops = [ready for op in kept for ready in (op, *moved.get(op.name, ()))]
     return workload.with_ops(tuple(ops))
+
+
+def _joined(op: Op) -> Op:
+    """A concatenation as a view of what was written into it."""
+    return replace(op, elements=0) if isinstance(op, Transfer) and op.function == "cat" and not op.in_place else op
 
 
 def _stream(

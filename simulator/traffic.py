@@ -239,7 +239,7 @@ def port_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, steps: Ar
         return PortBytes(inputs * windows * n_turns, weights * m_turns, 0.0 * once, sums * partial)
     across_m, across_n = np.ceil(gemm.m / rows), np.ceil(gemm.n / cols)
     if mapping.dataflow == "unrolled":
-        units = gemm.units(compute.unroll)
+        units = gemm.units(compute)
         across_m, across_n = units["m"], units["n"]
     if mapping.dataflow in ("output_stationary", "unrolled"):
         visits = mapping.trips_k

@@ -84,6 +84,11 @@ class Compute(Part):
     unroll: dict[Role, PositiveInt] = Field(default_factory=dict)
     """Dataflow unrolled: how many places of each rank the multipliers take in one cycle; what is not named takes one.
     Sums stay in the array for as long as one tile's reduction goes on."""
+    depthwise: dict[Role, PositiveInt] = Field(default_factory=dict)
+    """Dataflow unrolled: the same for the lanes beside the array that run depthwise convolutions (groups of one input
+    channel) in its place; empty where the array runs them."""
+    packs_kernel_cols: bool = False
+    """Dataflow unrolled: whether lanes that few input channels leave idle take further kernel columns of them."""
 
     @field_validator("rates")
     @classmethod
@@ -97,6 +102,9 @@ class Compute(Part):
     def _unrolls_the_array(self) -> Compute:
         if ("unrolled" in self.dataflows) != bool(self.unroll):
             raise ValueError("unroll: dataflow unrolled and the part `unroll` belong together")
+        if (self.depthwise or self.packs_kernel_cols) and not self.unroll:
+            name = "depthwise" if self.depthwise else "packs_kernel_cols"
+            raise ValueError(f"{name}: belongs to dataflow unrolled; give `unroll` too, or leave it out")
         if self.unroll and math.prod(self.unroll.values()) != self.multipliers:
             raise ValueError(
                 f"unroll: takes {math.prod(self.unroll.values())} multipliers, the array has {self.multipliers} "

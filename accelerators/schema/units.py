@@ -29,6 +29,8 @@ class Schedule(Part):
     """Make the compressed N:M operands when the weights are updated, not when they are used."""
     offline: bool = True
     """Choose the best dataflow per layer and pass; otherwise the first one listed is used for all."""
+    joins_in_place: bool = False
+    """Let the parts of a concatenation be written straight into their place in it, so that it moves nothing."""
     prefetch_weights: bool = True
     """Load the first weight tile of an op while the one before it computes."""
 

@@ -56,6 +56,29 @@ def test_streaming_keeps_the_tensor_between_on_chip() -> None:
     assert streamed.latency_s < fetched.latency_s
 
 
+class Beside(nn.Module):
+    """Two convolutions whose outputs lie behind each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(8, 16, 1), nn.Conv2d(8, 24, 1)
+        self.c = nn.Conv2d(40, 8, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.c(torch.cat([self.a(x), self.b(x)], 1))
+
+
+def test_a_concatenation_in_place_moves_nothing() -> None:
+    """Both parts are read and the whole is written once less; the whole is still fetched by its reader."""
+    workload = capture(Beside().half(), (torch.zeros(1, 8, 10, 10, dtype=torch.half),))
+    apart, joined = (simulate(workload, load("systolic-8x8", {"schedule.joins_in_place": on})) for on in (False, True))
+    size = 40 * 100 * 2
+    assert apart.total("dram_read_bytes") - joined.total("dram_read_bytes") == size
+    assert apart.total("dram_write_bytes") - joined.total("dram_write_bytes") == size
+    assert apart.total("macs") == joined.total("macs")
+    assert joined.latency_s < apart.latency_s
+
+
 def test_a_tensor_that_others_read_is_not_streamed() -> None:
     workload = forward()
     softmax = replace(workload.ops[2], inputs=("y",))

@@ -55,6 +55,36 @@ def test_an_array_of_channels_runs_one_pixel_a_cycle() -> None:
     assert _row(layer, torch.zeros(1, 3, 224, 224), _array(16, 16, unroll)).cycles == 112 * 112 * 9
 
 
+BOARD: dict[Role, int] = {"out_cols": 8, "in_channels": 16, "out_channels": 16}
+LANES: dict[Role, int] = {"out_cols": 4, "groups": 16}
+
+
+@pytest.mark.parametrize(
+    ("layer", "size", "cycles"),
+    [
+        (nn.Conv2d(32, 32, 3, 1, 1, groups=32), 112, 2 * 112 * 28 * 9),
+        (nn.Conv2d(3, 24, 7, 2, 3, groups=3), 224, 8 * 112 * 28 * 49),
+        (nn.Conv2d(64, 64, 3, 1, 1, groups=32), 16, 32 * 16 * 2 * 9),
+        (nn.Conv2d(1, 16, 3, 1, 1), 16, 16 * 2 * 9),
+    ],
+)
+def test_depthwise_convolutions_run_on_lanes_of_their_own(layer: nn.Conv2d, size: int, cycles: int) -> None:
+    """4 pixels x 16 groups a cycle, several filters of a channel in turn; groups of two channels, and one channel that
+    is no group, stay on the array."""
+    array = _array(32, 64, BOARD, **{"compute.depthwise": LANES})
+    assert _row(layer, torch.zeros(1, layer.in_channels, size, size), array).cycles == cycles
+
+
+@pytest.mark.parametrize(
+    ("channels", "kernel", "steps"), [(3, 7, 7 * 2), (3, 3, 3), (8, 5, 5 * 3), (9, 3, 9), (16, 3, 9), (1, 7, 7)]
+)
+def test_few_input_channels_take_kernel_columns_along(channels: int, kernel: int, steps: int) -> None:
+    """16 lanes take as many whole kernel columns of all channels as fit."""
+    layer = nn.Conv2d(channels, 64, kernel, 2, kernel // 2)
+    array = _array(32, 64, BOARD, **{"compute.packs_kernel_cols": True})
+    assert _row(layer, torch.zeros(1, channels, 224, 224), array).cycles == 4 * 112 * 14 * steps
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     channels=st.integers(1, 9), filters=st.integers(1, 9), size=st.integers(3, 9), kernel=st.sampled_from([1, 3]),
@@ -98,3 +128,10 @@ def test_small_buffers_change_the_traffic_and_not_the_cycles() -> None:
 def test_what_does_not_unroll_the_array_is_refused(unroll: dict[str, int], message: str) -> None:
     with pytest.raises(AcceleratorError, match=message):
         load("systolic-4x4", {"compute.dataflows": ["unrolled"], "compute.unroll": unroll})
+
+
+@pytest.mark.parametrize("name", ["depthwise", "packs_kernel_cols"])
+def test_lanes_of_an_array_that_is_not_unrolled_are_refused(name: str) -> None:
+    value = {"depthwise": LANES, "packs_kernel_cols": True}[name]
+    with pytest.raises(AcceleratorError, match=f"{name}: belongs to dataflow unrolled"):
+        load("systolic-4x4", {f"compute.{name}": value})

@@ -53,6 +53,17 @@ def test_channel_removes_coupled_channels_and_nothing_that_matters() -> None:
     assert not any(layer.weight for layer in pruning.layers.values())
 
 
+def test_inner_channels_leave_those_that_a_shortcut_adds_to() -> None:
+    """Every block of ResNet-18 gets narrower inside, and the trunk between blocks keeps all of its channels."""
+    model, inputs = build("resnet18", image=32)
+    smaller, _ = prune(model, "channel:0.5:inner", inputs)
+    for stage, width in ((smaller.layer1, 64), (smaller.layer2, 128), (smaller.layer4, 512)):
+        for block in stage:
+            assert (block.conv1.out_channels, block.conv2.out_channels) == (width // 2, width)
+    assert smaller.conv1.out_channels == 64
+    assert smaller.layer2[0].downsample[0].out_channels == 128
+
+
 def test_channel_twice_gives_the_same_network() -> None:
     """The library keeps state between calls where it is let."""
     x = torch.randn(1, 3, 8, 8)

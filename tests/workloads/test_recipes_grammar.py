@@ -21,6 +21,7 @@ from zerocast.workloads.recipes import parse, prune, recipes
         ("magnitude:density=0.25:global", {"density": 0.25, "distribution": "global"}),
         ("block:16x8:0.5", {"density": 0.5, "block": (16, 8)}),
         ("channel:sparsity=0.3", {"density": 0.7}),
+        ("channel:0.3:inner", {"density": 0.3, "inner": True}),
     ],
 )
 def test_recipes_are_read(text: str, expected: dict[str, object]) -> None:
@@ -46,6 +47,7 @@ def test_recipes_are_read(text: str, expected: dict[str, object]) -> None:
         ("block:16:0.5", "grammar block:BHxBW:DENSITY"),
         ("block:0x4:0.5", "grammar block:BHxBW:DENSITY"),
         ("channel:0", "density above 0"),
+        ("channel:0.5:outer", "does not fit its grammar channel:DENSITY"),
         ("", "unknown recipe ''"),
     ],
 )

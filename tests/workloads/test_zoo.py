@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from zerocast.workloads import WorkloadError, build, capture, models, prune
+from zerocast.workloads.ir import Einsum
 
 
 def test_names_are_sorted_and_known() -> None:
@@ -232,3 +233,19 @@ def test_sizes_that_no_network_can_have_are_named(name: str, arguments: dict, me
     with pytest.raises(WorkloadError, match=f"model '{name}'.*{message}") as caught:
         build(name, **arguments)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "giga_ops"),
+    [
+        ("mobilenet_v1", 1.14), ("inception_v1", 3.0), ("inception_v2", 3.88),
+        pytest.param("inception_v3", 11.45, marks=pytest.mark.slow),
+        pytest.param("inception_v4", 24.55, marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
+def test_operations_are_those_that_others_count(name: str, giga_ops: float) -> None:
+    """Two a multiply-accumulate, as the model zoo of Vitis AI lists them (references/dpu.csv)."""
+    with torch.device("meta"):
+        workload = capture(*build(name))
+    macs = sum(op.macs for op in workload.ops if isinstance(op, Einsum))
+    assert 2e-9 * macs == pytest.approx(giga_ops, rel=0.005)

@@ -48,7 +48,8 @@ def channel(
     try:
         with _traceable(smaller):
             before = _output_shapes(smaller, inputs)
-            _cut(smaller, inputs, _ratios(modules, recipe.density), [modules[t.layer] for t in fixed])
+            ignored = [modules[t.layer] for t in fixed] + (_summed(smaller, inputs) if recipe.inner else [])
+            _cut(smaller, inputs, _ratios(modules, recipe.density), ignored)
             after = _output_shapes(smaller, inputs)
     except Exception as error:
         if before is None:
@@ -79,6 +80,23 @@ def kept_channels(width: int, density: float) -> int:
     """Channels that stay of `width`: the nearest multiple of 8 where the width is one, never zero."""
     grain = GRAIN if width % GRAIN == 0 and width * density >= GRAIN else 1
     return max(round(width * density / grain), 1) * grain
+
+
+def _summed(model: nn.Module, inputs: tuple[Any, ...]) -> list[nn.Module]:
+    """Layers whose channels a sum of two layers' outputs ties to others: the trunk that shortcuts run along."""
+    from torch_pruning import DependencyGraph
+    from torch_pruning.ops import OPTYPE
+
+    with warnings.catch_warnings(), torch.enable_grad():
+        warnings.simplefilter("ignore")
+        graph = DependencyGraph().build_dependency(model, inputs)
+    return [
+        layer
+        for group in graph.get_all_groups(root_module_types=[_ConvNd, nn.Linear])
+        if any(dep.target.type == OPTYPE.ELEMENTWISE and len(dep.target.inputs) > 1 for dep, _ in group)
+        for dep, _ in group
+        if _width(layer := dep.target.module) and graph.is_out_channel_pruning_fn(dep.handler)
+    ]
 
 
 def _cut(model: nn.Module, inputs: tuple[Any, ...], ratios: dict[nn.Module, float], ignored: list[nn.Module]) -> None:

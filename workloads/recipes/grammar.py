@@ -15,7 +15,7 @@ GRAMMAR = {
     "sdgp": ("sdgp:N:M", "training: N:M output gradients along output channels in BP; weights and WU dense"),
     "magnitude": ("magnitude:DENSITY[:uniform|erk|global]", "largest weights of each layer or of all"),
     "block": ("block:BHxBW:DENSITY", "blocks of BH output by BW input channels with the largest norm"),
-    "channel": ("channel:DENSITY", "whole coupled channels are removed: a smaller dense network"),
+    "channel": ("channel:DENSITY[:inner]", "whole coupled channels are removed; inner: none that a shortcut adds to"),
 }
 """Family -> (how it is spelled, what it does)."""
 
@@ -25,7 +25,9 @@ _DENSITY_NOTE = "DENSITY is the share of nonzeros, 0.1 or sparsity=0.9"
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A parsed recipe: `n` of `m`, or `density` (share of nonzeros) with its distribution or block (k, c)."""
+    """A parsed recipe: `n` of `m`, or `density` (share of nonzeros) with its distribution or block (k, c).
+
+    inner: of channels, only those that no sum of two layers ties together."""
 
     text: str
     family: str
@@ -34,6 +36,7 @@ class Recipe:
     density: float = 1.0
     distribution: str = "uniform"
     block: tuple[int, int] = (1, 1)
+    inner: bool = False
 
 
 def recipes() -> dict[str, str]:
@@ -66,11 +69,11 @@ def parse(text: str) -> Recipe:
         assert shape is not None
         return Recipe(text, family, density=_density(text, family, fields[1]),
                       block=(int(shape[1]), int(shape[2])))  # fmt: skip
-    _expect(text, family, len(fields) == 1)
+    _expect(text, family, len(fields) == 1 or fields[1:] == ["inner"])
     density = _density(text, family, fields[0])
     if density == 0:
         raise WorkloadError(f"recipe {text!r}: a network needs channels; give a density above 0")
-    return Recipe(text, family, density=density)
+    return Recipe(text, family, density=density, inner=len(fields) == 2)
 
 
 def _expect(text: str, family: str, right: bool) -> None:

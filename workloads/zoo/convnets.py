@@ -199,3 +199,25 @@ class MobileNetV2(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.features(x).mean((2, 3)))
+
+
+MOBILENET_V1_LAYERS = ((64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1), (512, 1), (512, 1), (512, 1), (512, 1), (1024, 2), (1024, 1))  # fmt: skip  # noqa: E501
+"""Channels and stride of each depthwise-separable convolution: Howard et al., "MobileNets", 2017, table 1."""
+
+
+class MobileNetV1(nn.Module):
+    """MobileNet; `width` is the multiplier of all channels."""
+
+    def __init__(self, classes: int = 1000, width: float = 1.0) -> None:
+        super().__init__()
+        inputs = int(32 * width)
+        layers: list[nn.Module] = [conv_bn_relu6(3, inputs, 3, 2)]
+        for channels, stride in MOBILENET_V1_LAYERS:
+            outputs = int(channels * width)
+            layers += [conv_bn_relu6(inputs, inputs, 3, stride, groups=inputs), conv_bn_relu6(inputs, outputs, 1)]
+            inputs = outputs
+        self.features = nn.Sequential(*layers)
+        self.classifier = nn.Linear(inputs, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.features(x).mean((2, 3)))
