@@ -13,6 +13,7 @@ ISPASS 2020, eq. 1-3: 2R + C + T - 2 cycles a fold).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,6 +22,9 @@ from zerocast.accelerators.schema import Accelerator, Compute, Dataflow, Operand
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm import Gemm, Operand
 from zerocast.workloads.patterns import NM
+
+if TYPE_CHECKING:
+    from zerocast.simulator import mapping as mappings
 
 Array = NDArray[np.float64]
 
@@ -32,6 +36,38 @@ _SKIPPERS: dict[Dataflow, tuple[str, ...]] = {
 }
 """Operands whose zeros a dataflow can skip: a stationary operand stays compressed in the PEs, a streaming one
 is matched on the way; output-stationary streams both and skips on one of them."""
+
+
+STREAMED: dict[Dataflow, str] = {
+    "output_stationary": "k", "weight_stationary": "m", "input_stationary": "n", "unrolled": "k"
+}  # fmt: skip
+"""The rank along which a fold streams; it keeps what depends on the other two."""
+
+
+def goes_on(gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping) -> NDArray[np.bool_]:
+    """Whether a fold's stream goes on from one buffer tile to the next, so that the array neither fills, loads nor
+    drains between them: a tile holds one fold (of sums: as many as the PEs keep), and no loop over tiles that the fold
+    depends on runs inside that of the streamed rank."""
+    compute, streamed = accelerator.compute, STREAMED.get(mapping.dataflow, "")
+    if not streamed:
+        return np.asarray(False)
+    if mapping.dataflow == "unrolled":
+        units = gemm.units(compute.unroll)
+        folds = np.maximum(units["m"] / mapping.trips_m, 1.0) * np.maximum(units["n"] / mapping.trips_n, 1.0)
+    else:
+        steps = reduction_steps(gemm, accelerator, mapping.dataflow, mapping.k)
+        depth = np.ceil(steps / (compute.macs_per_pe * rate_of(accelerator, gemm.dtype)))
+        folds = _folds(compute, mapping.dataflow, mapping.m, mapping.n, depth)
+    together = compute.accumulators_per_pe if streamed == "k" and compute.interleave else 1
+    return np.asarray((folds <= together) & (mapping.inside(streamed)[0] == 1))
+
+
+def _folds(compute: Compute, dataflow: Dataflow, m: Array, n: Array, depth: Array) -> Array:
+    """Folds of a tile of m x n outputs whose reduction takes `depth` steps of a row of lanes."""
+    down, across = {
+        "output_stationary": (m, n), "weight_stationary": (depth, n), "input_stationary": (depth, m)
+    }[dataflow]  # fmt: skip
+    return np.asarray(np.ceil(down / compute.rows) * np.ceil(across / compute.cols))
 
 
 def reduction_steps(
@@ -122,38 +158,40 @@ def unrolled_cycles(accelerator: Accelerator, gemm: Gemm, trips: Mapping[str, Ar
 
 
 def array_cycles(
-    accelerator: Accelerator, dtype: str, dataflow: Dataflow, m: ArrayLike, n: ArrayLike, steps: ArrayLike
-) -> Array:
+    accelerator: Accelerator, dtype: str, dataflow: Dataflow, m: ArrayLike, n: ArrayLike, steps: ArrayLike,
+    fullest: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
+) -> Array:  # fmt: skip
     """Cycles of the array for tiles of m x n outputs and `steps` reduction steps; broadcasts.
 
+    fullest: the largest tile of the product, m, n and steps, where the array skews all folds alike (default: this one).
     Raises `SimulationError` for a data type that the array does not multiply.
     """
     compute = accelerator.compute
     lanes = compute.macs_per_pe * rate_of(accelerator, dtype)
+    full_m, full_n, full_steps = (np.asarray(x, dtype=float) for x in fullest or (m, n, steps))
     m, n, steps = (np.asarray(x, dtype=float) for x in (m, n, steps))
     if dataflow == "output_stationary":
-        return _output_stationary(compute, m, n, np.ceil(steps / lanes))
-    stream, across = (m, n) if dataflow == "weight_stationary" else (n, m)
-    depth = np.ceil(steps / lanes)
-    folds = np.ceil(depth / compute.rows) * np.ceil(across / compute.cols)
+        skew = _skew(compute, np.minimum(full_m, compute.rows), np.minimum(full_n, compute.cols), compute.rows)
+        return _output_stationary(compute, m, n, np.ceil(steps / lanes), skew)
+    stream, across = (m, full_n) if dataflow == "weight_stationary" else (n, full_m)
+    folds = _folds(compute, dataflow, m, n, np.ceil(steps / lanes))
     # the partial sum takes the adder's latency at every row on its way down
-    skew = _skew(compute, np.minimum(depth, compute.rows) * compute.accumulate_latency_cycles,
+    skew = _skew(compute, np.minimum(np.ceil(full_steps / lanes), compute.rows) * compute.accumulate_latency_cycles,
                  np.minimum(across, compute.cols), compute.rows * compute.accumulate_latency_cycles)  # fmt: skip
     cycles = _grouped(compute, dataflow, folds, 1, stream, skew)
     return cycles + skew if compute.fold.pipelined else cycles
 
 
-def _output_stationary(compute: Compute, m: Array, n: Array, steps: Array) -> Array:
+def _output_stationary(compute: Compute, m: Array, n: Array, steps: Array, skew: Array) -> Array:
     """Folds interleave in groups of as many as a PE has accumulators; the last group of a tile may be smaller.
 
     A PE that accumulates I sums in turn starts a new step every max(1, L/I) cycles (L: adder latency), so that a
     group of I folds streams for T max(I, L) cycles.
     """
-    folds = np.ceil(m / compute.rows) * np.ceil(n / compute.cols)
+    folds = _folds(compute, "output_stationary", m, n, steps)
     together = compute.accumulators_per_pe if compute.interleave else 1
     whole, rest = np.divmod(folds, together)
     latency = compute.accumulate_latency_cycles
-    skew = _skew(compute, np.minimum(m, compute.rows), np.minimum(n, compute.cols), compute.rows)
     cycles = _grouped(compute, "output_stationary", whole, together, steps * max(together, latency), skew)
     if together > 1:
         cycles = cycles + _grouped(
@@ -163,7 +201,7 @@ def _output_stationary(compute: Compute, m: Array, n: Array, steps: Array) -> Ar
 
 
 def _skew(compute: Compute, used_rows: Array, used_cols: Array, all_rows: float) -> Array:
-    """Cycles of data entering and results leaving; `used` means by the fullest fold of the tile."""
+    """Cycles of data entering and results leaving; `used` means by the fullest fold."""
     rows = used_rows if compute.fold.skew_rows == "used" else np.asarray(float(all_rows))
     cols = used_cols if compute.fold.skew_cols == "used" else np.asarray(float(compute.cols))
     return np.maximum(rows + cols + compute.fold.constant_cycles, 0.0)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from zerocast.accelerators.schema import Accelerator
-from zerocast.simulator.compute import array_cycles, reduction_steps, skips, unrolled_cycles
+from zerocast.simulator.compute import STREAMED, array_cycles, goes_on, reduction_steps, skips, unrolled_cycles
 from zerocast.simulator.energy import Energy, executed_macs, gemm_energy
 from zerocast.simulator.engine import engine_cycles
 from zerocast.simulator.gemm import Gemm
@@ -19,6 +19,7 @@ from zerocast.simulator.rates import Rates, rates_of
 from zerocast.simulator.traffic import PortBytes, TileBytes, changes, ends, port_bytes, tile_bytes
 
 Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 Objective = Literal["latency", "energy", "edp", "cycles"]
 
 
@@ -53,27 +54,36 @@ class GemmCost:
 class ArrayCost:
     """The part of a cost that does not depend on the order of the loops over tiles.
 
-    busy_cycles: array and ports, whichever takes longer. macs: executed ones.
+    array_cycles: without ports. macs: executed ones.
     """
 
-    busy_cycles: Array
+    array_cycles: Array
     port_cycles: Array
     steps_share: Array
     macs: Array
     ports: PortBytes
     tile: TileBytes
 
+    @property
+    def busy_cycles(self) -> Array:
+        """Array and ports, whichever takes longer."""
+        return np.maximum(self.array_cycles, self.port_cycles)
 
-def array_cost(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: float = 0.0) -> ArrayCost:
-    """Array cycles, port traffic and tile sizes of a product; broadcasts over the mapping."""
+
+def array_cost(
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: float = 0.0, flows: ArrayLike | None = None
+) -> ArrayCost:
+    """Array cycles, port traffic and tile sizes of a product; broadcasts over the mapping. flows: whether a fold's
+    stream goes on from tile to tile, where that is known without the order of the loops."""
     steps, last = tile_steps(gemm, accelerator, mapping, spread)
-    compute_cycles, reduced = total_cycles(gemm, accelerator, mapping, steps, last, spread)
-    ports = port_bytes(gemm, accelerator, mapping, steps, last)
+    flows = goes_on(gemm, accelerator, mapping) if flows is None else np.asarray(flows, dtype=bool)
+    cycles, reduced = total_cycles(gemm, accelerator, mapping, steps, last, flows, spread)
+    ports = port_bytes(gemm, accelerator, mapping, steps, last, flows)
     port_cycles = _port_cycles(accelerator, ports)
     share = np.minimum(reduced / gemm.k, 1.0)
     macs = executed_macs(gemm, accelerator, share, skips(gemm, accelerator, mapping.dataflow))
     tile = tile_bytes(gemm, accelerator, mapping)
-    return ArrayCost(np.maximum(compute_cycles, port_cycles), port_cycles, share, macs, ports, tile)
+    return ArrayCost(cycles, port_cycles, share, macs, ports, tile)
 
 
 def gemm_cost(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: float = 0.0) -> GemmCost:
@@ -89,9 +99,10 @@ def gemm_cost(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: fl
 def timed_cost(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, part: ArrayCost, rates: Rates) -> GemmCost:
     """Seconds and joules of a product from its array cost, at the rates of one design or of one for each mapping."""
     tiles = gemm.batch * mapping.trips_m * mapping.trips_n * mapping.trips_k
+    kinds = changes(gemm, mapping, part.tile)
     time = pipeline_time(
-        changes(gemm, mapping, part.tile),
-        ends(gemm, mapping, part.tile),
+        kinds,
+        ends(gemm, kinds),
         part.tile,
         part.busy_cycles / tiles / rates.clock_hz,
         rates.dram_bytes_per_s,
@@ -112,36 +123,42 @@ def tile_steps(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: f
 
 
 def total_cycles(
-    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, steps: Array, last: Array, spread: float = 0.0
-) -> tuple[Array, Array]:
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, steps: Array, last: Array, flows: Flags,
+    spread: float = 0.0,
+) -> tuple[Array, Array]:  # fmt: skip
     """Array cycles of the whole product, and the reduction steps left of its K. `steps`, `last`: `tile_steps`.
 
     Exact over full and edge tiles: tiles along M and N are of two sizes (full, and the rest), so the product
-    is the sum over their four combinations; along K the steps add up.
+    is the sum over their four combinations; along K the steps add up. Where a fold's stream goes on from tile to tile
+    (`flows`), the tiles along the streamed rank count as one.
     """
     if mapping.dataflow == "zero_skipping":
         engine = engine_cycles(gemm, accelerator)
         share = engine.ideal * accelerator.compute.multipliers / gemm.macs
         return engine.cycles * np.ones_like(mapping.trips_k), np.asarray(gemm.k * share)
+    reduced = steps * (mapping.trips_k - 1) + last
     if mapping.dataflow == "unrolled":
-        whole = reduction_steps(gemm, accelerator, mapping.dataflow, gemm.k, spread)
-        return unrolled_cycles(accelerator, gemm, mapping.trips) * whole / gemm.k, whole
-    if accelerator.compute.fold.streams_through_tiles:
-        whole = reduction_steps(gemm, accelerator, mapping.dataflow, gemm.k, spread)
-        cycles = array_cycles(accelerator, gemm.dtype, mapping.dataflow, gemm.m, gemm.n, whole)
-        return gemm.batch * cycles * np.ones_like(mapping.trips_k), whole
+        return unrolled_cycles(accelerator, gemm, mapping.trips) * reduced / gemm.k, reduced
+    one = {rank: flows & (STREAMED[mapping.dataflow] == rank) for rank in "mnk"}
+    sizes = {rank: _two_sizes(size, tile, trips, one[rank]) for rank, size, tile, trips in (
+        ("m", gemm.m, mapping.m, mapping.trips_m), ("n", gemm.n, mapping.n, mapping.trips_n))}  # fmt: skip
+    depths = ((np.where(one["k"], reduced, steps), np.where(one["k"], 0.0, mapping.trips_k - 1)),
+              (np.where(one["k"], reduced, last), np.asarray(1.0)))  # fmt: skip
     total: Array = np.asarray(0.0)
-    for extent_m, count_m in _two_sizes(gemm.m, mapping.m, mapping.trips_m):
-        for extent_n, count_n in _two_sizes(gemm.n, mapping.n, mapping.trips_n):
-            for extent_k, count_k in ((steps, mapping.trips_k - 1), (last, 1.0)):
-                cycles = array_cycles(accelerator, gemm.dtype, mapping.dataflow, extent_m, extent_n, extent_k)
+    for extent_m, count_m in sizes["m"]:
+        for extent_n, count_n in sizes["n"]:
+            for depth, count_k in depths:
+                cycles = array_cycles(
+                    accelerator, gemm.dtype, mapping.dataflow, extent_m, extent_n, depth, (mapping.m, mapping.n, steps)
+                )
                 total = total + count_m * count_n * count_k * cycles
-    return gemm.batch * total, steps * (mapping.trips_k - 1) + last
+    return gemm.batch * total, reduced
 
 
-def _two_sizes(extent: int, tile: Array, trips: Array) -> tuple[tuple[Array, Array | float], ...]:
-    """Full tiles and their number, the last tile and one."""
-    return (tile, trips - 1), (extent - (trips - 1) * tile, 1.0)
+def _two_sizes(extent: int, tile: Array, trips: Array, one: Flags) -> tuple[tuple[Array, Array], ...]:
+    """Full tiles and their number, the last tile and one; where all are `one`, none and the whole."""
+    last = np.where(one, extent, extent - (trips - 1) * tile)
+    return (tile, np.where(one, 0.0, trips - 1)), (last, np.ones_like(last))
 
 
 def _port_cycles(accelerator: Accelerator, ports: PortBytes) -> Array:

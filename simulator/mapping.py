@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import permutations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zerocast.accelerators.schema import Accelerator, Dataflow
+from zerocast.accelerators.schema import Accelerator, Dataflow, Operand
 from zerocast.accelerators.schema.given import Given
 from zerocast.simulator.compute import skips
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm import Gemm
+from zerocast.workloads.patterns import NM
 
 ORDERS: tuple[str, ...] = tuple("".join(order) for order in permutations("mnk"))
 
@@ -41,7 +42,8 @@ ALL_UP_TO = 12
 @dataclass(frozen=True, slots=True)
 class Mapping:
     """dataflow by name; loop order by name, or numbers into `ORDERS`; tile extents in elements, trips = number of tiles
-    along each rank."""
+    along each rank. held: operands whose tiles stay, once fetched, while the loop that they do not depend on repeats
+    (`traffic.held`); they have a larger tile of their own."""
 
     dataflow: Dataflow
     order: str | NDArray[np.intp]
@@ -51,6 +53,7 @@ class Mapping:
     trips_m: NDArray[np.float64]
     trips_n: NDArray[np.float64]
     trips_k: NDArray[np.float64]
+    held: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     def at(self, index: tuple[int, ...]) -> Mapping:
         """The single mapping at one index of the broadcast arrays."""
@@ -58,7 +61,22 @@ class Mapping:
         arrays = (self.m, self.n, self.k, self.trips_m, self.trips_n, self.trips_k)
         full = np.broadcast_arrays(*arrays, *(() if named else (self.order,)))
         order = self.order if isinstance(self.order, str) else ORDERS[int(full[-1][index])]
-        return Mapping(self.dataflow, order, *(array[index] for array in full[:6]))
+        held = {side: np.broadcast_to(flags, full[0].shape)[index] for side, flags in self.held.items()}
+        m, n, k, trips_m, trips_n, trips_k = (array[index] for array in full[:6])
+        return Mapping(self.dataflow, order, m, n, k, trips_m, trips_n, trips_k, held)
+
+    def holds(self, side: str) -> NDArray[np.bool_]:
+        """Whether the tiles of an operand stay while the loop that it does not depend on repeats."""
+        return np.asarray(self.held.get(side, False))
+
+    def inside(self, rank: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Tiles that the two other loops step through inside a rank's loop, and outside of it."""
+        place, inner, outer = self.position(rank), np.asarray(1.0), np.asarray(1.0)
+        for other in "mnk".replace(rank, ""):
+            within = self.position(other) > place
+            inner = inner * np.where(within, self.trips[other], 1.0)
+            outer = outer * np.where(within, 1.0, self.trips[other])
+        return inner, outer
 
     def position(self, rank: str) -> NDArray[np.intp]:
         """Place of a rank's loop: 0 outermost, 2 innermost."""
@@ -104,9 +122,12 @@ def tile_units(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> tupl
         units = gemm.units(compute)
         return Fraction(gemm.m, units["m"]), Fraction(gemm.n, units["n"]), Fraction(gemm.k, units["k"])
     lanes = max(int(compute.macs_per_pe * compute.rates.get(gemm.dtype, 1.0)), 1)
-    group = math.lcm(*(op.structured.m for op in (gemm.input, gemm.weight) if op.structured is not None))
     skipped = skips(gemm, accelerator, dataflow)
     pattern = getattr(gemm, skipped).structured if skipped else None
+    laws: dict[Operand, NM | None] = {side: getattr(gemm, side).structured for side in ("input", "weight")}
+    group = math.lcm(
+        *(law.m for side, law in laws.items() if law and (side == skipped or _by_groups(accelerator, side)))
+    )
     if dataflow == "output_stationary":
         kept = group if pattern is None else group * pattern.n // pattern.m
         return compute.rows, compute.cols, group * lanes // math.gcd(kept, lanes)
@@ -115,6 +136,11 @@ def tile_units(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> tupl
     if dataflow == "weight_stationary":
         return 1, compute.cols, depth
     return compute.cols, 1, depth
+
+
+def _by_groups(accelerator: Accelerator, side: Operand) -> bool:
+    """Whether a memory keeps an operand by N:M groups, which tiles then do not cut."""
+    return any("nm_offsets" in memory.formats.get(side, ()) for memory in accelerator.memories)
 
 
 def tile_extents(extent: int, unit: Unit, limit: int = THIN_ABOVE) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from zerocast.simulator.energy import register_bits
 from zerocast.simulator.engine import engine_cycles
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm import Gemm
-from zerocast.simulator.gemm_cost import Objective, gemm_cost, tile_steps, total_cycles
+from zerocast.simulator.gemm_cost import Objective, array_cost, gemm_cost
 from zerocast.simulator.given import given_of
 from zerocast.simulator.mapping import Mapping
 from zerocast.simulator.pairs import effectual_macs
@@ -73,7 +73,7 @@ class Product:
         picks = self._search.best()
         self.failed = np.flatnonzero(picks.tile < 0)
         self._tile, self._order = np.maximum(picks.tile, 0), picks.order
-        self._streams: dict[tuple[int, int, bool], Stream | None] = {}
+        self._streams: dict[tuple[int, int, bool, str], Stream | None] = {}
         self._walks = self._settled()
         self._cost = self._search.cost(Picks(self._tile, self._order), np.arange(len(self._tile)))
 
@@ -87,8 +87,8 @@ class Product:
             surprised = np.array([walk.latency_s for walk in walks]) > (1 + SURPRISE) * promised
             surprised[self.failed] = False
             late = np.flatnonzero(surprised)
-            for design, rivals in zip(late.tolist(), self._search.contenders(late, RIVALS, WINDOW), strict=True):
-                walks[design] = self._rival(design, *rivals)
+            for design, rivals, energy in self._search.contenders(late, RIVALS, WINDOW):
+                walks[design] = self._rival(design, rivals, energy)
         self._expected_cycles = np.array([walk.cycles for walk in walks])
         if self._masks:
             walks = [self._walk(design, self._tile[design], self._order[design], True) for design in every]
@@ -105,9 +105,9 @@ class Product:
 
     def _walk(self, design: int, tile: int, order: int, masks: bool = False) -> Walk:
         """The walk of a mapping on a design; its closed form where there are too many tiles."""
-        key = (int(tile), int(order), masks)
+        mapping = self._search.mapping(int(tile), int(order), design)
+        key = (int(tile), int(order), masks, repr(mapping.held))
         if key not in self._streams:
-            mapping = self._search.mapping(*key[:2])
             few = masks or tiles_of(mapping) <= MOST_TILES
             self._streams[key] = tile_stream(self.gemm, self.accelerator, mapping, masks) if few else None
         stream = self._streams[key]
@@ -170,8 +170,8 @@ class Product:
             lost |= {f"lost_{cause}_cycles": cycles_lost for cause, cycles_lost in engine.losses.items()}
             lost["lost_port_cycles"] = max(cycles - engine.cycles, 0.0)
         if mapping.dataflow == "unrolled":
-            array, _ = total_cycles(gemm, accelerator, mapping, *tile_steps(gemm, accelerator, mapping))
-            lost |= {"lost_edge_cycles": float(array) - ideal, "lost_port_cycles": cycles - float(array)}
+            array = float(array_cost(gemm, accelerator, mapping).array_cycles)
+            lost |= {"lost_edge_cycles": array - ideal, "lost_port_cycles": cycles - array}
         operands = operand_bytes(gemm, accelerator, mapping)
         port_cycles = float(np.broadcast_to(self._cost.port_cycles, 1)[0])
         row = OpRow(

@@ -10,20 +10,29 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from zerocast.accelerators.schema import Accelerator, Dataflow
+from zerocast.simulator.compute import goes_on
 from zerocast.simulator.energy import gemm_energy
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm import Gemm
-from zerocast.simulator.gemm_cost import ArrayCost, GemmCost, Objective, array_cost, gemm_cost, timed_cost
+from zerocast.simulator.gemm_cost import (
+    ArrayCost,
+    GemmCost,
+    Objective,
+    array_cost,
+    gemm_cost,
+    timed_cost,
+)
 from zerocast.simulator.given import words
-from zerocast.simulator.mapping import ORDERS, THIN_ABOVE, Mapping, mapspace, orders_of, tile_units
+from zerocast.simulator.mapping import EVERY_ORDER, ORDERS, THIN_ABOVE, Mapping, mapspace, orders_of, tile_units
 from zerocast.simulator.rates import Rates, rates_of
-from zerocast.simulator.traffic import PortBytes, TileBytes, buffer_needs, link_bytes, operand_needs
+from zerocast.simulator.traffic import PortBytes, TileBytes, buffer_needs, held, link_bytes, operand_needs
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -72,6 +81,7 @@ class Search:
     ) -> None:  # fmt: skip
         self.gemm, self.accelerator, self.rates, self.objective = gemm.free, accelerator, rates, objective
         self._tiles = _Tiles(gemm.free, accelerator, list(mapspace(gemm, accelerator, limit)), orders_of(gemm))
+        self._last: tuple[dict[str, float], _Room] | None = None
 
     def best(self) -> Picks:
         """For each design, among the mappings within `SLACK` of the least objective the one of least energy.
@@ -81,18 +91,25 @@ class Search:
         """
         designs = len(self.rates.clock_hz)
         tile, order = np.full(designs, -1), np.zeros(designs, dtype=np.intp)
-        chunk = max(_AT_ONCE // len(self._tiles.ends), 1)
-        for start in range(0, designs, chunk):
-            part = np.arange(start, min(start + chunk, designs))
+        for part in self._parts(np.arange(designs), _AT_ONCE):
             tile[part], order[part] = self._best(part)
         return Picks(tile, order)
 
-    def contenders(self, designs: Index, most: int, window: float) -> Iterator[tuple[Picks, Array]]:
+    def _parts(self, designs: Index, at_once: int) -> Iterator[Index]:
+        """Designs of equal capacities, which keep the same tiles, as many together as are looked at at once."""
+        if not designs.size:
+            return
+        sizes = np.stack([capacity[designs] for capacity in self.rates.capacity_bytes.values()])
+        _, kind = np.unique(sizes, axis=1, return_inverse=True)
+        chunk = max(at_once // len(self._tiles.ends), 1)
+        for number in range(int(kind.max()) + 1):
+            alike = designs[kind.ravel() == number]
+            yield from (alike[start : start + chunk] for start in range(0, len(alike), chunk))
+
+    def contenders(self, designs: Index, most: int, window: float) -> Iterator[tuple[int, Picks, Array]]:
         """For each of some designs up to `most` good mappings, and their energy: half of least objective, half of least
         energy among those whose objective is within `window` of the least."""
-        chunk = max(_NEAR_AT_ONCE // len(self._tiles.ends), 1)
-        for start in range(0, len(designs), chunk):
-            part = designs[start : start + chunk]
+        for part in self._parts(designs, _NEAR_AT_ONCE):
             bound = self._bound(part)
             ceiling = self._least(part, bound, self._reached(part, bound)) * (1 + window)
             design, tile, order = self._near(part, bound, ceiling)
@@ -104,11 +121,16 @@ class Search:
                 by_goal = near[np.argsort(goal[near], kind="stable")[: most // 2]]
                 by_energy = near[np.argsort(energy[near], kind="stable")[: most // 2]]
                 picked = np.array(list(dict.fromkeys([*by_goal.tolist(), *by_energy.tolist()])))
-                yield Picks(tile[picked], order[picked]), energy[picked]
+                yield int(part[number]), Picks(tile[picked], order[picked]), energy[picked]
 
-    def mapping(self, tile: int, order: int) -> Mapping:
-        """One mapping of the mapspace."""
-        return self._tiles.mapping(tile, ORDERS[order])
+    def mapping(self, tile: int, order: int, design: int = 0) -> Mapping:
+        """One mapping of the mapspace, as a design keeps its tiles."""
+        return self._mapping(Picks(np.array([tile]), np.array([order])), np.array([design])).at((0,))
+
+    def _mapping(self, picks: Picks, designs: Index) -> Mapping:
+        mapping, flows = self._tiles.mapping(picks.tile, picks.order), self._tiles.flows[picks.order, picks.tile]
+        capacities = self.rates.at(designs).capacity_bytes
+        return replace(mapping, held=held(self.gemm, self.accelerator, mapping, flows, capacities))
 
     def dataflow(self, tile: int) -> Dataflow:
         """Dataflow of a tile of the mapspace."""
@@ -116,7 +138,8 @@ class Search:
 
     def cost(self, picks: Picks, designs: Index) -> GemmCost:
         """Cost of a mapping for each of some designs, as arrays; of the mappings' dataflows only the first is named."""
-        mapping, part = self._tiles.mapping(picks.tile, picks.order), self._tiles.part(picks.tile)
+        mapping = self._mapping(picks, designs)
+        part = self._tiles.part(picks.tile, self._tiles.flows[picks.order, picks.tile])
         return timed_cost(self.gemm, self.accelerator, mapping, part, self.rates.at(designs))
 
     def _best(self, part: Index) -> tuple[Index, Index]:
@@ -135,8 +158,9 @@ class Search:
         ceiling = self._least(part, bound, reached) * slack
         entry = _Entries(*self._near(part, bound, ceiling))
         rates = self.rates.at(part[entry.design])
-        moved = self._tiles.ends[entry.tile] + self._tiles.mid[entry.order, entry.tile]
-        energy = self._energy(rates, entry.tile, moved)
+        moved = self._tiles.ends[entry.tile] + self._room(part).mid[entry.order, entry.tile]
+        flowing = self._tiles.part(entry.tile, self._tiles.flows[entry.order, entry.tile])
+        energy = self._energy(rates, flowing, moved)
         chosen = np.full(len(part), -1)
         open_ = np.ones(len(part), dtype=bool)
         while open_.any():
@@ -160,31 +184,36 @@ class Search:
         _, first = np.unique(entry.design[at][sequence], return_index=True)
         return at[sequence[first]]
 
+    def _room(self, part: Index) -> _Room:
+        """What fits the buffers of designs of equal capacities, and what then crosses the link."""
+        sizes = {name: float(size[part[0]]) for name, size in self.rates.capacity_bytes.items()}
+        if self._last is None or self._last[0] != sizes:
+            self._last = sizes, _Room(self.gemm, self.accelerator, self._tiles, sizes)
+        return self._last[1]
+
     def _bound(self, part: Index) -> Array:
         """Objective that no order of a tile can be below [designs, tiles]; inf where the tile does not fit."""
-        tiles, rates = self._tiles, self.rates.at(part[:, None])
-        bound = self._goal_bound(rates, np.s_[:], tiles.least_mid)
-        for name, needs in tiles.needs.items():
-            bound = np.where(needs <= rates.capacity_bytes[name], bound, np.inf)
-        return bound
+        room, rates = self._room(part), self.rates.at(part[:, None])
+        bound = self._goal_bound(rates, np.s_[:], np.any(self._tiles.flows, axis=0), room.least_mid)
+        return np.where(np.isfinite(room.least_mid), bound, np.inf)
 
-    def _goal_bound(self, rates: Rates, at: Any, mid: Array) -> Array:
+    def _goal_bound(self, rates: Rates, at: Any, flows: Any, mid: Array) -> Array:
         """Bound on the objective of the tiles `at` when `mid` bytes cross the link between first load, last store."""
-        ends = self._tiles.ends[at]
-        cycles = self._tiles.part(at).busy_cycles
+        ends, part = self._tiles.ends[at], self._tiles.part(at, flows)
+        cycles = part.busy_cycles
         if self.objective == "cycles":
             return cycles + 0.0 * rates.clock_hz
         if self.objective == "energy":
-            return self._energy(rates, at, ends + mid) * (1 - _ROUNDING)
+            return self._energy(rates, part, ends + mid) * (1 - _ROUNDING)
         compute, link = cycles / rates.clock_hz, mid / rates.dram_bytes_per_s
         both = np.maximum(compute, link) if self.accelerator.double_buffered else compute + link
         latency = (ends / rates.dram_bytes_per_s + both) * (1 - _ROUNDING)
-        return latency * self._energy(rates, at, ends + mid) if self.objective == "edp" else latency
+        return latency * self._energy(rates, part, ends + mid) if self.objective == "edp" else latency
 
     def _reached(self, part: Index, bound: Array) -> Array:
         """An objective that each design reaches: that of the tile of the least bound."""
         first = bound.argmin(axis=1)
-        return self._priced(part, first, self._tiles.least_order[first])[0]
+        return self._priced(part, first, self._room(part).least_order[first])[0]
 
     def _least(self, part: Index, bound: Array, reached: Array) -> Array:
         """The least objective of each design: all mappings that might be below what is reached are priced."""
@@ -199,7 +228,9 @@ class Search:
         design, tile = np.nonzero(bound <= ceiling[:, None])
         orders = self._tiles.orders
         design, tile, order = np.repeat(design, len(orders)), np.repeat(tile, len(orders)), np.tile(orders, len(tile))
-        near = self._goal_bound(self.rates.at(part[design]), tile, self._tiles.mid[order, tile]) <= ceiling[design]
+        rates, mid = self.rates.at(part[design]), self._room(part).mid[order, tile]
+        flows = self._tiles.flows[order, tile]
+        near = np.isfinite(mid) & (self._goal_bound(rates, tile, flows, mid) <= ceiling[design])
         return design[near], tile[near], order[near]
 
     def _priced(self, design: Index, tile: Index, order: Index) -> tuple[Array, Array]:
@@ -207,9 +238,8 @@ class Search:
         cost = self.cost(Picks(tile, order), design)
         return np.broadcast_to(cost.objective(self.objective), tile.shape).copy(), cost.energy.total_j
 
-    def _energy(self, rates: Rates, at: Any, moved: Array) -> Array:
-        """Energy of the tiles `at` when `moved` bytes cross the link."""
-        part = self._tiles.part(at)
+    def _energy(self, rates: Rates, part: ArrayCost, moved: Array) -> Array:
+        """Energy of tiles when `moved` bytes cross the link."""
         return gemm_energy(self.gemm, self.accelerator, part.macs, part.ports, moved, rates.j_per_byte).total_j
 
 
@@ -235,59 +265,85 @@ class _Entries:
 
 
 _EXTENTS = ("m", "n", "k", "trips_m", "trips_n", "trips_k")
-_COSTS = ("busy_cycles", "port_cycles", "steps_share", "macs")
+_COSTS = ("array_cycles", "port_cycles", "steps_share", "macs")
 
 
 class _Tiles:
     """The tiles of a mapspace in one list, over all dataflows, and what they cost apart from rates.
 
-    orders: numbers of the loop orders that may be taken. ends: bytes of the first load and the last store [tiles]; mid:
-    all others [orders, tiles], least_order the order of the fewest, least_mid these. needs: bytes taken of each buffer.
-    grid: number of the dataflow. count: tiles in all.
+    orders: numbers of the loop orders that may be taken. ends: bytes of the first load and the last store [tiles].
+    grid: number of the dataflow. count: tiles in all. flows: whether a fold's stream goes on from tile to tile [orders,
+    tiles], on which what the array costs depends.
     """
 
     def __init__(self, gemm: Gemm, accelerator: Accelerator, grids: list[Mapping], orders: Index) -> None:
         self.orders = orders
         lists = [_flat(gemm, accelerator, grid) for grid in grids]
         joined = {name: np.concatenate([columns[name] for columns in lists], axis=-1) for name in lists[0]}
-        self.ends, self.mid = joined.pop("ends"), joined.pop("mid")
-        self.least_order = orders[self.mid[orders].argmin(axis=0)]
-        self.least_mid = self.mid[self.least_order, np.arange(len(self.ends))]
-        self.needs = {memory.name: joined.pop(f"needs.{memory.name}") for memory in accelerator.buffers}
+        self.ends, self.flows = joined.pop("ends"), joined.pop("flows")
         self.grid = np.repeat(np.arange(len(grids)), [len(columns["ends"]) for columns in lists])
         self.count = joined["trips_m"] * joined["trips_n"] * joined["trips_k"]
-        self._dataflows = [grid.dataflow for grid in grids]
-        self._columns = joined
+        self.dataflows, self._columns = [grid.dataflow for grid in grids], joined
 
     def mapping(self, at: Any, order: str | Index) -> Mapping:
         """Some of the tiles as mappings; the dataflow is that of the first."""
-        dataflow = self._dataflows[int(np.atleast_1d(self.grid[at])[0])]
+        dataflow = self.dataflows[int(np.atleast_1d(self.grid[at])[0])]
         return Mapping(dataflow, order, *(self._columns[name][at] for name in _EXTENTS))
 
-    def part(self, at: Any) -> ArrayCost:
-        """Array costs of some of the tiles."""
+    def part(self, at: Any, flows: NDArray[np.bool_]) -> ArrayCost:
+        """Array costs of some of the tiles, by whether a fold's stream goes on."""
 
         def pick(names: Iterable[str]) -> Iterator[Any]:
-            return (self._columns[name][at] for name in names)
+            for name in names:
+                apart, flowing = self._columns[name]
+                yield np.where(flows, flowing[at], apart[at])
 
         ports = PortBytes(*pick(_names(PortBytes)))
-        tile = TileBytes(*pick(_names(TileBytes)))  # type: ignore[arg-type]  # of which two are flags
+        tile = TileBytes(*(self._columns[name][at] for name in _names(TileBytes)))  # type: ignore[arg-type]
         return ArrayCost(**dict(zip(_COSTS, pick(_COSTS), strict=True)), ports=ports, tile=tile)
 
 
+class _Room:
+    """What fits buffers of one size, and what then crosses the link.
+
+    mid: bytes but the first load and the last store [orders, tiles], inf where it does not fit; least_order: the order
+    of the fewest, least_mid these [tiles].
+    """
+
+    def __init__(self, gemm: Gemm, accelerator: Accelerator, tiles: _Tiles, capacity_bytes: dict[str, float]) -> None:
+        found = []
+        for number, dataflow in enumerate(tiles.dataflows):
+            here = tiles.grid == number
+            flows = tiles.flows[:, here]
+            mapping = replace(tiles.mapping(here, EVERY_ORDER[:, 0, 0]), dataflow=dataflow)
+            mapping = replace(mapping, held=held(gemm, accelerator, mapping, flows, capacity_bytes))
+            needs = buffer_needs(gemm, accelerator, mapping, flows)
+            fits = reduce(np.logical_and, (size <= capacity_bytes[name] for name, size in needs.items()))
+            read, write = link_bytes(gemm, mapping, tiles.part(here, np.asarray(False)).tile)
+            found.append(np.where(fits, read + write - tiles.ends[here], np.inf))
+        self.mid = np.concatenate(found, axis=1)
+        self.least_order = tiles.orders[self.mid[tiles.orders].argmin(axis=0)]
+        self.least_mid = self.mid[self.least_order, np.arange(self.mid.shape[1])]
+
+
 def _flat(gemm: Gemm, accelerator: Accelerator, grid: Mapping) -> dict[str, Array]:
-    """Figures of the tiles of one dataflow, each as a list; `mid` is a list for each order."""
+    """Figures of the tiles of one dataflow, each as a list; of the array's costs two, for streams that tiles cut and
+    that go on; `flows` is a list for each order."""
     plain = replace(grid, order=ORDERS[0])
-    part = array_cost(gemm, accelerator, plain)
-    read, write = link_bytes(gemm, grid, part.tile)
-    ends = part.tile.input + part.tile.weight + part.tile.output
-    figures = {name: getattr(plain, name) for name in _EXTENTS} | {name: getattr(part, name) for name in _COSTS}
-    figures |= {name: getattr(part.ports, name) for name in _names(PortBytes)}
-    figures |= {name: getattr(part.tile, name) for name in _names(TileBytes)} | {"ends": ends}
-    figures |= {f"needs.{name}": size for name, size in buffer_needs(gemm, accelerator, plain).items()}
     shape = np.broadcast_shapes(plain.m.shape, plain.n.shape, plain.k.shape)
-    mid = np.broadcast_to(read + write - ends, (len(ORDERS), *shape)).reshape(len(ORDERS), -1)
-    return {name: np.broadcast_to(figure, shape).ravel() for name, figure in figures.items()} | {"mid": mid}
+
+    def listed(figure: ArrayLike, *leading: int) -> Array:
+        return np.broadcast_to(figure, (*leading, *shape)).reshape(*leading, -1)
+
+    both = [array_cost(gemm, accelerator, plain, flows=flows) for flows in (False, True)]
+    tile = both[0].tile
+    ends = tile.input + tile.weight + tile.output
+    figures = {name: listed(getattr(plain, name)) for name in _EXTENTS} | {"ends": listed(ends)}
+    figures |= {name: listed(getattr(tile, name)) for name in _names(TileBytes)}
+    figures |= {name: np.stack([listed(getattr(part, name)) for part in both]) for name in _COSTS}
+    figures |= {name: np.stack([listed(getattr(part.ports, name)) for part in both]) for name in _names(PortBytes)}
+    flows = goes_on(gemm, accelerator, grid)
+    return figures | {"flows": listed(flows, len(ORDERS))}
 
 
 def _names(kind: type) -> tuple[str, ...]:
@@ -325,9 +381,10 @@ def _too_small(gemm: Gemm, accelerator: Accelerator) -> str:
     """Which memory has no room for which operands, under the smallest of the tiles that a given mapping leaves."""
     tile = next(mapspace(gemm, accelerator)).at((0, 0, 0, 0))
     extents = f"its tile of {tile.m:g} x {tile.n:g} x {tile.k:g}"
-    found = []
+    found, tile = [], replace(tile, order=ORDERS[0])
+    every = operand_needs(gemm.free, accelerator, tile, goes_on(gemm.free, accelerator, tile))
     for memory in accelerator.buffers:
-        needs = operand_needs(gemm.free, accelerator, replace(tile, order=ORDERS[0]), memory)
+        needs = {side: every[side] for side in memory.holds}
         total, room = sum(float(size) for size in needs.values()), memory.capacity_bytes or math.inf
         if total > room:
             parts = " + ".join(f"{side} {float(size):,.0f}" for side, size in needs.items())

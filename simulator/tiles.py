@@ -84,7 +84,7 @@ class Stream:
             latency += item_s(0.0, first) + (batch - 2) * item_s(last, first) + item_s(last, 0.0)
         read, write = batch * (float(loads.sum()) + first), batch * (float(stores.sum()) + last)
         # cycles are whole numbers; sums of shared-out ones are rounded back
-        cycles = round(batch * float(self.cycles.sum()), 3)
+        cycles = round(batch * float(self.cycles.sum()), 6)
         return Walk(latency, (read + write) / link_bytes_per_s, cycles, read, write)
 
 
@@ -130,6 +130,7 @@ def _tile_cycles(
         return _shared_out(gemm, accelerator, mapping, extents, masks), {}
     m, n, k = extents["m"][:, None, None], extents["n"][None, :, None], extents["k"][None, None, :]
     steps = reduction_steps(gemm, accelerator, mapping.dataflow, k)
+    fullest = (mapping.m, mapping.n, steps[0, 0, 0])
     side = skips(gemm, accelerator, mapping.dataflow)
     fill: dict[str, Array] = {}
     for name, rank in (("weight", "n"), ("input", "m")):
@@ -150,13 +151,18 @@ def _tile_cycles(
             counts = _counts(operand_bits(gemm, name), depths)
             slowest = np.mean([_slowest(item, starts, lanes) for item in counts], axis=0)
             steps = slowest[None, :, :] if rank == "n" else slowest[:, None, :]
-    cycles = array_cycles(accelerator, gemm.dtype, mapping.dataflow, m, n, steps)
-    cycles = np.broadcast_to(cycles, np.broadcast_shapes(m.shape, n.shape, k.shape))
+    shape = np.broadcast_shapes(m.shape, n.shape, k.shape)
+
+    def apart(depth: Array) -> Array:
+        """Cycles of the tiles if each began anew."""
+        cycles = array_cycles(accelerator, gemm.dtype, mapping.dataflow, m, n, depth, fullest)
+        return np.broadcast_to(cycles, shape)
+
+    cycles, expected = apart(steps), apart(reduction_steps(gemm, accelerator, mapping.dataflow, k))
     part = array_cost(gemm, accelerator, mapping)
-    if accelerator.compute.fold.streams_through_tiles:
-        cycles = np.full(cycles.shape, float(part.busy_cycles) / gemm.batch / cycles.size)
-    ports = float(part.port_cycles) / gemm.batch
-    return cycles * max(ports / float(cycles.sum()), 1.0), fill
+    if (flowing := float(part.array_cycles) / gemm.batch) < float(expected.sum()):
+        cycles = cycles * (flowing / float(expected.sum()))
+    return cycles * max(float(part.port_cycles) / gemm.batch / float(cycles.sum()), 1.0), fill
 
 
 def _shared_out(
@@ -204,12 +210,15 @@ def _link_bytes(
     outputs = share["m"][:, None] * share["n"]
     m, n, k = order
     moved = {rank: index[1:] != index[:-1] for rank, index in (("m", m), ("n", n), ("k", k))}
-    loads = np.where(moved["m"] | moved["k"] | (not average.input_stays), inputs[m[1:], k[1:]], 0.0)
-    loads = loads + np.where(moved["n"] | moved["k"] | (not average.weight_stays), weights[n[1:], k[1:]], 0.0)
-    leaves = moved["m"] | moved["n"]
-    entered = np.where(k[1:] > 0, average.partial * outputs[m[1:], n[1:]], 0.0)
+    # what is held comes in on the first trip of the loop that it does not depend on
+    new_input = (moved["m"] | moved["k"]) & ~(mapping.holds("input") & (n[1:] > 0))
+    new_weight = (moved["n"] | moved["k"]) & ~(mapping.holds("weight") & (m[1:] > 0))
+    loads = np.where(new_input | (not average.input_stays), inputs[m[1:], k[1:]], 0.0)
+    loads = loads + np.where(new_weight | (not average.weight_stays), weights[n[1:], k[1:]], 0.0)
+    leaves, partial = moved["m"] | moved["n"], 0.0 if mapping.holds("output") else average.partial
+    entered = np.where(k[1:] > 0, partial * outputs[m[1:], n[1:]], 0.0)
     finished = k[:-1] == trips["k"] - 1
-    left = outputs[m[:-1], n[:-1]] * np.where(finished, average.output, average.partial)
+    left = outputs[m[:-1], n[:-1]] * np.where(finished, average.output, partial)
     loads = loads + np.where(leaves, entered, 0.0)
     stores = np.where(leaves, left, 0.0)
     return loads, stores, float(inputs[0, 0] + weights[0, 0]), float(average.output * outputs[-1, -1])

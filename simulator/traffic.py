@@ -7,12 +7,17 @@ its tensor only passes through (`Memory.keeps_tiles`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping as Capacity
 from dataclasses import dataclass
+from functools import reduce
+from itertools import product
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zerocast.accelerators.schema import Accelerator, Memory
+from zerocast.accelerators.schema import Operand as Side
+from zerocast.simulator.compute import STREAMED
 from zerocast.simulator.engine import engine_turns
 from zerocast.simulator.gemm import Gemm, Operand
 from zerocast.simulator.mapping import Mapping
@@ -20,6 +25,7 @@ from zerocast.workloads.formats import storage_bits
 from zerocast.workloads.patterns import Pattern
 
 Array = NDArray[np.float64]
+Capacities = Capacity[str, Array | float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,113 +103,188 @@ def tile_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> TileBy
     )
 
 
-def buffer_needs(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> dict[str, Array]:
-    """Bytes that the tiles take in each on-chip buffer."""
-    return {
-        memory.name: sum(operand_needs(gemm, accelerator, mapping, memory).values(), np.asarray(0.0))
-        for memory in accelerator.buffers
-    }
+FREE: dict[Side, str] = {"input": "n", "weight": "m", "output": "k"}
+"""The rank that each operand does not depend on: its loop finds the operand's tiles again."""
 
 
-def operand_needs(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, memory: Memory) -> dict[str, Array]:
-    """Bytes that the tile of each operand takes in an on-chip buffer, twice where the buffer is doubled."""
+def _in_buffers(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, flows: NDArray[np.bool_]) -> dict[Side, Array]:
+    """Bytes of a tile of each operand in its buffer, one copy. Sums that the array keeps until they are complete take
+    their final width; `flows`: a fold's stream goes on from tile to tile."""
     rows, cols, depth = mapping.m, mapping.n, mapping.k
     overlap = gemm.input.unique * np.minimum(1 + gemm.input.halo / rows, gemm.m * gemm.k / gemm.input.unique)
-    sizes = {
+    elements: dict[Side, Array] = {
         # windows overlap along K only: a tile holds an element at least for each of its rows
         "input": np.maximum(rows * depth * np.minimum(overlap / (gemm.m * gemm.k), 1.0), rows),
         "weight": cols * depth * gemm.weight.unique / (gemm.n * gemm.k),
-        "output": rows * cols,
     }
-    copies, sums = 2 if memory.double_buffered else 1, accelerator.compute.accumulate_bits
-    return {
-        side: copies * sizes[side] * (sums if side == "output" else element_bits(memory, side, getattr(gemm, side))) / 8
-        for side in memory.holds
-    }
+    complete = np.asarray(STREAMED.get(mapping.dataflow) == "k") & (flows | (mapping.trips_k == 1))
+    sums = np.where(complete, max(gemm.output.bits, 1), accelerator.compute.accumulate_bits)
+    bits = {side: element_bits(accelerator.buffer_of(side), side, getattr(gemm, side)) for side in elements}
+    return {**{side: size * bits[side] / 8 for side, size in elements.items()}, "output": rows * cols * sums / 8}
+
+
+def buffer_needs(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, flows: NDArray[np.bool_]) -> dict[str, Array]:
+    """Bytes that the tiles take in each on-chip buffer, twice where it is doubled and they give way to others."""
+    needs = operand_needs(gemm, accelerator, mapping, flows)
+    return {memory.name: sum((needs[side] for side in memory.holds), np.asarray(0.0)) for memory in accelerator.buffers}
+
+
+def operand_needs(
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, flows: NDArray[np.bool_]
+) -> dict[Side, Array]:
+    """Bytes that the tiles of each operand take in its on-chip buffer."""
+    found: dict[Side, Array] = {}
+    for side, size in _in_buffers(gemm, accelerator, mapping, flows).items():
+        memory = accelerator.buffer_of(side)
+        all_held = _held_bytes(gemm, memory, mapping, side, size)
+        found[side] = np.where(mapping.holds(side), all_held, size * _copies(memory))
+    return found
+
+
+def held(
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, flows: NDArray[np.bool_], capacity_bytes: Capacities
+) -> dict[str, NDArray[np.bool_]]:
+    """Operands whose tiles can all stay while the loop that they do not depend on repeats: their buffer has room beside
+    what else it keeps, and tiles stay in it (`Memory.keeps_tiles`). In a shared buffer the first of its `holds` comes
+    first. capacity_bytes: by memory, broadcasts against the mapping."""
+    sizes = _in_buffers(gemm, accelerator, mapping, flows)
+    found: dict[str, NDArray[np.bool_]] = {}
+    for memory in accelerator.buffers:
+        used = sum((sizes[side] * _copies(memory) for side in memory.holds), np.asarray(0.0))
+        for side in memory.holds if memory.keeps_tiles else ():
+            inner, _ = mapping.inside(FREE[side])
+            more = used + _held_bytes(gemm, memory, mapping, side, sizes[side]) - sizes[side] * _copies(memory)
+            found[side] = (inner > 1) & (mapping.trips[FREE[side]] > 1) & (more <= capacity_bytes[memory.name])
+            used = np.where(found[side], more, used)
+    return found
+
+
+def _copies(memory: Memory) -> int:
+    return 2 if memory.double_buffered else 1
+
+
+def _held_bytes(gemm: Gemm, memory: Memory, mapping: Mapping, side: Side, size: Array) -> Array:
+    """Bytes of all the tiles that stay, `size` each; of a whole operand that nothing follows no second copy is kept."""
+    inner, outer = mapping.inside(FREE[side])
+    alone = (outer == 1) & (gemm.batch == 1)
+    return np.where(alone, np.maximum(inner, _copies(memory)), inner * _copies(memory)) * size
 
 
 def link_bytes(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> tuple[Array, Array]:
     """Bytes read and written off chip for the whole product.
 
     An operand's tile is loaded once for each step of the loops that it depends on, and again for each trip of the
-    third loop where that one lies outside a loop of its own that has several trips, or where tiles do not stay. An
-    output tile that K's loop comes back to is stored unfinished and loaded again.
+    third loop where that one lies outside a loop of its own that has several trips, unless it is held, and where tiles
+    do not stay. An output tile that K's loop comes back to is stored unfinished and loaded again.
     """
     trips = mapping.trips
 
-    def again(rank: str, stays: ArrayLike = True) -> Array:
-        """Times that the tiles not cut along a rank are visited."""
-        first, second = ((mapping.position(other) > mapping.position(rank)) & (trips[other] > 1)
-                         for other in "mnk" if other != rank)  # fmt: skip
-        return np.where(first | second | ~np.asarray(stays), trips[rank], 1.0)
+    def again(side: Side, stays: ArrayLike = True) -> Array:
+        """Times that the tiles of an operand are visited."""
+        rank = FREE[side]
+        back = (mapping.inside(rank)[0] > 1) & ~mapping.holds(side)
+        return np.where(back | ~np.asarray(stays), trips[rank], 1.0)
 
-    inputs = trips["m"] * trips["k"] * again("n", tile.input_stays) * tile.input
-    weights = trips["n"] * trips["k"] * again("m", tile.weight_stays) * tile.weight
-    outputs, visits = trips["m"] * trips["n"], again("k")
+    inputs = trips["m"] * trips["k"] * again("input", tile.input_stays) * tile.input
+    weights = trips["n"] * trips["k"] * again("weight", tile.weight_stays) * tile.weight
+    outputs, visits = trips["m"] * trips["n"], again("output")
     sums = outputs * (visits - 1) * tile.partial
     return gemm.batch * (inputs + weights + sums), gemm.batch * (sums + outputs * tile.output)
+
+
+_STATES = ("first", "middle", "last")
+_KINDS = tuple((place, states) for place in range(3) for states in product(_STATES, repeat=place))
+"""Kinds of step from tile to tile: the place of the loop that steps, and where the loops outside of it stand."""
 
 
 def changes(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> Change:
     """The kinds of step from one tile to the next, along a first axis, with what each moves off chip.
 
-    The innermost loop steps alone, the middle one steps and the inner restarts, the outer one steps and both
-    restart, or the next batch item begins. An output tile that is left is stored; one that
-    is come back to is loaded, which happens where K's loop is outside a loop over M or N of more than one trip.
-
-    Split by the state of the sums in the output tiles left and entered: inside K's loop (K outside the stepping loop)
-    the K index stands still: at its first value the tiles entered are new and those left unfinished, at its last value
-    the other way round. When K itself steps, tiles left and entered are both unfinished. When a loop outside K's steps,
-    K has run to its end: left finished, entered new.
+    A loop steps and those inside of it restart, or (the last kind) the next batch item begins. What an operand needs is
+    loaded where an index that it depends on moved, unless it is held and its free loop is past its first trip. An
+    output tile that is left is stored, unfinished where K's loop is not at its last trip; one that is entered past K's
+    first trip is loaded; held sums stay.
     """
-    arrays = (mapping.m, mapping.n, mapping.k, mapping.position("m"), tile.input, tile.weight, tile.output)
+    arrays = (mapping.m, mapping.n, mapping.k, mapping.position("m"), tile.input, tile.weight, tile.output,
+              *mapping.held.values())  # fmt: skip
     shape = np.broadcast_shapes(*(np.shape(array) for array in arrays))
-    place = np.arange(3).reshape(3, *(1 for _ in shape))
-    at = {rank: mapping.position(rank) for rank in "mnk"}
-    trips = np.where(at["m"] == place, mapping.trips_m, np.where(at["n"] == place, mapping.trips_n, mapping.trips_k))
-    outside = gemm.batch * np.stack([np.ones_like(trips[0]), trips[0], trips[0] * trips[1]])
-    count = outside * (trips - 1)
-    moved = {rank: (at[rank] == place) | ((at[rank] > place) & (mapping.trips[rank] > 1)) for rank in "mnk"}
-    gone = {"input": ~np.asarray(tile.input_stays), "weight": ~np.asarray(tile.weight_stays)}
-    loads = np.where(moved["m"] | moved["k"] | gone["input"], tile.input, 0.0)
-    loads = loads + np.where(moved["n"] | moved["k"] | gone["weight"], tile.weight, 0.0)
-    k_steps, visits = at["k"] == place, mapping.trips_k
-    cut = (at["k"] < place) & (visits > 1)
-    sums = np.where(k_steps & (moved["m"] | moved["n"]), tile.partial, 0.0)
-    end = count * cut / visits
-    kinds = Change(*np.empty((3, 13, *shape)))
-    for rows, often, load, store in (
-        (np.s_[0:3], count * ~cut, loads + sums, np.where(k_steps, sums, tile.output)),
-        (np.s_[3:6], end, loads, tile.partial),
-        (np.s_[6:9], count * cut * np.maximum(visits - 2, 0) / visits, loads + tile.partial, tile.partial),
-        (np.s_[9:12], end, loads + tile.partial, tile.output),
-        (np.s_[12:], gemm.batch - 1.0, tile.input + tile.weight, tile.output),
-    ):
-        kinds.count[rows], kinds.loads_bytes[rows], kinds.stores_bytes[rows] = often, load, store
+    at = {rank: np.broadcast_to(mapping.position(rank), shape) for rank in "mnk"}
+    full = {rank: np.broadcast_to(mapping.trips[rank], shape) for rank in "mnk"}
+    trips = [np.select([at["m"] == place, at["n"] == place], [full["m"], full["n"]], full["k"]) for place in range(3)]
+    kinds = Change(*np.empty((3, len(_KINDS) + 1, *shape)))
+    for row, (place, states) in enumerate(_KINDS):
+        count = gemm.batch * (trips[place] - 1)
+        for outer, state in zip(trips, states, strict=False):
+            count = count * {"first": 1.0, "middle": np.maximum(outer - 2, 0), "last": outer > 1}[state]
+        step = _Step(place, states, at, full, trips)
+        kinds.count[row] = count
+        kinds.loads_bytes[row] = step.loads(mapping, tile)
+        kinds.stores_bytes[row] = step.stores(mapping, tile)
+    kinds.count[-1], kinds.loads_bytes[-1] = gemm.batch - 1.0, tile.input + tile.weight
+    kinds.stores_bytes[-1] = tile.output
     return kinds
 
 
-def ends(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> Ends:
-    """The first and the last step from tile to tile: the innermost loop with several trips takes both.
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One kind of step: `place` of the loop that steps, `states` of those outside; places and trips of all loops."""
 
-    Where that is K's, the output tile stays; elsewhere the first tile leaves unfinished if K is cut outside,
-    and the last but one is finished.
-    """
+    place: int
+    states: tuple[str, ...]
+    at: dict[str, NDArray[np.intp]]
+    full: dict[str, Array]
+    trips: list[Array]
+
+    def moved(self, *ranks: str) -> NDArray[np.bool_]:
+        """Whether the tile's index along one of the ranks changes."""
+        return reduce(np.logical_or, ((self.at[rank] == self.place) | ((self.at[rank] > self.place) &
+                                      (self.full[rank] > 1)) for rank in ranks))  # fmt: skip
+
+    def _outside(self, rank: str, *states: str) -> NDArray[np.bool_]:
+        """Whether a rank's loop lies outside and stands in one of the states."""
+        hits = [self.at[rank] == outer for outer, state in enumerate(self.states) if state in states]
+        return reduce(np.logical_or, hits, np.zeros_like(self.at[rank], dtype=bool))
+
+    def past_first(self, rank: str) -> NDArray[np.bool_]:
+        """Whether a rank's loop is past its first trip once the step is made."""
+        return (self.at[rank] == self.place) | self._outside(rank, "middle", "last")
+
+    def unfinished(self) -> NDArray[np.bool_]:
+        """Whether K's loop is not at its last trip before the step."""
+        ended = self._outside("k", "last") | (self._outside("k", "first") & (self.full["k"] == 1))
+        return (self.at["k"] <= self.place) & ~ended
+
+    def loads(self, mapping: Mapping, tile: TileBytes) -> Array:
+        """Bytes that the step brings in."""
+        total: Array = np.asarray(0.0)
+        for side, stays in (("input", tile.input_stays), ("weight", tile.weight_stays)):
+            free = FREE[side]  # type: ignore[index]
+            fresh = self.moved(*"mnk".replace(free, "")) & ~(mapping.holds(side) & self.past_first(free))
+            total = total + np.where(fresh | ~np.asarray(stays), getattr(tile, side), 0.0)
+        entered = self.moved("m", "n") & self.past_first("k") & ~mapping.holds("output")
+        return total + np.where(entered, tile.partial, 0.0)
+
+    def stores(self, mapping: Mapping, tile: TileBytes) -> Array:
+        """Bytes that the step pushes out."""
+        sums = np.where(mapping.holds("output"), 0.0, tile.partial)
+        return np.where(self.moved("m", "n"), np.where(self.unfinished(), sums, tile.output), 0.0)
+
+
+def ends(gemm: Gemm, kinds: Change) -> Ends:
+    """The first and the last step from tile to tile: the innermost loop with several trips takes both."""
     again = gemm.batch > 1
-    unfinished = np.where(mapping.trips_k > 1, tile.partial, tile.output)
-    both = tile.input + tile.weight
-    gone_input, gone_weight = (np.where(stays, 0.0, size) for stays, size in
-                               ((tile.input_stays, tile.input), (tile.weight_stays, tile.weight)))  # fmt: skip
-    loads = {"m": tile.input + gone_weight + unfinished, "n": gone_input + tile.weight + unfinished, "k": both}
-    first: Array = np.where(again, both + tile.output, 0.0)
-    last: Array = np.where(again, tile.output, 0.0)
-    inner: Array = np.where(again, -1, -2)  # place of the innermost loop with several trips
-    for rank, trips in mapping.trips.items():
-        place = np.where(trips > 1, mapping.position(rank), -2)
-        first = np.where(place > inner, loads[rank], first)
-        last = np.where(place > inner, 0.0 if rank == "k" else tile.output, last)
-        inner = np.maximum(inner, place)
+    moved = kinds.loads_bytes + kinds.stores_bytes
+    first: Array = np.where(again, moved[-1], 0.0)
+    last: Array = np.where(again, kinds.stores_bytes[-1], 0.0)
+    for place in range(3):
+        several = kinds.count[_row(place, "first")] > 0
+        first = np.where(several, moved[_row(place, "first")], first)
+        last = np.where(several, kinds.stores_bytes[_row(place, "last")], last)
     return Ends(first, last)
+
+
+def _row(place: int, state: str) -> int:
+    return _KINDS.index((place, (state,) * place))
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,16 +297,17 @@ class PortBytes:
     output_write: Array
 
 
-def port_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, steps: Array, last: Array) -> PortBytes:
+def port_bytes(
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, steps: Array, last: Array, flows: NDArray[np.bool_]
+) -> PortBytes:
     """Reads and writes of the array at the buffers. `steps` is the reduction left of a full K tile after skipping,
-    `last` that of the last one.
+    `last` that of the last one; `flows`: a fold's stream goes on from tile to tile, and keeps what it holds.
 
     An engine that skips zeros reads its inputs for each round of lanes along N and its weights for each along M.
-    Output-stationary reads a row of inputs for each fold along N and a column of weights for each fold along M;
-    the stationary dataflows read the stationary operand once a tile and partial sums once per fold along K.
+    Arrays that keep sums read a row of inputs for each fold along N and a column of weights for each fold along M;
+    the others read what they keep once a tile and partial sums once per fold along K.
     """
-    compute = accelerator.compute
-    rows, cols = compute.rows, compute.cols
+    compute, dataflow = accelerator.compute, mapping.dataflow
     bits = {side: element_bits(accelerator.buffer_of(side), side, getattr(gemm, side))  # type: ignore[arg-type]
             for side in ("input", "weight")}  # fmt: skip
     once = np.ones_like(mapping.trips_m * mapping.trips_n * mapping.trips_k)
@@ -233,24 +315,20 @@ def port_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, steps: Ar
     inputs = gemm.batch * gemm.m * gemm.k * bits["input"] / 8 * once
     weights = gemm.batch * gemm.n * gemm.k * bits["weight"] / 8 * once
     partial = compute.accumulate_bits / 8
-    if mapping.dataflow == "zero_skipping":
+    if dataflow == "zero_skipping":
         m_turns, n_turns = engine_turns(gemm, accelerator)
         windows = gemm.input.unique / (gemm.m * gemm.k)  # lanes slide along windows, and read each input once
         return PortBytes(inputs * windows * n_turns, weights * m_turns, 0.0 * once, sums * partial)
-    across_m, across_n = np.ceil(gemm.m / rows), np.ceil(gemm.n / cols)
-    if mapping.dataflow == "unrolled":
+    again = np.where(flows, 1.0, mapping.trips[STREAMED[dataflow]])
+    if STREAMED[dataflow] == "k":
         units = gemm.units(compute)
-        across_m, across_n = units["m"], units["n"]
-    if mapping.dataflow in ("output_stationary", "unrolled"):
-        visits = mapping.trips_k
-        return PortBytes(inputs * across_n, weights * across_m, sums * (visits - 1) * partial,
-                         sums * visits * partial)  # fmt: skip
+        folds = {"m": -(-gemm.m // compute.rows), "n": -(-gemm.n // compute.cols)} if not compute.unroll else units
+        return PortBytes(inputs * folds["n"], weights * folds["m"], sums * (again - 1) * partial,
+                         sums * again * partial)  # fmt: skip
     lanes = compute.macs_per_pe * compute.rates.get(gemm.dtype, 1.0)
-    visits = (mapping.trips_k - 1) * np.ceil(steps / lanes / rows) + np.ceil(last / lanes / rows)
-    # a fold whose stream no tile cuts takes its stationary operand once
-    cut = not compute.fold.streams_through_tiles
-    if mapping.dataflow == "weight_stationary":
-        inputs, weights = inputs * across_n, weights * (mapping.trips_m if cut else 1)
+    visits = (mapping.trips_k - 1) * np.ceil(steps / lanes / compute.rows) + np.ceil(last / lanes / compute.rows)
+    if STREAMED[dataflow] == "m":
+        inputs, weights = inputs * np.ceil(gemm.n / compute.cols), weights * again
     else:
-        inputs, weights = inputs * (mapping.trips_n if cut else 1), weights * np.ceil(gemm.m / cols)
+        inputs, weights = inputs * again, weights * np.ceil(gemm.m / compute.cols)
     return PortBytes(inputs, weights, sums * (visits - 1) * partial, sums * visits * partial)

@@ -53,8 +53,6 @@ class Fold(Part):
     """Cycles added to each fold, e.g. -2 for the two skews that share their first step with the stream."""
     pipelined: bool = False
     """True where the next fold's stream follows the last without a bubble: a tile pays its skew once."""
-    streams_through_tiles: bool = False
-    """True where buffer tiles do not cut a fold's stream, as models assume that count array cycles alone."""
 
 
 class Compute(Part):

@@ -60,18 +60,19 @@ def interpret(gemm: Any, accelerator: Any, mapping: Any) -> Count:
     count = Count()
     cycles = _array_cycles(gemm, accelerator, mapping.dataflow, tiles)
     count.cycles = sum(cycles)
-    for tile in tiles:
-        _ports(gemm, accelerator, mapping.dataflow, tile, count)
+    groups = _streams(gemm, accelerator, mapping.dataflow, tiles)
+    for group in groups:
+        _ports(gemm, accelerator, mapping.dataflow, group, count)
     count.port_cycles = _port_cycles(accelerator, count)
     slower = max(1.0, count.port_cycles / count.cycles)
     compute_s = [cycle * slower / accelerator.technology.clock_hz for cycle in cycles]
     offchip = accelerator.memories[0]
     rate = offchip.bandwidth_bytes_per_s * offchip.efficiency
     doubled = all(memory.double_buffered for memory in accelerator.memories[1:])
-    loads, stores, last = _moves(gemm, accelerator, tiles, count, rate)
+    loads, stores, last = _moves(gemm, accelerator, tiles, count, rate, mapping)
     count.latency_s = _pipeline(compute_s, loads, stores, last, doubled)
     same = [_average(tile, gemm, tiles) for tile in tiles]
-    mean_loads, mean_stores, mean_last = _moves(gemm, accelerator, same, Count(), rate)
+    mean_loads, mean_stores, mean_last = _moves(gemm, accelerator, same, Count(), rate, mapping)
     mean_s = [sum(compute_s) / len(tiles)] * len(tiles)
     count.averaged_s = _pipeline(mean_s, mean_loads, mean_stores, mean_last, doubled)
     pairs = ((compute_s, mean_s), (loads, mean_loads), (stores, mean_stores), ([last], [mean_last]))
@@ -113,17 +114,19 @@ def _pipeline(compute: list[float], loads: list[float], stores: list[float], las
 
 
 def _moves(
-    gemm: Any, accelerator: Any, tiles: list[Tile], count: Count, rate: float
+    gemm: Any, accelerator: Any, tiles: list[Tile], count: Count, rate: float, mapping: Any
 ) -> tuple[list[float], list[float], float]:
     """Seconds of the link to bring in each tile, to push out what entering it displaces, and of the last store.
 
-    One tile of each operand is resident, none in a buffer that it only passes through. Sums that leave before their
-    reduction is complete go out, and come back, at the accumulators' width.
+    One tile of each operand is resident, none in a buffer that it only passes through; of one that is held all are,
+    until a loop outside that of its free rank steps: nothing that comes back while the free rank goes on is fetched.
+    Sums that leave before their reduction is complete go out, and come back, at the accumulators' width.
     """
     offchip = accelerator.memories[0]
     element = {side: _stored_bits(offchip, side, getattr(gemm, side)) / 8 for side in ("input", "weight")}
     wide, final = accelerator.compute.accumulate_bits / 8, gemm.output.bits / 8
     resident: dict[str, Any] = {"input": None, "weight": None, "output": None}
+    staying: dict[str, Any] = {"input": (None, set()), "weight": (None, set())}
     reduced: dict[Any, float] = {}
     sizes: dict[Any, float] = {}
     loads, stores = [], []
@@ -140,22 +143,38 @@ def _moves(
             ("weight", (tile.item, tile.n, tile.k), tile.cols * tile.depth),
         ):
             (home,) = (memory for memory in accelerator.memories[1:] if side in memory.holds)
-            if resident[side] != name or not home.keeps_tiles:
+            there = resident[side] == name or name in _staying(side, tile, mapping, staying)
+            if mapping.held.get(side):
+                staying[side][1].add(name)
+            if not there or not home.keeps_tiles:
                 resident[side] = name
                 coming += size * element[side]
                 setattr(count, f"{side}_load", getattr(count, f"{side}_load") + size * element[side])
         name = (tile.item, tile.m, tile.n)
         if resident["output"] != name:
-            going = leave(resident["output"]) if resident["output"] is not None else 0.0
+            stays = mapping.held.get("output")
+            left = resident["output"]
+            if left is not None and not (stays and reduced[left] < gemm.k - 0.5):
+                going = leave(left)
             resident["output"] = name
             sizes[name] = tile.rows * tile.cols
-            if name in reduced:
+            if name in reduced and not stays:
                 coming += sizes[name] * wide
                 count.output_load += sizes[name] * wide
         reduced[name] = reduced.get(name, 0.0) + tile.depth
         loads.append(coming / rate)
         stores.append(going / rate)
     return loads, stores, leave(resident["output"]) / rate
+
+
+def _staying(side: str, tile: Tile, mapping: Any, staying: dict[str, Any]) -> set[Any]:
+    """Names of the tiles of a held operand that are there: all since a loop outside that of its free rank stepped."""
+    free = {"input": "n", "weight": "m"}[side]
+    outside = (tile.item, *(getattr(tile, rank) for rank in mapping.order[: mapping.order.index(free)]))
+    if staying[side][0] != outside:
+        staying[side] = outside, set()
+    names: set[Any] = staying[side][1]
+    return names
 
 
 def _stored_bits(memory: Any, side: str, operand: Any) -> float:
@@ -184,27 +203,83 @@ def _steps(gemm: Any, accelerator: Any, dataflow: str, depth: int) -> int:
     return best
 
 
+def _streams(gemm: Any, accelerator: Any, dataflow: str, tiles: list[Tile]) -> list[list[Tile]]:
+    """Tiles whose folds' streams follow one another: the array keeps what it holds while nothing but the streamed rank
+    steps, if it holds all that the tile keeps at once."""
+    compute = accelerator.compute
+    streamed = {"output_stationary": "k", "weight_stationary": "m", "input_stationary": "n"}[dataflow]
+    groups: list[list[Tile]] = []
+    for tile in tiles:
+        steps = math.ceil(_steps(gemm, accelerator, dataflow, tile.depth) / _lanes(gemm, accelerator))
+        down = tile.rows if streamed == "k" else steps
+        across = tile.rows if dataflow == "input_stationary" else tile.cols
+        folds = len(range(0, down, compute.rows)) * len(range(0, across, compute.cols))
+        room = compute.accumulators_per_pe if streamed == "k" and compute.interleave else 1
+        # the array is laid out for full tiles: an edge tile of fewer folds follows the same program
+        if groups and folds <= room and _full_folds(gemm, accelerator, dataflow, tiles) <= room:
+            before = groups[-1][-1]
+            kept = [rank for rank in ("item", "m", "n", "k") if rank != streamed]
+            if all(getattr(before, rank) == getattr(tile, rank) for rank in kept):
+                groups[-1].append(tile)
+                continue
+        groups.append([tile])
+    return groups
+
+
+def _full_folds(gemm: Any, accelerator: Any, dataflow: str, tiles: list[Tile]) -> int:
+    """Folds of the largest tile."""
+    compute = accelerator.compute
+    rows, cols, depth = (max(getattr(tile, side) for tile in tiles) for side in ("rows", "cols", "depth"))
+    steps = math.ceil(_steps(gemm, accelerator, dataflow, depth) / _lanes(gemm, accelerator))
+    down, across = {
+        "output_stationary": (rows, cols), "weight_stationary": (steps, cols), "input_stationary": (steps, rows)
+    }[dataflow]  # fmt: skip
+    return len(range(0, down, compute.rows)) * len(range(0, across, compute.cols))
+
+
+def _lanes(gemm: Any, accelerator: Any) -> float:
+    return float(accelerator.compute.macs_per_pe * accelerator.compute.rates[gemm.dtype])
+
+
 def _array_cycles(gemm: Any, accelerator: Any, dataflow: str, tiles: list[Tile]) -> list[float]:
-    if accelerator.compute.fold.streams_through_tiles:
-        whole = _tile_cycles(gemm, accelerator, dataflow, gemm.m, gemm.n, gemm.k)
-        return [whole * gemm.batch / len(tiles)] * len(tiles)
-    return [_tile_cycles(gemm, accelerator, dataflow, tile.rows, tile.cols, tile.depth) for tile in tiles]
+    """Cycles of each tile; a stream that goes on fills and drains once, and tiles share out what that saves."""
+    groups = _streams(gemm, accelerator, dataflow, tiles)
+    largest = max(tiles, key=lambda tile: (tile.rows, tile.cols, tile.depth))
+    full = largest.rows, largest.cols, _steps(gemm, accelerator, dataflow, largest.depth)
+    apart = [_tile_cycles(gemm, accelerator, dataflow, tile.rows, tile.cols,
+                          _steps(gemm, accelerator, dataflow, tile.depth), full) for tile in tiles]  # fmt: skip
+    together = 0.0
+    for group in groups:
+        rows, cols, steps = group[0].rows, group[0].cols, _steps(gemm, accelerator, dataflow, group[0].depth)
+        if len(group) > 1:
+            if dataflow == "weight_stationary":
+                rows = sum(tile.rows for tile in group)
+            elif dataflow == "input_stationary":
+                cols = sum(tile.cols for tile in group)
+            else:
+                steps = sum(_steps(gemm, accelerator, dataflow, tile.depth) for tile in group)
+        together += _tile_cycles(gemm, accelerator, dataflow, rows, cols, steps, full)
+    return [cycles * together / sum(apart) for cycles in apart]
 
 
-def _tile_cycles(gemm: Any, accelerator: Any, dataflow: str, rows: int, cols: int, depth: int) -> float:
-    """Cycles of one tile: its folds are listed one by one, those that interleave are taken together."""
+def _tile_cycles(
+    gemm: Any, accelerator: Any, dataflow: str, rows: float, cols: float, steps: float, full: tuple[float, float, float]
+) -> float:
+    """Cycles of one tile: its folds are listed one by one, those that interleave together. The skew is that of
+    the largest tile's fullest fold."""
     compute, fold = accelerator.compute, accelerator.compute.fold
-    lanes = compute.macs_per_pe * compute.rates[gemm.dtype]
-    steps = math.ceil(_steps(gemm, accelerator, dataflow, depth) / lanes)
+    steps, full_steps = (math.ceil(each / _lanes(gemm, accelerator)) for each in (steps, full[2]))
     latency = compute.accumulate_latency_cycles
     if dataflow == "output_stationary":
         down, across, stream, per_row = rows, cols, steps, 1
+        used_rows, used_cols = full[0], full[1]
     else:
-        down, per_row = steps, latency
+        down, used_rows, per_row = steps, full_steps, latency
         across, stream = (cols, rows) if dataflow == "weight_stationary" else (rows, cols)
-    folds = [None for _ in range(0, down, compute.rows) for _ in range(0, across, compute.cols)]
-    skew = (min(down, compute.rows) if fold.skew_rows == "used" else compute.rows) * per_row
-    skew += min(across, compute.cols) if fold.skew_cols == "used" else compute.cols
+        used_cols = full[1] if dataflow == "weight_stationary" else full[0]
+    folds = [None for _ in range(0, int(down), compute.rows) for _ in range(0, int(across), compute.cols)]
+    skew = (min(used_rows, compute.rows) if fold.skew_rows == "used" else compute.rows) * per_row
+    skew += min(used_cols, compute.cols) if fold.skew_cols == "used" else compute.cols
     skew += fold.constant_cycles
     turns = compute.accumulators_per_pe if dataflow == "output_stationary" and compute.interleave else 1
     total = float(skew) if fold.pipelined else 0.0
@@ -218,36 +293,35 @@ def _tile_cycles(gemm: Any, accelerator: Any, dataflow: str, rows: int, cols: in
     return total
 
 
-def _ports(gemm: Any, accelerator: Any, dataflow: str, tile: Tile, count: Count) -> None:
-    """Bytes between buffers and array for one tile, fold by fold."""
+def _ports(gemm: Any, accelerator: Any, dataflow: str, group: list[Tile], count: Count) -> None:
+    """Bytes between buffers and array for tiles of one stream, fold by fold; what the array keeps is read once."""
     compute = accelerator.compute
-    lanes = compute.macs_per_pe * compute.rates[gemm.dtype]
     element = {
         side: next(_stored_bits(memory, side, getattr(gemm, side)) / 8
                    for memory in accelerator.memories[1:] if side in memory.holds)
         for side in ("input", "weight")
     }  # fmt: skip
     wide = compute.accumulate_bits / 8
-    inputs, weights, sums = tile.rows * tile.depth, tile.cols * tile.depth, tile.rows * tile.cols
-    if dataflow == "output_stationary":
-        count.input_port += inputs * element["input"] * len(range(0, tile.cols, compute.cols))
-        count.weight_port += weights * element["weight"] * len(range(0, tile.rows, compute.rows))
-        passes = 1
-    else:
-        streamed_again = len(range(0, tile.cols if dataflow == "weight_stationary" else tile.rows, compute.cols))
-        again_input, again_weight = (streamed_again, 1) if dataflow == "weight_stationary" else (1, streamed_again)
-        # a stream that tiles do not cut takes its stationary operand with its first tile only
-        later = tile.m if dataflow == "weight_stationary" else tile.n
-        if accelerator.compute.fold.streams_through_tiles and later:
-            again_input, again_weight = (again_input, 0) if dataflow == "weight_stationary" else (0, again_weight)
+    for number, tile in enumerate(group):
+        inputs, weights, sums = tile.rows * tile.depth, tile.cols * tile.depth, tile.rows * tile.cols
+        again_input = again_weight = 1
+        if dataflow == "output_stationary":
+            again_input = len(range(0, int(tile.cols), compute.cols))
+            again_weight = len(range(0, int(tile.rows), compute.rows))
+            passes = 0 if number else 1
+        else:
+            steps = math.ceil(_steps(gemm, accelerator, dataflow, tile.depth) / _lanes(gemm, accelerator))
+            passes = len(range(0, steps, compute.rows))
+        if dataflow == "weight_stationary":
+            again_input, again_weight = len(range(0, int(tile.cols), compute.cols)), 0 if number else 1
+        if dataflow == "input_stationary":
+            again_input, again_weight = 0 if number else 1, len(range(0, int(tile.rows), compute.cols))
         count.input_port += inputs * element["input"] * again_input
         count.weight_port += weights * element["weight"] * again_weight
-        steps = math.ceil(_steps(gemm, accelerator, dataflow, tile.depth) / lanes)
-        passes = len(range(0, steps, compute.rows))
-    for number in range(passes):
-        count.output_port_write += sums * wide
-        if tile.k > 0 or number > 0:
-            count.output_port_read += sums * wide
+        for each in range(passes):
+            count.output_port_write += sums * wide
+            if tile.k > 0 or each > 0:
+                count.output_port_read += sums * wide
 
 
 def _port_cycles(accelerator: Any, count: Count) -> float:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
 import numpy as np
 import pytest
 from loop_nest import interpret
-from problems import PATTERNS, small_accelerator
+from problems import PATTERNS, kept, small_accelerator
 
 from zerocast.accelerators import Accelerator, load, parse
 from zerocast.simulator import SimulationError, best_mapping, gemm_cost, plain_gemm
@@ -38,25 +39,6 @@ def drawn(seed: int, base: str) -> tuple[Gemm, Accelerator]:
     return plain_gemm(*size, "fp16", 16, rng.choice(PATTERNS), rng.choice(PATTERNS)), accelerator
 
 
-def holds(gemm: Gemm, accelerator: Accelerator, m: float, n: float, k: float) -> bool:
-    """Whether a tile fits, counted from the words of the schema: twice where doubled, sums at full width."""
-    for memory in accelerator.memories[1:]:
-        taken = 0.0
-        for side, elements in (("input", m * k), ("weight", n * k), ("output", m * n)):
-            if side not in memory.holds:
-                continue
-            bits: float = accelerator.compute.accumulate_bits
-            if side != "output":
-                pattern = getattr(gemm, side).pattern
-                bits = getattr(gemm, side).bits
-                if "nm_offsets" in memory.formats.get(side, ()) and hasattr(pattern, "m"):
-                    bits = min(bits, (bits + np.ceil(np.log2(pattern.m))) * pattern.n / pattern.m)
-            taken += elements * bits / 8
-        if taken * (2 if memory.double_buffered else 1) > memory.capacity_bytes:
-            return False
-    return True
-
-
 def brute_force(gemm: Gemm, accelerator: Accelerator, objective: Objective) -> tuple[float, float]:
     """The least objective over the whole mapspace, and the least energy of what comes within the slack of it;
     infinite where nothing fits."""
@@ -67,9 +49,15 @@ def brute_force(gemm: Gemm, accelerator: Accelerator, objective: Objective) -> t
             sorted({min(step * count, extent) for count in range(1, -(-extent // step) + 1)})
             for extent, step in zip((gemm.m, gemm.n, gemm.k), unit, strict=True)
         ]
-        tiles = np.array([tile for tile in product(*sizes) if holds(gemm, accelerator, *tile)], dtype=float)
-        for order in ORDERS if len(tiles) else ():
-            cost = gemm_cost(gemm, accelerator, mapping_of(gemm, dataflow, order, *tiles.T))
+        tiles = np.array(list(product(*sizes)), dtype=float)
+        for order in ORDERS:
+            mapping = mapping_of(gemm, dataflow, order, *tiles.T)
+            fits, stays = kept(gemm, accelerator, mapping)
+            if not fits.any():
+                continue
+            mapping = mapping_of(gemm, dataflow, order, *tiles[fits].T)
+            held = {side: each[fits] for side, each in stays.items()}
+            cost = gemm_cost(gemm, accelerator, replace(mapping, held=held))
             goal, energy = np.broadcast_arrays(cost.objective(objective), cost.energy.total_j)
             goals.append(goal)
             energies.append(energy)
