@@ -10,7 +10,7 @@ import numpy as np
 from zerocast.accelerators.schema import Accelerator
 from zerocast.accelerators.schema.given import Given
 from zerocast.analysis.units import si
-from zerocast.simulator.compute import goes_on
+from zerocast.simulator.compute import completes
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm import Gemm
 from zerocast.simulator.gemm_cost import GemmCost, Objective, gemm_cost
@@ -86,10 +86,11 @@ def _loops(gemm: Gemm, accelerator: Accelerator, cost: GemmCost) -> Iterator[str
         if trips > 1:
             loops.append(f"for {rank} in {trips:.0f} tiles of {tile:.0f}{f', the last {last:.0f}' * (last < tile)}")
     yield from (f"{'  ' * depth}{loop}" for depth, loop in enumerate(loops))
-    every = operand_needs(gemm, accelerator, mapping, goes_on(gemm, accelerator, mapping))
+    every = operand_needs(gemm, accelerator, mapping, completes(gemm, accelerator, mapping))
     for memory in accelerator.buffers:
         needs = {side: float(every[side]) for side in memory.holds}
-        kept = [f"{side} {_extents(cost, SIDES[side])}, {si(size, 'B')}" for side, size in needs.items()]
+        kept = [f"{side} {_extents(cost, SIDES[side])}{' of every tile' * bool(mapping.holds(side))}, {si(size, 'B')}"
+                for side, size in needs.items()]  # fmt: skip
         room = memory.capacity_bytes or np.inf
         twice = " in two halves" if memory.double_buffered else ""
         share = f"{sum(needs.values()) / room:.0%} of {si(room, 'B')}"

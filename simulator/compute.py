@@ -62,6 +62,13 @@ def goes_on(gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping) -> 
     return np.asarray((folds <= together) & (mapping.inside(streamed)[0] == 1))
 
 
+def completes(gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping) -> NDArray[np.bool_]:
+    """Whether sums leave the array when they are complete: it keeps them while it streams all of K."""
+    if STREAMED.get(mapping.dataflow) != "k":
+        return np.asarray(False)
+    return np.asarray(goes_on(gemm, accelerator, mapping) | (mapping.trips_k == 1))
+
+
 def _folds(compute: Compute, dataflow: Dataflow, m: Array, n: Array, depth: Array) -> Array:
     """Folds of a tile of m x n outputs whose reduction takes `depth` steps of a row of lanes."""
     down, across = {

@@ -29,6 +29,9 @@ EVERY_ORDER = np.arange(len(ORDERS))[:, None, None, None]
 
 _PLACES = {rank: np.array([order.index(rank) for order in ORDERS]) for rank in "mnk"}
 
+_WITHIN = {a + b: _PLACES[a] > _PLACES[b] for a, b in permutations("mnk", 2)}
+"""Whether the first rank's loop lies inside the second's, by order."""
+
 THIN_ABOVE = 40
 """Tile sizes kept per rank; longer lists are thinned to evenly spread ones on a log scale. Against the whole list
 this costs at most 0.3 % of latency on 100 products drawn up to 8,192 a side."""
@@ -71,12 +74,11 @@ class Mapping:
 
     def inside(self, rank: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Tiles that the two other loops step through inside a rank's loop, and outside of it."""
-        place, inner, outer = self.position(rank), np.asarray(1.0), np.asarray(1.0)
-        for other in "mnk".replace(rank, ""):
-            within = self.position(other) > place
-            inner = inner * np.where(within, self.trips[other], 1.0)
-            outer = outer * np.where(within, 1.0, self.trips[other])
-        return inner, outer
+        order = ORDERS.index(self.order) if isinstance(self.order, str) else self.order
+        first, second = (other for other in "mnk" if other != rank)
+        within, trips = [_WITHIN[other + rank][order] for other in (first, second)], self.trips
+        inner = np.where(within[0], trips[first], 1.0) * np.where(within[1], trips[second], 1.0)
+        return inner, trips[first] * trips[second] / inner
 
     def position(self, rank: str) -> NDArray[np.intp]:
         """Place of a rank's loop: 0 outermost, 2 innermost."""

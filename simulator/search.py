@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zerocast.accelerators.schema import Accelerator, Dataflow
-from zerocast.simulator.compute import goes_on
+from zerocast.simulator.compute import completes, goes_on
 from zerocast.simulator.energy import gemm_energy
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm import Gemm
@@ -47,8 +47,11 @@ architect would pay.
 _EQUAL = 1e-12
 """Figures closer than this are ties."""
 
-_ROUNDING = 1e-9
+_ROUNDING = 1e-12
 """Room that a bound gets against the rounding of what it bounds."""
+
+_AT_FIRST = 16
+"""Mappings of each design that are priced first."""
 
 _AT_ONCE = 4_000_000
 """Designs x tiles whose bounds are looked at together."""
@@ -81,6 +84,7 @@ class Search:
     ) -> None:  # fmt: skip
         self.gemm, self.accelerator, self.rates, self.objective = gemm.free, accelerator, rates, objective
         self._tiles = _Tiles(gemm.free, accelerator, list(mapspace(gemm, accelerator, limit)), orders_of(gemm))
+        self._known: dict[tuple[int, int, int], Mapping] = {}
         self._last: tuple[dict[str, float], _Room] | None = None
 
     def best(self) -> Picks:
@@ -112,7 +116,7 @@ class Search:
         for part in self._parts(designs, _NEAR_AT_ONCE):
             bound = self._bound(part)
             ceiling = self._least(part, bound, self._reached(part, bound)) * (1 + window)
-            design, tile, order = self._near(part, bound, ceiling)
+            design, tile, order, _ = self._near(part, bound, ceiling)
             goal, energy = self._priced(part[design], tile, order)
             first = np.searchsorted(design, np.arange(len(part) + 1))
             for number in range(len(part)):
@@ -125,12 +129,15 @@ class Search:
 
     def mapping(self, tile: int, order: int, design: int = 0) -> Mapping:
         """One mapping of the mapspace, as a design keeps its tiles."""
-        return self._mapping(Picks(np.array([tile]), np.array([order])), np.array([design])).at((0,))
+        key = tile, order, design
+        if key not in self._known:
+            self._known[key] = self._mapping(Picks(np.array([tile]), np.array([order])), np.array([design])).at((0,))
+        return self._known[key]
 
     def _mapping(self, picks: Picks, designs: Index) -> Mapping:
-        mapping, flows = self._tiles.mapping(picks.tile, picks.order), self._tiles.flows[picks.order, picks.tile]
+        mapping, complete = self._tiles.mapping(picks.tile, picks.order), self._tiles.complete[picks.order, picks.tile]
         capacities = self.rates.at(designs).capacity_bytes
-        return replace(mapping, held=held(self.gemm, self.accelerator, mapping, flows, capacities))
+        return replace(mapping, held=held(self.gemm, self.accelerator, mapping, complete, capacities))
 
     def dataflow(self, tile: int) -> Dataflow:
         """Dataflow of a tile of the mapspace."""
@@ -156,7 +163,7 @@ class Search:
             tile[fit], order[fit] = (np.concatenate(found) for found in zip(*halves, strict=True))
             return tile, order
         ceiling = self._least(part, bound, reached) * slack
-        entry = _Entries(*self._near(part, bound, ceiling))
+        entry = _Entries(*self._near(part, bound, ceiling)[:3])
         rates = self.rates.at(part[entry.design])
         moved = self._tiles.ends[entry.tile] + self._room(part).mid[entry.order, entry.tile]
         flowing = self._tiles.part(entry.tile, self._tiles.flows[entry.order, entry.tile])
@@ -216,22 +223,30 @@ class Search:
         return self._priced(part, first, self._room(part).least_order[first])[0]
 
     def _least(self, part: Index, bound: Array, reached: Array) -> Array:
-        """The least objective of each design: all mappings that might be below what is reached are priced."""
-        design, tile, order = self._near(part, bound, reached)
-        priced, _ = self._priced(part[design], tile, order)
-        least = reached.copy()
-        np.minimum.at(least, design, priced)
+        """The least objective of each design: all mappings that might be below what is reached are priced, those of the
+        lowest bounds first, so that what they reach spares the others."""
+        least, most = reached.copy(), _AT_FIRST
+        design, tile, order, low = self._near(part, bound, least)
+        while design.size:
+            first = np.lexsort((low, design))
+            place = np.empty_like(first)
+            place[first] = np.arange(len(first)) - np.searchsorted(design[first], design[first])
+            now = place < most
+            np.minimum.at(least, design[now], self._priced(part[design[now]], tile[now], order[now])[0])
+            left = ~now & (low < least[design] * (1 - _EQUAL))
+            design, tile, order, low, most = design[left], tile[left], order[left], low[left], 8 * most
         return least
 
-    def _near(self, part: Index, bound: Array, ceiling: Array) -> tuple[Index, Index, Index]:
-        """Design (number in `part`), tile and order of all mappings whose bound is up to the ceiling, by design."""
+    def _near(self, part: Index, bound: Array, ceiling: Array) -> tuple[Index, Index, Index, Array]:
+        """Design (number in `part`), tile, order and bound of all mappings bounded by the ceiling, by design."""
         design, tile = np.nonzero(bound <= ceiling[:, None])
         orders = self._tiles.orders
         design, tile, order = np.repeat(design, len(orders)), np.repeat(tile, len(orders)), np.tile(orders, len(tile))
         rates, mid = self.rates.at(part[design]), self._room(part).mid[order, tile]
         flows = self._tiles.flows[order, tile]
-        near = np.isfinite(mid) & (self._goal_bound(rates, tile, flows, mid) <= ceiling[design])
-        return design[near], tile[near], order[near]
+        low = np.broadcast_to(self._goal_bound(rates, tile, flows, mid), tile.shape)
+        near = np.isfinite(mid) & (low <= ceiling[design])
+        return design[near], tile[near], order[near], low[near]
 
     def _priced(self, design: Index, tile: Index, order: Index) -> tuple[Array, Array]:
         """Objective and energy of mappings, each on a design of its own."""
@@ -265,6 +280,7 @@ class _Entries:
 
 
 _EXTENTS = ("m", "n", "k", "trips_m", "trips_n", "trips_k")
+_TOLD = {"flows": goes_on, "complete": completes}
 _COSTS = ("array_cycles", "port_cycles", "steps_share", "macs")
 
 
@@ -273,14 +289,14 @@ class _Tiles:
 
     orders: numbers of the loop orders that may be taken. ends: bytes of the first load and the last store [tiles].
     grid: number of the dataflow. count: tiles in all. flows: whether a fold's stream goes on from tile to tile [orders,
-    tiles], on which what the array costs depends.
+    tiles], on which what the array costs depends; complete: whether sums leave it when they are complete.
     """
 
     def __init__(self, gemm: Gemm, accelerator: Accelerator, grids: list[Mapping], orders: Index) -> None:
         self.orders = orders
         lists = [_flat(gemm, accelerator, grid) for grid in grids]
         joined = {name: np.concatenate([columns[name] for columns in lists], axis=-1) for name in lists[0]}
-        self.ends, self.flows = joined.pop("ends"), joined.pop("flows")
+        self.ends, self.flows, self.complete = (joined.pop(name) for name in ("ends", "flows", "complete"))
         self.grid = np.repeat(np.arange(len(grids)), [len(columns["ends"]) for columns in lists])
         self.count = joined["trips_m"] * joined["trips_n"] * joined["trips_k"]
         self.dataflows, self._columns = [grid.dataflow for grid in grids], joined
@@ -314,36 +330,54 @@ class _Room:
         found = []
         for number, dataflow in enumerate(tiles.dataflows):
             here = tiles.grid == number
-            flows = tiles.flows[:, here]
+            complete = tiles.complete[:, here]
             mapping = replace(tiles.mapping(here, EVERY_ORDER[:, 0, 0]), dataflow=dataflow)
-            mapping = replace(mapping, held=held(gemm, accelerator, mapping, flows, capacity_bytes))
-            needs = buffer_needs(gemm, accelerator, mapping, flows)
+            mapping = replace(mapping, held=held(gemm, accelerator, mapping, complete, capacity_bytes))
+            needs = buffer_needs(gemm, accelerator, mapping, complete)
             fits = reduce(np.logical_and, (size <= capacity_bytes[name] for name, size in needs.items()))
             read, write = link_bytes(gemm, mapping, tiles.part(here, np.asarray(False)).tile)
-            found.append(np.where(fits, read + write - tiles.ends[here], np.inf))
+            found.append(np.where(fits & _distinct(mapping, tiles.orders), read + write - tiles.ends[here], np.inf))
         self.mid = np.concatenate(found, axis=1)
         self.least_order = tiles.orders[self.mid[tiles.orders].argmin(axis=0)]
         self.least_mid = self.mid[self.least_order, np.arange(self.mid.shape[1])]
 
 
+def _distinct(mapping: Mapping, orders: Index) -> NDArray[np.bool_]:
+    """Whether a loop order [orders, tiles] is the first of those that differ in loops of one trip alone."""
+    if len(orders) < len(ORDERS):
+        return np.ones((len(ORDERS), 1), dtype=bool)
+    several = np.sum([(trips > 1) << bit for bit, trips in enumerate(mapping.trips.values())], axis=0)
+    return _IS_FIRST[:, several]
+
+
+def _sequences(several: int) -> list[str]:
+    """Each order with the loops of several trips alone, of which `several` has a bit each."""
+    return ["".join(rank for rank in order if several >> "mnk".index(rank) & 1) for order in ORDERS]
+
+
+_IS_FIRST = np.array([[kept.index(each) == at for at, each in enumerate(kept)] for kept in map(_sequences, range(8))]).T
+"""Whether an order is the first of its sequence [orders, which loops have several trips]."""
+
+
 def _flat(gemm: Gemm, accelerator: Accelerator, grid: Mapping) -> dict[str, Array]:
     """Figures of the tiles of one dataflow, each as a list; of the array's costs two, for streams that tiles cut and
-    that go on; `flows` is a list for each order."""
+    that go on; `flows` and `complete` are lists for each order."""
     plain = replace(grid, order=ORDERS[0])
     shape = np.broadcast_shapes(plain.m.shape, plain.n.shape, plain.k.shape)
 
     def listed(figure: ArrayLike, *leading: int) -> Array:
         return np.broadcast_to(figure, (*leading, *shape)).reshape(*leading, -1)
 
-    both = [array_cost(gemm, accelerator, plain, flows=flows) for flows in (False, True)]
-    tile = both[0].tile
+    flags = {name: listed(told(gemm, accelerator, grid), len(ORDERS)) for name, told in _TOLD.items()}
+    apart = array_cost(gemm, accelerator, plain, flows=False)
+    both = apart, array_cost(gemm, accelerator, plain, flows=True) if flags["flows"].any() else apart
+    tile = apart.tile
     ends = tile.input + tile.weight + tile.output
     figures = {name: listed(getattr(plain, name)) for name in _EXTENTS} | {"ends": listed(ends)}
     figures |= {name: listed(getattr(tile, name)) for name in _names(TileBytes)}
     figures |= {name: np.stack([listed(getattr(part, name)) for part in both]) for name in _COSTS}
     figures |= {name: np.stack([listed(getattr(part.ports, name)) for part in both]) for name in _names(PortBytes)}
-    flows = goes_on(gemm, accelerator, grid)
-    return figures | {"flows": listed(flows, len(ORDERS))}
+    return figures | flags
 
 
 def _names(kind: type) -> tuple[str, ...]:
@@ -382,7 +416,7 @@ def _too_small(gemm: Gemm, accelerator: Accelerator) -> str:
     tile = next(mapspace(gemm, accelerator)).at((0, 0, 0, 0))
     extents = f"its tile of {tile.m:g} x {tile.n:g} x {tile.k:g}"
     found, tile = [], replace(tile, order=ORDERS[0])
-    every = operand_needs(gemm.free, accelerator, tile, goes_on(gemm.free, accelerator, tile))
+    every = operand_needs(gemm.free, accelerator, tile, completes(gemm.free, accelerator, tile))
     for memory in accelerator.buffers:
         needs = {side: every[side] for side in memory.holds}
         total, room = sum(float(size) for size in needs.values()), memory.capacity_bytes or math.inf

@@ -7,10 +7,11 @@ its tensor only passes through (`Memory.keeps_tiles`).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from collections.abc import Mapping as Capacity
 from dataclasses import dataclass
-from functools import reduce
 from itertools import product
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,7 +21,7 @@ from zerocast.accelerators.schema import Operand as Side
 from zerocast.simulator.compute import STREAMED
 from zerocast.simulator.engine import engine_turns
 from zerocast.simulator.gemm import Gemm, Operand
-from zerocast.simulator.mapping import Mapping
+from zerocast.simulator.mapping import ORDERS, Mapping
 from zerocast.workloads.formats import storage_bits
 from zerocast.workloads.patterns import Pattern
 
@@ -107,9 +108,10 @@ FREE: dict[Side, str] = {"input": "n", "weight": "m", "output": "k"}
 """The rank that each operand does not depend on: its loop finds the operand's tiles again."""
 
 
-def _in_buffers(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, flows: NDArray[np.bool_]) -> dict[Side, Array]:
-    """Bytes of a tile of each operand in its buffer, one copy. Sums that the array keeps until they are complete take
-    their final width; `flows`: a fold's stream goes on from tile to tile."""
+def _in_buffers(
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, complete: NDArray[np.bool_]
+) -> dict[Side, Array]:
+    """Bytes of a tile of each operand in its buffer, one copy; complete sums take their final width (`completes`)."""
     rows, cols, depth = mapping.m, mapping.n, mapping.k
     overlap = gemm.input.unique * np.minimum(1 + gemm.input.halo / rows, gemm.m * gemm.k / gemm.input.unique)
     elements: dict[Side, Array] = {
@@ -117,43 +119,44 @@ def _in_buffers(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, flows: N
         "input": np.maximum(rows * depth * np.minimum(overlap / (gemm.m * gemm.k), 1.0), rows),
         "weight": cols * depth * gemm.weight.unique / (gemm.n * gemm.k),
     }
-    complete = np.asarray(STREAMED.get(mapping.dataflow) == "k") & (flows | (mapping.trips_k == 1))
     sums = np.where(complete, max(gemm.output.bits, 1), accelerator.compute.accumulate_bits)
     bits = {side: element_bits(accelerator.buffer_of(side), side, getattr(gemm, side)) for side in elements}
     return {**{side: size * bits[side] / 8 for side, size in elements.items()}, "output": rows * cols * sums / 8}
 
 
-def buffer_needs(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, flows: NDArray[np.bool_]) -> dict[str, Array]:
+def buffer_needs(
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, complete: NDArray[np.bool_]
+) -> dict[str, Array]:
     """Bytes that the tiles take in each on-chip buffer, twice where it is doubled and they give way to others."""
-    needs = operand_needs(gemm, accelerator, mapping, flows)
+    needs = operand_needs(gemm, accelerator, mapping, complete)
     return {memory.name: sum((needs[side] for side in memory.holds), np.asarray(0.0)) for memory in accelerator.buffers}
 
 
 def operand_needs(
-    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, flows: NDArray[np.bool_]
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, complete: NDArray[np.bool_]
 ) -> dict[Side, Array]:
     """Bytes that the tiles of each operand take in its on-chip buffer."""
     found: dict[Side, Array] = {}
-    for side, size in _in_buffers(gemm, accelerator, mapping, flows).items():
+    for side, size in _in_buffers(gemm, accelerator, mapping, complete).items():
         memory = accelerator.buffer_of(side)
-        all_held = _held_bytes(gemm, memory, mapping, side, size)
+        all_held = _held_bytes(gemm, memory, *mapping.inside(FREE[side]), size)
         found[side] = np.where(mapping.holds(side), all_held, size * _copies(memory))
     return found
 
 
 def held(
-    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, flows: NDArray[np.bool_], capacity_bytes: Capacities
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, complete: NDArray[np.bool_], capacity_bytes: Capacities
 ) -> dict[str, NDArray[np.bool_]]:
     """Operands whose tiles can all stay while the loop that they do not depend on repeats: their buffer has room beside
     what else it keeps, and tiles stay in it (`Memory.keeps_tiles`). In a shared buffer the first of its `holds` comes
     first. capacity_bytes: by memory, broadcasts against the mapping."""
-    sizes = _in_buffers(gemm, accelerator, mapping, flows)
+    sizes = _in_buffers(gemm, accelerator, mapping, complete)
     found: dict[str, NDArray[np.bool_]] = {}
     for memory in accelerator.buffers:
         used = sum((sizes[side] * _copies(memory) for side in memory.holds), np.asarray(0.0))
         for side in memory.holds if memory.keeps_tiles else ():
-            inner, _ = mapping.inside(FREE[side])
-            more = used + _held_bytes(gemm, memory, mapping, side, sizes[side]) - sizes[side] * _copies(memory)
+            inner, outer = mapping.inside(FREE[side])
+            more = used + _held_bytes(gemm, memory, inner, outer, sizes[side]) - sizes[side] * _copies(memory)
             found[side] = (inner > 1) & (mapping.trips[FREE[side]] > 1) & (more <= capacity_bytes[memory.name])
             used = np.where(found[side], more, used)
     return found
@@ -163,9 +166,8 @@ def _copies(memory: Memory) -> int:
     return 2 if memory.double_buffered else 1
 
 
-def _held_bytes(gemm: Gemm, memory: Memory, mapping: Mapping, side: Side, size: Array) -> Array:
+def _held_bytes(gemm: Gemm, memory: Memory, inner: Array, outer: Array, size: Array) -> Array:
     """Bytes of all the tiles that stay, `size` each; of a whole operand that nothing follows no second copy is kept."""
-    inner, outer = mapping.inside(FREE[side])
     alone = (outer == 1) & (gemm.batch == 1)
     return np.where(alone, np.maximum(inner, _copies(memory)), inner * _copies(memory)) * size
 
@@ -192,9 +194,23 @@ def link_bytes(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> tuple[Array, Ar
     return gemm.batch * (inputs + weights + sums), gemm.batch * (sums + outputs * tile.output)
 
 
-_STATES = ("first", "middle", "last")
-_KINDS = tuple((place, states) for place in range(3) for states in product(_STATES, repeat=place))
+_FIRST, _MIDDLE, _LAST = range(3)
+_KINDS = tuple((place, states) for place in range(3) for states in product(range(3), repeat=place))
 """Kinds of step from tile to tile: the place of the loop that steps, and where the loops outside of it stand."""
+
+
+def _table(value: Callable[[int, int, tuple[int, ...]], object]) -> dict[str, NDArray[Any]]:
+    """By rank, what `value(place of its loop, place that steps, states)` says of each kind in each order."""
+    return {
+        rank: np.array([[value(order.index(rank), *kind) for order in ORDERS] for kind in _KINDS]) for rank in "mnk"
+    }
+
+
+_STEPS = _table(lambda at, place, _: at == place)
+_RESTARTS = _table(lambda at, place, _: at > place)
+_PAST_FIRST = _table(lambda at, place, states: at == place or (at < place and states[at] != _FIRST))
+_AT_FIRST = _table(lambda at, place, states: at < place and states[at] == _FIRST)
+_NOT_LAST = _table(lambda at, place, states: at == place or (at < place and states[at] != _LAST))
 
 
 def changes(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> Change:
@@ -205,86 +221,50 @@ def changes(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> Change:
     output tile that is left is stored, unfinished where K's loop is not at its last trip; one that is entered past K's
     first trip is loaded; held sums stay.
     """
-    arrays = (mapping.m, mapping.n, mapping.k, mapping.position("m"), tile.input, tile.weight, tile.output,
-              *mapping.held.values())  # fmt: skip
+    order = ORDERS.index(mapping.order) if isinstance(mapping.order, str) else mapping.order
+    arrays = (order, mapping.m, mapping.n, mapping.k, tile.input, tile.weight, tile.output, *mapping.held.values())
     shape = np.broadcast_shapes(*(np.shape(array) for array in arrays))
-    at = {rank: np.broadcast_to(mapping.position(rank), shape) for rank in "mnk"}
-    full = {rank: np.broadcast_to(mapping.trips[rank], shape) for rank in "mnk"}
-    trips = [np.select([at["m"] == place, at["n"] == place], [full["m"], full["n"]], full["k"]) for place in range(3)]
+    order = np.broadcast_to(order, shape)
+    moved = {rank: _STEPS[rank][:, order] | (_RESTARTS[rank][:, order] & (mapping.trips[rank] > 1)) for rank in "mnk"}
+    past = {rank: _PAST_FIRST[rank][:, order] for rank in "mnk"}
+    fresh_input = (moved["m"] | moved["k"]) & ~(mapping.holds("input") & past["n"]) | ~np.asarray(tile.input_stays)
+    fresh_weight = (moved["n"] | moved["k"]) & ~(mapping.holds("weight") & past["m"]) | ~np.asarray(tile.weight_stays)
+    left, partial = moved["m"] | moved["n"], np.where(mapping.holds("output"), 0.0, tile.partial)
+    unfinished = _NOT_LAST["k"][:, order] & ~(_AT_FIRST["k"][:, order] & (mapping.trips_k == 1))
     kinds = Change(*np.empty((3, len(_KINDS) + 1, *shape)))
-    for row, (place, states) in enumerate(_KINDS):
-        count = gemm.batch * (trips[place] - 1)
-        for outer, state in zip(trips, states, strict=False):
-            count = count * {"first": 1.0, "middle": np.maximum(outer - 2, 0), "last": outer > 1}[state]
-        step = _Step(place, states, at, full, trips)
-        kinds.count[row] = count
-        kinds.loads_bytes[row] = step.loads(mapping, tile)
-        kinds.stores_bytes[row] = step.stores(mapping, tile)
+    kinds.count[:-1] = gemm.batch * _times(mapping, shape)
+    kinds.loads_bytes[:-1] = fresh_input * tile.input + fresh_weight * tile.weight + (left & past["k"]) * partial
+    kinds.stores_bytes[:-1] = left * np.where(unfinished, partial, tile.output)
     kinds.count[-1], kinds.loads_bytes[-1] = gemm.batch - 1.0, tile.input + tile.weight
     kinds.stores_bytes[-1] = tile.output
     return kinds
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """One kind of step: `place` of the loop that steps, `states` of those outside; places and trips of all loops."""
-
-    place: int
-    states: tuple[str, ...]
-    at: dict[str, NDArray[np.intp]]
-    full: dict[str, Array]
-    trips: list[Array]
-
-    def moved(self, *ranks: str) -> NDArray[np.bool_]:
-        """Whether the tile's index along one of the ranks changes."""
-        return reduce(np.logical_or, ((self.at[rank] == self.place) | ((self.at[rank] > self.place) &
-                                      (self.full[rank] > 1)) for rank in ranks))  # fmt: skip
-
-    def _outside(self, rank: str, *states: str) -> NDArray[np.bool_]:
-        """Whether a rank's loop lies outside and stands in one of the states."""
-        hits = [self.at[rank] == outer for outer, state in enumerate(self.states) if state in states]
-        return reduce(np.logical_or, hits, np.zeros_like(self.at[rank], dtype=bool))
-
-    def past_first(self, rank: str) -> NDArray[np.bool_]:
-        """Whether a rank's loop is past its first trip once the step is made."""
-        return (self.at[rank] == self.place) | self._outside(rank, "middle", "last")
-
-    def unfinished(self) -> NDArray[np.bool_]:
-        """Whether K's loop is not at its last trip before the step."""
-        ended = self._outside("k", "last") | (self._outside("k", "first") & (self.full["k"] == 1))
-        return (self.at["k"] <= self.place) & ~ended
-
-    def loads(self, mapping: Mapping, tile: TileBytes) -> Array:
-        """Bytes that the step brings in."""
-        total: Array = np.asarray(0.0)
-        for side, stays in (("input", tile.input_stays), ("weight", tile.weight_stays)):
-            free = FREE[side]  # type: ignore[index]
-            fresh = self.moved(*"mnk".replace(free, "")) & ~(mapping.holds(side) & self.past_first(free))
-            total = total + np.where(fresh | ~np.asarray(stays), getattr(tile, side), 0.0)
-        entered = self.moved("m", "n") & self.past_first("k") & ~mapping.holds("output")
-        return total + np.where(entered, tile.partial, 0.0)
-
-    def stores(self, mapping: Mapping, tile: TileBytes) -> Array:
-        """Bytes that the step pushes out."""
-        sums = np.where(mapping.holds("output"), 0.0, tile.partial)
-        return np.where(self.moved("m", "n"), np.where(self.unfinished(), sums, tile.output), 0.0)
+def _times(mapping: Mapping, shape: tuple[int, ...]) -> Array:
+    """How often each kind of step happens in a batch item [kinds, ...]."""
+    at_m, at_n = (np.broadcast_to(mapping.position(rank), shape) for rank in "mn")
+    trips = [np.where(at_m == place, mapping.trips_m, np.where(at_n == place, mapping.trips_n, mapping.trips_k))
+             for place in range(3)]  # fmt: skip
+    states = [(np.ones(shape), np.maximum(each - 2, 0), each > 1) for each in trips[:2]]
+    counts = np.empty((len(_KINDS), *shape))
+    for kind, (place, standing) in enumerate(_KINDS):
+        counts[kind] = trips[place] - 1
+        for outer, state in enumerate(standing):
+            counts[kind] *= states[outer][state]
+    return counts
 
 
 def ends(gemm: Gemm, kinds: Change) -> Ends:
     """The first and the last step from tile to tile: the innermost loop with several trips takes both."""
     again = gemm.batch > 1
-    moved = kinds.loads_bytes + kinds.stores_bytes
-    first: Array = np.where(again, moved[-1], 0.0)
+    first: Array = np.where(again, kinds.loads_bytes[-1] + kinds.stores_bytes[-1], 0.0)
     last: Array = np.where(again, kinds.stores_bytes[-1], 0.0)
     for place in range(3):
-        several = kinds.count[_row(place, "first")] > 0
-        first = np.where(several, moved[_row(place, "first")], first)
-        last = np.where(several, kinds.stores_bytes[_row(place, "last")], last)
+        begin, end = (_KINDS.index((place, (state,) * place)) for state in (_FIRST, _LAST))
+        several = kinds.count[begin] > 0
+        first = np.where(several, kinds.loads_bytes[begin] + kinds.stores_bytes[begin], first)
+        last = np.where(several, kinds.stores_bytes[end], last)
     return Ends(first, last)
-
-
-def _row(place: int, state: str) -> int:
-    return _KINDS.index((place, (state,) * place))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,17 +26,17 @@ def drawn(gemm: Gemm, accelerator: Accelerator = ARRAY) -> Nest:
 
 
 def test_loops_tiles_and_bytes_are_those_counted_by_hand() -> None:
-    """200 x 96 x 160 in tiles of 64 x 32 x 160, fp16 in and 4-byte sums, every buffer doubled: inputs once, weights
-    once for each of four tiles along m, outputs once."""
+    """200 x 96 x 160 in tiles of 64 x 32 x 160, fp16, every buffer doubled: inputs once, weights once, since all of
+    their tiles find room for good (no second copy), outputs once, at their own width since the array keeps the sums."""
     tile = GivenLevel(order="mnk", tile=Extents(m=64, n=32, k=160))
     gemm = replace(plain_gemm(200, 96, 160, "fp16", 16), given=Given(dataflow="output_stationary", levels=(tile,)))
     loops = drawn(gemm).loops
-    assert loops[0] == "dram: moves input 64.0 kB, weight 123 kB, output 38.4 kB"
+    assert loops[0] == "dram: moves input 64.0 kB, weight 30.7 kB, output 38.4 kB"
     assert loops[1:3] == ("for m in 4 tiles of 64, the last 8", "  for n in 3 tiles of 32")
     assert loops[3:] == (
         "    input_buffer: input 64 x 160, 41.0 kB in two halves: 8% of 524 kB",
-        "    weight_buffer: weight 160 x 32, 20.5 kB in two halves: 4% of 524 kB",
-        "    output_buffer: output 64 x 32, 16.4 kB in two halves: 3% of 524 kB",
+        "    weight_buffer: weight 160 x 32 of every tile, 30.7 kB in two halves: 6% of 524 kB",
+        "    output_buffer: output 64 x 32, 8.19 kB in two halves: 2% of 524 kB",
         "    array: 32 x 32, output_stationary",
     )
 

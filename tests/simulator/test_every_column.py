@@ -14,6 +14,7 @@ from itertools import product
 
 import pytest
 from loop_nest import Count, interpret
+from problems import kept
 
 from zerocast.accelerators import Accelerator, energy_table, load, templates
 from zerocast.simulator import OpRow, Result, plain_gemm, simulate
@@ -91,7 +92,8 @@ def counted(name: str) -> Count:
     gemm = plain_gemm(M, N, K, dtype, BITS[dtype])
     if streamed(accelerator):
         gemm = replace(gemm, output=replace(gemm.output, bits=0))
-    return interpret(gemm, accelerator, mapping_of(gemm, row.dataflow, row.order, row.tile_m, row.tile_n, row.tile_k))  # type: ignore[arg-type]
+    mapping = mapping_of(gemm, row.dataflow, row.order, row.tile_m, row.tile_n, row.tile_k)  # type: ignore[arg-type]
+    return interpret(gemm, accelerator, replace(mapping, held=kept(gemm, accelerator, mapping)[1]))
 
 
 def test_no_column_goes_unchecked() -> None:

@@ -164,8 +164,9 @@ def test_contenders_are_the_best_of_all_mappings(m: int, n: int, k: int, batch: 
         ((_, picks, _),) = search.contenders(np.array([0]), 8, 0.02)
         got = np.sort(search.cost(picks, np.zeros(len(picks.tile), dtype=int)).objective(objective).ravel())
         assert got[0] == pytest.approx(goals[0], rel=1e-12)
-        near = [goal for goal in goals if goal <= goals[0] * 1.02][:4]
-        assert np.allclose(got[: len(near)], near, rtol=1e-12) or set(near) <= set(got.tolist())
+        # orders that differ in loops of one trip alone are one mapping
+        for goal in [goal for goal in goals if goal <= goals[0] * 1.02][:4]:
+            assert np.isclose(got, goal, rtol=1e-12).any()
 
 
 def test_a_capacity_that_sets_the_passes_of_an_engine_is_structure() -> None:
