@@ -71,7 +71,7 @@ def interpret(gemm: Any, accelerator: Any, mapping: Any) -> Count:
     doubled = all(memory.double_buffered for memory in accelerator.memories[1:])
     loads, stores, last = _moves(gemm, accelerator, tiles, count, rate, mapping)
     count.latency_s = _pipeline(compute_s, loads, stores, last, doubled)
-    same = [_average(tile, gemm, tiles) for tile in tiles]
+    same = _averaged(tiles, gemm)
     mean_loads, mean_stores, mean_last = _moves(gemm, accelerator, same, Count(), rate, mapping)
     mean_s = [sum(compute_s) / len(tiles)] * len(tiles)
     count.averaged_s = _pipeline(mean_s, mean_loads, mean_stores, mean_last, doubled)
@@ -93,10 +93,11 @@ def _tiles(gemm: Any, mapping: Any) -> Any:
             yield Tile(item, at["m"], at["n"], at["k"], cut["m"][at["m"]], cut["n"][at["n"]], cut["k"][at["k"]])
 
 
-def _average(tile: Tile, gemm: Any, tiles: list[Tile]) -> Tile:
-    """The tile with the mean extents in place of its own."""
+def _averaged(tiles: list[Tile], gemm: Any) -> list[Tile]:
+    """The tiles with the mean extents in place of their own."""
     trips = {rank: 1 + max(getattr(other, rank) for other in tiles) for rank in "mnk"}
-    return replace(tile, rows=gemm.m / trips["m"], cols=gemm.n / trips["n"], depth=gemm.k / trips["k"])
+    mean = {"rows": gemm.m / trips["m"], "cols": gemm.n / trips["n"], "depth": gemm.k / trips["k"]}
+    return [replace(tile, **mean) for tile in tiles]
 
 
 def _pipeline(compute: list[float], loads: list[float], stores: list[float], last: float, doubled: bool) -> float:
@@ -209,14 +210,11 @@ def _streams(gemm: Any, accelerator: Any, dataflow: str, tiles: list[Tile]) -> l
     compute = accelerator.compute
     streamed = {"output_stationary": "k", "weight_stationary": "m", "input_stationary": "n"}[dataflow]
     groups: list[list[Tile]] = []
+    # the array is laid out for full tiles: an edge tile of fewer folds follows the same program
+    full = _full_folds(gemm, accelerator, dataflow, tiles)
     for tile in tiles:
-        steps = math.ceil(_steps(gemm, accelerator, dataflow, tile.depth) / _lanes(gemm, accelerator))
-        down = tile.rows if streamed == "k" else steps
-        across = tile.rows if dataflow == "input_stationary" else tile.cols
-        folds = len(range(0, down, compute.rows)) * len(range(0, across, compute.cols))
         room = compute.accumulators_per_pe if streamed == "k" and compute.interleave else 1
-        # the array is laid out for full tiles: an edge tile of fewer folds follows the same program
-        if groups and folds <= room and _full_folds(gemm, accelerator, dataflow, tiles) <= room:
+        if groups and full <= room:
             before = groups[-1][-1]
             kept = [rank for rank in ("item", "m", "n", "k") if rank != streamed]
             if all(getattr(before, rank) == getattr(tile, rank) for rank in kept):
