@@ -35,7 +35,7 @@ def test_the_closed_form_of_the_search_agrees_within_one_percent(pattern: Patter
     assert any(errors)  # edge tiles do differ
 
 
-@pytest.mark.parametrize(("name", "bound"), [("systolic-32x32", 0.03), ("tpu-like-128", 0.11)])
+@pytest.mark.parametrize(("name", "bound"), [("systolic-32x32", 0.07), ("tpu-like-128", 0.11)])
 def test_edge_tiles_of_balanced_layers_cost_some_percent(name: str, bound: float) -> None:
     """Where array and link are busy for equally long, a short last tile of few hides less: the mean tile is
     optimistic. The larger the array against the layer, the more."""
