@@ -52,7 +52,7 @@ def goes_on(gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping) -> 
     if not streamed:
         return np.asarray(False)
     if mapping.dataflow == "unrolled":
-        units = gemm.units(compute.unroll)
+        units = gemm.units(compute)
         folds = np.maximum(units["m"] / mapping.trips_m, 1.0) * np.maximum(units["n"] / mapping.trips_n, 1.0)
     else:
         steps = reduction_steps(gemm, accelerator, mapping.dataflow, mapping.k)
