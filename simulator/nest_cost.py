@@ -1,0 +1,327 @@
+"""Cost of a matrix product on several depths of memories, under one or many nested mappings.
+
+Every depth runs today's pipeline of tiles, with the depth further in as what computes; the innermost tiles are the
+array's. Bytes are counted exactly, edges, bypass and copies included, and shared out evenly over the steps of a depth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property, reduce
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zerocast.accelerators.schema import Accelerator, Dataflow, Memory, Operand, Role
+from zerocast.simulator.compute import reduction_steps, skips
+from zerocast.simulator.energy import Energy, executed_macs, gemm_energy
+from zerocast.simulator.gemm import ROLES, Gemm
+from zerocast.simulator.gemm_cost import Objective, tile_steps, total_cycles
+from zerocast.simulator.levels import FREE, OPERANDS, Counts, Mode, Tiling, boundaries, depth_of, path
+from zerocast.simulator.mapping import Mapping
+from zerocast.simulator.pipeline import pipeline_time
+from zerocast.simulator.rates import Rates
+from zerocast.simulator.traffic import Change, Ends, PortBytes, TileBytes, changes, element_bits, ends, port_bytes
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Bytes read from and written to a memory, all copies, by operand."""
+
+    read: dict[Operand, Array]
+    write: dict[Operand, Array]
+
+
+class NestCost:
+    """What nested mappings cost; all figures broadcast over the arrays of their tilings.
+
+    levels: the tilings of depths 1 to D, and that of the array. rates: of one design.
+    """
+
+    def __init__(
+        self, gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, levels: tuple[Tiling, ...], rates: Rates
+    ) -> None:
+        self.gemm, self.accelerator, self.dataflow, self.rates = gemm, accelerator, dataflow, rates
+        self.counts = Counts(gemm, levels)
+        self.depths = accelerator.depths
+
+    @cached_property
+    def traffic(self) -> dict[str, Traffic]:
+        """Bytes by memory."""
+        found = {memory.name: Traffic({}, {}) for memory in self.accelerator.memories}
+        for operand in OPERANDS:
+            for outer, inner in boundaries(self.accelerator, operand):
+                down, up, arrived, left = self._crossing(operand, outer, inner)
+                for name, side, size in ((outer.name, "read", down), (outer.name, "write", up),
+                                         (inner.name, "write", arrived), (inner.name, "read", left)):  # fmt: skip
+                    by = getattr(found[name], side)
+                    by[operand] = by.get(operand, 0.0) + size
+            last = found[path(self.accelerator, operand)[-1].name]
+            read, write = self._ports[operand]
+            last.read[operand] = last.read.get(operand, 0.0) + read
+            last.write[operand] = last.write.get(operand, 0.0) + write
+        return found
+
+    def _crossing(self, operand: Operand, outer: Memory, inner: Memory) -> tuple[Array, Array, Array, Array]:
+        """Bytes of an operand read from and written to the outer memory, and those written to and read from the inner
+        one. What several copies need is read once where it is multicast; sums are added up on their way out, and what
+        was added up before comes back to one of the copies."""
+        top, depth = depth_of(self.accelerator, outer), inner.depth
+        at = self.counts.again(self.dataflow, depth, operand, inner.keeps_tiles or operand == "output")
+        shared, apart = self._visits(operand, top, depth, at)
+        if operand != "output":
+            return self._words(operand, top, depth, outer) * shared, np.asarray(0.0), \
+                self._words(operand, depth, depth, outer) * apart, np.asarray(0.0)  # fmt: skip
+        sums = self.gemm.batch * self.gemm.m * self.gemm.n
+        wide = self.accelerator.compute.accumulate_bits / 8
+        final = element_bits(outer, "output", self.gemm.output) / 8 if top == 0 else wide
+        back = sums * (shared - self._fresh(outer)) * wide
+        return back, back + sums * final, back, back + sums * final + sums * (apart - shared) * wide
+
+    def _fresh(self, memory: Memory) -> Array:
+        """Times that sums of each output start from nothing in a memory, over all copies: once off chip; further in,
+        where copies share a reduction and one of them takes what was added up before."""
+        way = path(self.accelerator, "output")
+        place = way.index(memory)
+        if place == 0:
+            return np.asarray(1.0)
+        outer, depth = way[place - 1], memory.depth
+        at = self.counts.again(self.dataflow, depth, "output")
+        shared, apart = self._visits("output", depth_of(self.accelerator, outer), depth, at)
+        return np.asarray(apart - shared + self._fresh(outer))
+
+    def _words(self, operand: Operand, top: int, depth: int, outer: Memory) -> Array:
+        """Bytes of all tiles of an input or a weight, as they lie in the memory outside. Windows overlap at each cut:
+        of tiles as copies at `top` take them together, or of those of `depth`."""
+        gemm = self.gemm
+        bits = element_bits(outer, operand, getattr(gemm, operand))
+        if operand == "weight":
+            return np.asarray(gemm.batch * gemm.weight.unique * bits / 8)
+        modes: tuple[Mode, ...] = ("all",) * top + ("steps",) * (depth - top)
+        cuts = self.counts.number("m", modes) - 1
+        words = np.minimum(gemm.input.unique * (1 + cuts * gemm.input.halo / gemm.m), gemm.m * gemm.k)
+        return np.asarray(gemm.batch * words * bits / 8)
+
+    def _visits(self, operand: Operand, top: int, depth: int, at: NDArray[np.intp]) -> tuple[Array, Array]:
+        """Times that each word of an operand crosses, counted at the outer memory and over all copies at `depth`, where
+        the loops down to depth `at` bring it in anew."""
+        shared, apart = np.asarray(1.0), np.asarray(1.0)
+        for last in range(depth + 1):
+            if not np.any(at == last):
+                continue
+            modes = [self._mode(operand, level, top, last) for level in range(1, depth + 1)]
+            every: list[Mode] = ["all" if level <= last else "copies" for level in range(1, depth + 1)]
+            shared = np.where(at == last, self.counts.number(FREE[operand], tuple(modes)), shared)
+            apart = np.where(at == last, self.counts.number(FREE[operand], tuple(every)), apart)
+        return shared, apart
+
+    def _mode(self, operand: Operand, level: int, top: int, last: int) -> Mode:
+        """How the tiles of a level count for reads at depth `top` when loops down to level `last` repeat them."""
+        fanout = self.accelerator.fanout_at(level - 1)
+        together = level > top and (operand == "output" or fanout is None or fanout.multicast)
+        if level <= last:
+            return "steps" if together else "all"
+        return "one" if together else "copies"
+
+    def _tiles(self, modes: dict[str, tuple[Mode, ...]]) -> tuple[Array, PortBytes, Array]:
+        """`tile_cost` of tiles of all sizes along a first axis, and how many there are of each."""
+        sizes = {side: self.counts.sizes(side, modes[side]) for side in "mnk"}
+        every = [(a, b, c) for a in sizes["m"] for b in sizes["n"] for c in sizes["k"]]
+        shape = np.broadcast_shapes(*(np.shape(value) for pairs in sizes.values() for pair in pairs for value in pair))
+        m, n, k = (np.stack([np.broadcast_to(each[i][0], shape) for each in every]) for i in range(3))
+        number = np.stack([np.broadcast_to(a[1] * b[1] * c[1], shape) for a, b, c in every])
+        return *tile_cost(self.gemm, self.accelerator, self.dataflow, m, n, k), number
+
+    @cached_property
+    def _time_tiles(self) -> tuple[Array, PortBytes, Array]:
+        return self._tiles(dict.fromkeys("mnk", ("steps",) * (self.depths + 1)))
+
+    @cached_property
+    def _ports(self) -> dict[Operand, tuple[Array, Array]]:
+        """Bytes that the array reads and writes of each operand at the memory next to it on the operand's way."""
+        found: dict[Operand, tuple[Array, Array]] = {}
+        depth = self.depths + 1
+        for operand in OPERANDS:
+            top = depth_of(self.accelerator, path(self.accelerator, operand)[-1])
+            modes: dict[str, tuple[Mode, ...]] = dict.fromkeys("mnk", ("all",) * depth)
+            modes[FREE[operand]] = tuple(self._mode(operand, level, top, depth) for level in range(1, depth + 1))
+            if all(each == modes["m"] for each in modes.values()) and self.accelerator.copies(depth) == 1:
+                _, ports, number = self._time_tiles
+            else:
+                _, ports, number = self._tiles(modes)
+            if operand != "output":
+                size = ports.input_read if operand == "input" else ports.weight_read
+                found[operand] = self.gemm.batch * (size * number).sum(axis=0), np.asarray(0.0)
+                continue
+            written = self.gemm.batch * (ports.output_write * number).sum(axis=0)
+            once = self.gemm.batch * self.gemm.m * self.gemm.n * self.accelerator.compute.accumulate_bits / 8
+            found[operand] = written - once * self._fresh(path(self.accelerator, operand)[-1]), written
+        return found
+
+    @cached_property
+    def array_cycles(self) -> Array:
+        """Cycles of the array, or of its copies side by side, without ports."""
+        cycles, _, number = self._time_tiles
+        return np.asarray(self.counts.turns * (cycles * number).sum(axis=0))
+
+    @cached_property
+    def port_cycles(self) -> Array:
+        """Cycles that the narrowest port of the innermost memories needs."""
+        needed = np.asarray(0.0)
+        for memory in self.accelerator.at_depth(self.depths):
+            if memory.port_bytes_per_cycle is not None:
+                mine = [self._ports[side] for side in memory.holds]
+                for way in zip(*mine, strict=True):
+                    needed = np.maximum(needed, sum(way, np.asarray(0.0)) / memory.port_bytes_per_cycle)
+        return np.asarray(needed / self.counts.used(self.depths))
+
+    @cached_property
+    def busy_cycles(self) -> Array:
+        """Array and ports, whichever takes longer."""
+        return np.maximum(self.array_cycles, self.port_cycles)
+
+    @cached_property
+    def cycles(self) -> Array:
+        """Cycles of the whole product, waits for memories included."""
+        total = self.busy_cycles
+        for depth in range(self.depths, 0, -1):
+            total = self._piped(depth, total)
+        return total
+
+    @property
+    def latency_s(self) -> Array:
+        """Seconds of the whole product."""
+        return self.cycles / self.rates.clock_hz
+
+    @cached_property
+    def energy(self) -> Energy:
+        """Joules of the whole product."""
+        gemm, accelerator = self.gemm, self.accelerator
+        skipped = skips(gemm, accelerator, self.dataflow)
+        share = reduction_steps(gemm, accelerator, self.dataflow, gemm.k) / gemm.k
+        macs = executed_macs(gemm, accelerator, share, skipped)
+        nothing = PortBytes(*np.zeros(4))
+        total = {name: sum((*each.read.values(), *each.write.values()), np.asarray(0.0)) * self.rates.j_per_byte[name]
+                 for name, each in self.traffic.items()}  # fmt: skip
+        dram = total.pop(accelerator.dram.name)
+        compute = gemm_energy(gemm, accelerator, macs, nothing, 0.0, self.rates.j_per_byte)
+        return replace(compute, buffer_j=sum(total.values(), np.asarray(0.0)), dram_j=dram)
+
+    def objective(self, objective: Objective) -> Array:
+        """The figure to be made small: seconds, joules, their product, or cycles of the array alone."""
+        if objective == "cycles":
+            return self.busy_cycles
+        if objective == "latency":
+            return self.latency_s
+        return self.energy.total_j * (self.latency_s if objective == "edp" else 1.0)
+
+    def _piped(self, depth: int, inside: Array) -> Array:
+        """Cycles of all tiles of a depth, in which what lies further in takes `inside` cycles, behind the links of the
+        memories outside. An edge has fewer tiles than a full run: each of its steps takes as long as the others."""
+        counts, mapping = self.counts, self.counts.mapping(self.dataflow, depth)
+        turns = counts.turns if depth == 1 else np.asarray(1.0)
+        runs = counts.steps(depth) / (turns * np.prod(list(mapping.trips.values()), axis=0))
+        compute, links = inside / counts.steps(depth), []
+        for memory in self.accelerator.at_depth(depth - 1):
+            dram_rate = self.rates.dram_bytes_per_s / self.rates.clock_hz
+            rate = dram_rate if depth == 1 else memory.bytes_per_cycle
+            if rate is not None:
+                tile, passing = self._tile(depth, memory, mapping, runs * turns * counts.used(depth - 1) * rate)
+                kinds = changes(_Batch(turns), mapping, tile)  # type: ignore[arg-type]
+                compute = np.maximum(compute, passing)
+                moved = kinds.loads_bytes + kinds.stores_bytes + passing
+                links.append((tile, replace(kinds, loads_bytes=moved - kinds.stores_bytes),
+                              ends(_Batch(turns), mapping, tile)))  # fmt: skip  # type: ignore[arg-type]
+        if not links:
+            return inside
+        doubled = all(memory.double_buffered for memory in self.accelerator.at_depth(depth))
+        tile, kinds, first = reduce(_slower, links)
+        return np.asarray(runs * pipeline_time(kinds, first, tile, compute, 1.0, doubled).latency_s)
+
+    def _tile(self, depth: int, memory: Memory, mapping: Mapping, share: Array) -> tuple[TileBytes, Array]:
+        """Cycles in which a memory passes the average tile of each operand on to the next depth, where `share` is its
+        rate times the runs of the loops there; and the cycles of a step in which it feeds what lies beyond that depth.
+        """
+        sizes = dict.fromkeys(("input", "weight", "output", "partial"), np.asarray(0.0))
+        trips, passing = mapping.trips, np.asarray(0.0)
+        for operand in memory.holds:
+            way = path(self.accelerator, operand)
+            inner = way[way.index(memory) + 1] if memory != way[-1] else None
+            if inner is None or inner.depth > depth:
+                down, up = self._ports[operand] if inner is None else self._crossing(operand, memory, inner)[:2]
+                passing = passing + (down + up) / share / (trips["m"] * trips["n"] * trips["k"])
+                continue
+            down, up, _, _ = self._crossing(operand, memory, inner)
+            tiles = np.prod([trips[side] for side in "mnk" if side != FREE[operand]], axis=0)
+            _, again = self.counts.loops(self.dataflow, depth, operand)
+            if operand != "output":
+                again = again | (not inner.keeps_tiles)
+            visits = np.where(again, trips[FREE[operand]], 1.0)
+            if operand != "output":
+                sizes[operand] = down / share / (tiles * visits)
+            elif depth > 1:
+                sizes["output"] = sizes["partial"] = up / share / (tiles * visits)
+            else:
+                sums = self.gemm.batch * self.gemm.m * self.gemm.n / 8 / share / tiles
+                sizes["output"] = sums * element_bits(memory, "output", self.gemm.output)
+                sizes["partial"] = sums * self.accelerator.compute.accumulate_bits
+        inner = self.accelerator.at_depth(depth)
+        stays = {f"{side}_stays": all(each.keeps_tiles for each in inner if side in each.holds)
+                 for side in ("input", "weight")}  # fmt: skip
+        return TileBytes(**sizes, **stays), passing
+
+
+Link = tuple[TileBytes, Change, Ends]
+
+
+def _slower(one: Link, other: Link) -> Link:
+    """Two links of one depth side by side, as one: each step waits for the slower."""
+    (tile, kinds, end), (tile_b, kinds_b, end_b) = one, other
+    zero = np.asarray(0.0)
+    first = np.maximum(tile.input + tile.weight, tile_b.input + tile_b.weight)
+    moved = np.maximum(kinds.loads_bytes + kinds.stores_bytes, kinds_b.loads_bytes + kinds_b.stores_bytes)
+    return (
+        TileBytes(first, zero, np.maximum(tile.output, tile_b.output), zero),
+        Change(kinds.count, moved, np.zeros_like(moved)),
+        Ends(*(np.maximum(getattr(end, name), getattr(end_b, name)) for name in ("first_bytes", "last_stores_bytes"))),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """How often the loops of a depth run one after the other; all that the kinds of step ask of a product."""
+
+    batch: Array
+
+
+def tile_cost(
+    gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, m: Array, n: Array, k: Array
+) -> tuple[Array, PortBytes]:
+    """The array's cycles for single tiles, as products of their own, and its bytes at the buffers."""
+    sub = replace(gemm, batch=1, m=m, n=n, k=k, roles=_tile_roles(gemm, accelerator, m=m, n=n, k=k))  # type: ignore[arg-type]
+    one = np.ones_like(m * n * k)
+    mapping = Mapping(dataflow, "mnk", m, n, k, one, one, one)
+    steps = tile_steps(sub, accelerator, mapping)
+    cycles, _ = total_cycles(sub, accelerator, mapping, *steps)
+    return cycles * one, port_bytes(sub, accelerator, mapping, *steps)
+
+
+def _tile_roles(gemm: Gemm, accelerator: Accelerator, **extents: Array) -> tuple[tuple[Role, Any], ...]:
+    """Sizes of a tile's ranks: of the only rank of a side the extent itself; of several, which the tile cuts somewhere,
+    as many steps of the array as it has its share of."""
+    unroll = accelerator.compute.unroll
+    if not unroll:
+        return ()
+    units, found = gemm.units(unroll), {"groups": 1}
+    for side, extent in extents.items():
+        several = [role for role in ROLES[side] if dict(gemm.roles).get(role, 1) > 1]
+        role = several[0] if len(several) == 1 else ROLES[side][-1]
+        share = np.maximum(np.floor(extent * units[side] / getattr(gemm, side) + 1e-9), 1.0)
+        if not gemm.roles:
+            role = {"m": "out_cols", "n": "out_channels", "k": "in_channels"}[side]
+        alone = len(several) < 2
+        found[role] = extent if alone else share * unroll.get(role, 1)
+    return tuple(found.items())
