@@ -199,15 +199,10 @@ class NestCost:
     @cached_property
     def energy(self) -> Energy:
         """Joules of the whole product."""
-        gemm, accelerator = self.gemm, self.accelerator
-        skipped = skips(gemm, accelerator, self.dataflow)
-        share = reduction_steps(gemm, accelerator, self.dataflow, gemm.k) / gemm.k
-        macs = executed_macs(gemm, accelerator, share, skipped)
-        nothing = PortBytes(*np.zeros(4))
         total = {name: sum((*each.read.values(), *each.write.values()), np.asarray(0.0)) * self.rates.j_per_byte[name]
                  for name, each in self.traffic.items()}  # fmt: skip
-        dram = total.pop(accelerator.dram.name)
-        compute = gemm_energy(gemm, accelerator, macs, nothing, 0.0, self.rates.j_per_byte)
+        dram = total.pop(self.accelerator.dram.name)
+        compute = compute_energy(self.gemm, self.accelerator, self.dataflow, self.rates)
         return replace(compute, buffer_j=sum(total.values(), np.asarray(0.0)), dram_j=dram)
 
     def objective(self, objective: Objective) -> Array:
@@ -295,6 +290,13 @@ class _Batch:
     """How often the loops of a depth run one after the other; all that the kinds of step ask of a product."""
 
     batch: Array
+
+
+def compute_energy(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, rates: Rates) -> Energy:
+    """Joules of multipliers and their registers alone."""
+    share = reduction_steps(gemm, accelerator, dataflow, gemm.k) / gemm.k
+    macs = executed_macs(gemm, accelerator, share, skips(gemm, accelerator, dataflow))
+    return gemm_energy(gemm, accelerator, macs, PortBytes(*np.zeros(4)), 0.0, rates.j_per_byte)
 
 
 def tile_cost(

@@ -1,0 +1,174 @@
+"""The nested mapping of a product: bounds for every chain of tiles, exact prices for those near the best.
+
+Chains of tiles grow from the outermost depth inwards. A chain is dropped once the least that it can cost is more than
+what has been reached; complete ones are priced with every order of loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zerocast.accelerators.schema import Accelerator
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.gemm import Gemm
+from zerocast.simulator.gemm_cost import Objective
+from zerocast.simulator.levels import Tiling
+from zerocast.simulator.mapping import ORDERS
+from zerocast.simulator.nest_cost import NestCost, compute_energy
+from zerocast.simulator.nest_space import LIMIT, Candidates, NestSpace, array_tiling
+from zerocast.simulator.rates import Rates, rates_of
+from zerocast.simulator.search import SLACK
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+_FIRST = 8
+"""Chains that are completed and priced before others are looked at."""
+_MOST = 512
+"""Chains that are completed together."""
+_AT_ONCE = 24
+"""Complete chains that are priced together, in all orders."""
+_EQUAL = 1e-9
+"""Room that a bound gets against the rounding of what it bounds."""
+
+Key = Callable[[Array, Array], Array]
+"""What is made small, from cycles and joules."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Chains:
+    """Chains of candidates by depth [chains, depths], joules of their own boundaries, and what none of their mappings
+    is below."""
+
+    picks: Index
+    own: Array
+    cycles: Array
+    joules: Array
+
+    def at(self, index: Index | NDArray[np.bool_]) -> _Chains:
+        return _Chains(self.picks[index], self.own[index], self.cycles[index], self.joules[index])
+
+
+class NestSearch:
+    """The mapspace of a product on one design with several depths, and the mapping to use."""
+
+    def __init__(
+        self, gemm: Gemm, accelerator: Accelerator, objective: Objective = "latency", limit: int = LIMIT
+    ) -> None:
+        self.gemm, self.accelerator, self.objective = gemm.free, accelerator, objective
+        self.rates: Rates = rates_of([accelerator]).at(0)
+        flows = accelerator.compute.dataflows if accelerator.schedule.offline else accelerator.compute.dataflows[:1]
+        self.spaces = [NestSpace(gemm, accelerator, flow, self.rates, objective != "cycles", limit) for flow in flows]
+        self.orders = np.array(list(product(range(len(ORDERS)), repeat=accelerator.depths)))
+        self._joules = [compute_energy(gemm.free, accelerator, flow, self.rates).total_j for flow in flows]
+        self._best: tuple[float, NestCost | None] = np.inf, None
+
+    def best(self) -> NestCost:
+        """The mapping of least objective; of those within `SLACK` of it that of least energy, or where energy is asked
+        for that of least time. `SimulationError` where none fits."""
+        keys: dict[str, tuple[Key, Key]] = {
+            "latency": (_cycles, _joules), "cycles": (_cycles, _joules), "energy": (_joules, _cycles),
+            "edp": (_product, _product),
+        }  # fmt: skip
+        first, second = keys[self.objective]
+        self._minimise(first, first, np.inf)
+        least, found = self._best
+        self.least = least
+        if found is None:
+            raise no_nest(self.gemm, self.accelerator)
+        if second != first:
+            self._best = float(np.ravel(second(self._figure(found), found.energy.total_j))[0]), found
+            self._minimise(second, first, least * (1 + SLACK[self.objective] + _EQUAL))
+        chosen = self._best[1]
+        assert chosen is not None
+        return chosen
+
+    def _figure(self, cost: NestCost) -> Array:
+        """Cycles of a mapping as the objective counts them."""
+        return cost.busy_cycles if self.objective == "cycles" else cost.cycles
+
+    def _minimise(self, key: Key, bounded: Key, ceiling: float) -> None:
+        """Make a key small over all mappings whose other key is up to the ceiling."""
+        for space, joules in zip(self.spaces, self._joules, strict=True):
+            top = space.candidates[0]
+            chains = _Chains(np.arange(len(top.own))[:, None], top.own + joules, top.cycles, top.joules + joules)
+            chains = self._open(chains, key, bounded, ceiling)
+            start, size = 0, _FIRST
+            while start < len(chains.own):
+                part = self._open(
+                    chains.at(np.arange(start, min(start + size, len(chains.own)))), key, bounded, ceiling
+                )
+                start, size = start + size, min(4 * size, _MOST)
+                for depth in range(1, len(space.candidates)):
+                    part = self._open(_joined(part, space.candidates[: depth + 1]), key, bounded, ceiling)
+                while len(part.own):
+                    self._price(space, part.at(np.arange(min(_AT_ONCE, len(part.own)))), key, bounded, ceiling)
+                    part = self._open(part.at(np.arange(_AT_ONCE, len(part.own))), key, bounded, ceiling)
+
+    def _open(self, chains: _Chains, key: Key, bounded: Key, ceiling: float) -> _Chains:
+        """Chains that may still hold something better, the least first."""
+        low = key(chains.cycles, chains.joules) * (1 - _EQUAL)
+        left = (low < self._best[0]) & (bounded(chains.cycles, chains.joules) * (1 - _EQUAL) <= ceiling)
+        return chains.at(np.flatnonzero(left)[np.argsort(low[left], kind="stable")])
+
+    def _price(self, space: NestSpace, chains: _Chains, key: Key, bounded: Key, ceiling: float) -> None:
+        """Price complete chains in all orders, and keep the best."""
+        for spread in space.array:
+            cost = self.cost(space, chains.picks, self.orders, spread)
+            cycles, joules = np.broadcast_arrays(self._figure(cost), cost.energy.total_j)
+            fit = np.broadcast_to(space.fit(cost.counts) & (bounded(cycles, joules) <= ceiling), cycles.shape)
+            goal = np.where(fit, key(cycles, joules), np.inf)
+            chain, order = np.unravel_index(int(goal.argmin()), goal.shape)
+            if goal[chain, order] < self._best[0]:
+                one = self.cost(space, chains.picks[chain : chain + 1], self.orders[order : order + 1], spread)
+                self._best = float(goal[chain, order]), one
+
+    def cost(self, space: NestSpace, picks: Index, orders: Index, spread: dict[str, Array]) -> NestCost:
+        """Cost of chains of candidates [chains, orders]."""
+        levels = []
+        for depth, candidates in enumerate(space.candidates):
+            at, tiling = picks[:, depth], candidates.tiling
+            copies = {side: count[at][:, None] for side, count in tiling.spread.items()}
+            levels.append(Tiling(*(getattr(tiling, side)[at][:, None] for side in "mnk"), orders[:, depth], copies))
+        levels.append(array_tiling(space, levels[-1], spread))
+        return NestCost(self.gemm, self.accelerator, space.dataflow, tuple(levels), self.rates)
+
+
+def _cycles(cycles: Array, joules: Array) -> Array:
+    return cycles
+
+
+def _joules(cycles: Array, joules: Array) -> Array:
+    return joules
+
+
+def _product(cycles: Array, joules: Array) -> Array:
+    return cycles * joules
+
+
+def _joined(chains: _Chains, candidates: Sequence[Candidates]) -> _Chains:
+    """Chains one depth longer: with every candidate that lies in their last tile."""
+    *outside, inner = candidates
+    last = chains.picks[:, -1]
+    within = np.logical_and.reduce([inner.needs[side] <= outside[-1].tile[side][last][:, None] for side in "mnk"])
+    chain, pick = np.nonzero(within)
+    picks, cycles = chains.picks[chain], inner.cycles[pick]
+    for depth in range(len(outside), 0, -1):
+        cycles = outside[depth - 1].piped(picks[:, depth - 1], cycles)
+    own = chains.own[chain]
+    return _Chains(np.column_stack([picks, pick]), own + inner.own[pick], cycles, own + inner.joules[pick])
+
+
+def no_nest(gemm: Gemm, accelerator: Accelerator) -> SimulationError:
+    """Names what does not fit."""
+    memories = ", ".join(f"{memory.name} {memory.capacity_bytes:g} B" for memory in accelerator.buffers)
+    fixed = "" if gemm.given is None else " as given"
+    return SimulationError(
+        f"no mapping{fixed} of a {gemm.m} x {gemm.n} x {gemm.k} product fits {accelerator.name}: the memories have "
+        f"{memories}; enlarge memories.*.capacity_bytes or shrink compute.rows/cols"
+    )
