@@ -94,25 +94,25 @@ def operand_select_change_um2(accelerator: Accelerator, table: AreaTable, shippe
 
 def _sum_up(accelerator: Accelerator, table: AreaTable, logic: float, memory: float) -> Area:
     """All components; `logic` and `memory` turn um2 of cells and macros into mm2 on the design's chip."""
-    compute = accelerator.compute
+    compute, arrays = accelerator.compute, accelerator.copies(accelerator.depths + 1)
     dtype, bits = compute.native_type, BITS[compute.native_type]
     mac = table.multiplier_um2(dtype) + table.adder_um2(dtype, compute.accumulate_bits)
     select = sum(operand_select_um2(table, group, bits) for group in structured_groups(accelerator))
     gates = sum(bits * table.gate_um2 for side in sides(accelerator) if side.mode == "gate")
     match = compute.multipliers * (select + gates) + engine_match_um2(accelerator, table)
-    ports = sum(8 * (each.port_bytes_per_cycle or 0.0) for each in accelerator.buffers)
+    ports = sum(8 * accelerator.copies(each.depth) * (each.port_bytes_per_cycle or 0.0) for each in accelerator.buffers)
     network = ports * table.register_um2_per_bit + engine_network_um2(accelerator, table)
     parts = {
-        "multipliers_mm2": compute.multipliers * mac * logic,
-        "registers_mm2": _register_bits(accelerator) * table.register_um2_per_bit * logic,
-        "match_mm2": match * logic,
+        "multipliers_mm2": arrays * compute.multipliers * mac * logic,
+        "registers_mm2": arrays * _register_bits(accelerator) * table.register_um2_per_bit * logic,
+        "match_mm2": arrays * match * logic,
         "network_mm2": network * logic,
         "units_mm2": _units_um2(accelerator, table) * logic,
     }
     control = table.control_share * sum(parts.values())
     pads = (_pads_um2(accelerator, table) + accumulator_um2(accelerator, table)) * memory
-    buffers = sum(buffer_um2(accelerator, table, each) for each in accelerator.buffers) * memory
-    return Area(**parts, pads_mm2=pads, buffers_mm2=buffers, control_mm2=control)
+    buffers = sum(accelerator.copies(each.depth) * buffer_um2(accelerator, table, each) for each in accelerator.buffers)
+    return Area(**parts, pads_mm2=pads, buffers_mm2=buffers * memory, control_mm2=control)
 
 
 def _register_bits(accelerator: Accelerator) -> float:

@@ -13,6 +13,7 @@ from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm import Gemm
 from zerocast.simulator.gemm_cost import Objective
 from zerocast.simulator.gpu import gpu_rows, refusal
+from zerocast.simulator.nest_product import NestProduct, is_nested
 from zerocast.simulator.product import Figures, Product
 from zerocast.simulator.rates import Rates, rates_of
 from zerocast.simulator.result import OpRow, in_order
@@ -95,7 +96,11 @@ class Pricer:
             moved = row.dram_read_bytes + row.dram_write_bytes
             self._known[gemm] = _Whole(row, moved / self.accelerator.dram_bytes_per_s)
         elif gemm not in self._known:
-            product = Product(gemm, self.accelerators, self.rates, self.objective, self.fidelity)
+            product: Product | NestProduct
+            if is_nested(self.accelerator):
+                product = NestProduct(gemm, self.accelerators, self.objective)
+            else:
+                product = Product(gemm, self.accelerators, self.rates, self.objective, self.fidelity)
             for design in product.failed:
                 error = no_fit(gemm, self.accelerators[design])
                 if len(self.accelerators) == 1:
@@ -122,7 +127,7 @@ class _Whole:
         return Figures(np.array([self.link_s]), np.zeros(1), columns)
 
 
-_Priced = Product | _Whole
+_Priced = Product | NestProduct | _Whole
 
 
 _SUMMED = (

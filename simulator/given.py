@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import glob
+import math
 from collections.abc import Mapping as Dictionary
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -121,11 +122,31 @@ def _mistake(given: Given, gemm: Gemm, accelerator: Accelerator) -> str:
         return f"{accelerator.name} has no dataflow {given.dataflow}; it has {', '.join(dataflows)}"
     if given.levels and accelerator.row_stationary is not None:
         return f"{accelerator.name} is row-stationary, and maps passes, not tiles; leave levels out"
-    if len(given.levels) > 1:
-        return f"{len(given.levels)} levels are given, {accelerator.name} has 1 depth of on-chip memories"
-    for level in given.levels:
+    depths = accelerator.depths + (accelerator.fanout_at(accelerator.depths) is not None)
+    if len(given.levels) > depths:
+        several = f"{depths} depths" if depths > 1 else "1 depth"
+        return f"{len(given.levels)} levels are given, {accelerator.name} has {several} of on-chip memories"
+    for depth, level in enumerate(given.levels):
+        if wrong := _wrong_spread(level, gemm, accelerator, depth):
+            return wrong
         for rank in "mnk":
             extent, size = getattr(level.tile, rank), getattr(gemm, rank)
             if extent is not None and extent > size:
                 return f"the tile's {rank} is {extent}, the product has {size}"
+    return ""
+
+
+def _wrong_spread(level: GivenLevel, gemm: Gemm, accelerator: Accelerator, depth: int) -> str:
+    """What is wrong with the copies of a level's tile, "" where nothing is."""
+    spread, fanout = level.spread.model_dump(exclude_none=True), accelerator.fanout_at(depth)
+    memory = accelerator.at_depth(depth)[0].name
+    for side, count in spread.items():
+        size = gemm.batch if side == "groups" else getattr(gemm, side)
+        if fanout is None or side not in fanout.over:
+            over = ", ".join(fanout.over) if fanout is not None else "nothing"
+            return f"spread.{side}: {memory} fans out over {over}; leave it out or list {side} in its fanout"
+        if count > size:
+            return f"spread.{side}: {count} copies are more than the product's {side}, {size}; give fewer"
+    if fanout is not None and math.prod(spread.values()) > fanout.count:
+        return f"spread: takes {math.prod(spread.values())} copies, {memory} fans out to {fanout.count}; give fewer"
     return ""

@@ -205,6 +205,11 @@ class NestCost:
         compute = compute_energy(self.gemm, self.accelerator, self.dataflow, self.rates)
         return replace(compute, buffer_j=sum(total.values(), np.asarray(0.0)), dram_j=dram)
 
+    @property
+    def executed_macs(self) -> float:
+        """Multiply-accumulates that cost energy."""
+        return executed(self.gemm, self.accelerator, self.dataflow)
+
     def objective(self, objective: Objective) -> Array:
         """The figure to be made small: seconds, joules, their product, or cycles of the array alone."""
         if objective == "cycles":
@@ -292,10 +297,15 @@ class _Batch:
     batch: Array
 
 
+def executed(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> float:
+    """Multiply-accumulates that cost energy, of a product that is cut into whole N:M groups."""
+    share = reduction_steps(gemm, accelerator, dataflow, gemm.k) / gemm.k
+    return float(executed_macs(gemm, accelerator, share, skips(gemm, accelerator, dataflow)))
+
+
 def compute_energy(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, rates: Rates) -> Energy:
     """Joules of multipliers and their registers alone."""
-    share = reduction_steps(gemm, accelerator, dataflow, gemm.k) / gemm.k
-    macs = executed_macs(gemm, accelerator, share, skips(gemm, accelerator, dataflow))
+    macs = executed(gemm, accelerator, dataflow)
     return gemm_energy(gemm, accelerator, macs, PortBytes(*np.zeros(4)), 0.0, rates.j_per_byte)
 
 

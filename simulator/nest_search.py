@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerocast.accelerators.schema import Accelerator
+from zerocast.accelerators.schema.given import Given
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm import Gemm
 from zerocast.simulator.gemm_cost import Objective
+from zerocast.simulator.given import words
 from zerocast.simulator.levels import Tiling
 from zerocast.simulator.mapping import ORDERS
 from zerocast.simulator.nest_cost import NestCost, compute_energy
@@ -60,11 +62,16 @@ class NestSearch:
     def __init__(
         self, gemm: Gemm, accelerator: Accelerator, objective: Objective = "latency", limit: int = LIMIT
     ) -> None:
+        self._asked = gemm
         self.gemm, self.accelerator, self.objective = gemm.free, accelerator, objective
         self.rates: Rates = rates_of([accelerator]).at(0)
-        flows = accelerator.compute.dataflows if accelerator.schedule.offline else accelerator.compute.dataflows[:1]
+        given, flows = gemm.given or Given(), accelerator.compute.dataflows
+        flows = flows if accelerator.schedule.offline else flows[:1]
+        flows = flows if given.dataflow is None else (given.dataflow,)
         self.spaces = [NestSpace(gemm, accelerator, flow, self.rates, objective != "cycles", limit) for flow in flows]
-        self.orders = np.array(list(product(range(len(ORDERS)), repeat=accelerator.depths)))
+        orders = [range(len(ORDERS)) if (fixed := given.level(depth).order) is None else [ORDERS.index(fixed)]
+                  for depth in range(accelerator.depths)]  # fmt: skip
+        self.orders = np.array(list(product(*orders)))
         self._joules = [compute_energy(gemm.free, accelerator, flow, self.rates).total_j for flow in flows]
         self._best: tuple[float, NestCost | None] = np.inf, None
 
@@ -78,9 +85,10 @@ class NestSearch:
         first, second = keys[self.objective]
         self._minimise(first, first, np.inf)
         least, found = self._best
-        self.least = least
+        timed = self.objective in ("latency", "edp")
+        self.least = least / float(self.rates.clock_hz) if timed else least
         if found is None:
-            raise no_nest(self.gemm, self.accelerator)
+            raise no_nest(self._asked, self.accelerator)
         if second != first:
             self._best = float(np.ravel(second(self._figure(found), found.energy.total_j))[0]), found
             self._minimise(second, first, least * (1 + SLACK[self.objective] + _EQUAL))
@@ -151,6 +159,15 @@ def _product(cycles: Array, joules: Array) -> Array:
     return cycles * joules
 
 
+def chains(space: NestSpace) -> Index:
+    """Every chain of candidates of a space [chains, depths]."""
+    top = space.candidates[0]
+    every = _Chains(np.arange(len(top.own))[:, None], top.own, top.cycles, top.joules)
+    for depth in range(1, len(space.candidates)):
+        every = _joined(every, space.candidates[: depth + 1])
+    return every.picks
+
+
 def _joined(chains: _Chains, candidates: Sequence[Candidates]) -> _Chains:
     """Chains one depth longer: with every candidate that lies in their last tile."""
     *outside, inner = candidates
@@ -165,10 +182,11 @@ def _joined(chains: _Chains, candidates: Sequence[Candidates]) -> _Chains:
 
 
 def no_nest(gemm: Gemm, accelerator: Accelerator) -> SimulationError:
-    """Names what does not fit."""
+    """Names the memories, and what is given of the mapping."""
     memories = ", ".join(f"{memory.name} {memory.capacity_bytes:g} B" for memory in accelerator.buffers)
-    fixed = "" if gemm.given is None else " as given"
+    given = f" with {words(gemm.given)} given" if gemm.given is not None else ""
+    remedy = "give smaller tiles or enlarge" if given else "enlarge"
     return SimulationError(
-        f"no mapping{fixed} of a {gemm.m} x {gemm.n} x {gemm.k} product fits {accelerator.name}: the memories have "
-        f"{memories}; enlarge memories.*.capacity_bytes or shrink compute.rows/cols"
+        f"no mapping{given} of a {gemm.m} x {gemm.n} x {gemm.k} product fits {accelerator.name}: the memories have "
+        f"{memories}; {remedy} memories.*.capacity_bytes, or shrink compute.rows/cols"
     )

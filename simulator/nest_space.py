@@ -1,9 +1,9 @@
 """The mapspace of a product on several depths of memories, and what no mapping of it can be below.
 
 A depth's candidates are the tiles of one grid that fit its memories, with each way to lay copies of them side by side.
-What crosses a boundary is at least what the tile further in asks for: each operand as often as the loop that it does not
-depend on has tiles, but for one operand, which may stay. So the least of everything further in is, for every tile of
-the grid, a minimum over all smaller ones: accumulated along each side, not searched over pairs.
+What crosses a boundary is at least what the tile further in asks for: each operand as often as the loop that it does
+not depend on has tiles, but for one operand, which may stay. So the least of everything further in is, for every tile
+of the grid, a minimum over all smaller ones: accumulated along each side, not searched over pairs.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerocast.accelerators.schema import Accelerator, Dataflow, Fanout, Memory, Operand
+from zerocast.accelerators.schema.given import Given
 from zerocast.simulator.gemm import Gemm
 from zerocast.simulator.levels import FREE, OPERANDS, Counts, Tiling, depth_of, path
 from zerocast.simulator.mapping import Unit, tile_extents, tile_units
@@ -67,7 +68,8 @@ class NestSpace:
         self.rates, self.timed, self.depths = rates, timed, accelerator.depths
         units = dict(zip("mnk", tile_units(gemm, accelerator, dataflow), strict=True))
         self.units = {side: float(unit) for side, unit in units.items()}
-        self.extents = {side: thinned(getattr(gemm, side), unit, limit) for side, unit in units.items()}
+        self.given = gemm.given or Given()
+        self.extents = {side: self._extents(side, unit, limit) for side, unit in units.items()}
         self.shape = tuple(len(self.extents[side]) for side in "mnk")
         self.array = [{side: np.asarray(float(count)) for side, count in options.items()}
                       for options in self._options(self.depths)]  # fmt: skip
@@ -75,13 +77,21 @@ class NestSpace:
         for depth in range(self.depths, 0, -1):
             self.candidates.insert(0, self._candidates(depth))
 
+    def _extents(self, side: str, unit: Unit, limit: int) -> Array:
+        """Grid of the tiles along a side, those that are given among them."""
+        given = [getattr(level.tile, side) for level in self.given.levels]
+        fixed = [float(each) for each in given if each]
+        return np.unique(np.r_[thinned(getattr(self.gemm, side), unit, limit), fixed])
+
     def _options(self, depth: int) -> list[dict[str, int]]:
-        """Ways to lay copies side by side over the fan-out of a depth."""
+        """Ways to lay copies side by side over the fan-out of a depth, as far as they are not given."""
         fanout = self.accelerator.fanout_at(depth)
         if fanout is None:
             return [{}]
         most = {side: math.ceil(getattr(self.gemm, side) / self.units[side]) for side in "mnk"}
-        return list(_shares(fanout, most | {"groups": self.gemm.batch}))
+        fixed = self.given.level(depth).spread.model_dump(exclude_none=True)
+        every = [each | fixed for each in _shares(fanout, most | {"groups": self.gemm.batch})]
+        return list({tuple(each.items()): each for each in every if math.prod(each.values()) <= fanout.count}.values())
 
     def fits(self, depth: int, m: Array, n: Array, k: Array, groups: Array | float = 1.0) -> NDArray[np.bool_]:
         """Whether tiles fit the memories of a depth."""
@@ -107,7 +117,9 @@ class NestSpace:
         extents = {side: axis.ravel()[fit] for side, axis in zip("mnk", axes, strict=True)}
         first = {side: np.maximum(extents[side], (spread.get(side, 1.0) - 1) * extents[side] + 1) for side in "mnk"}
         needs = {side: np.searchsorted(self.extents[side], first[side]) for side in "mnk"}
-        real = np.flatnonzero(np.all([needs[side] < len(self.extents[side]) for side in "mnk"], axis=0))
+        fixed = {side: extent for side in "mnk" if (extent := getattr(self.given.level(depth - 1).tile, side))}
+        free = (needs[side] < len(self.extents[side]) for side in "mnk")
+        real = np.flatnonzero(np.all([*free, *(extents[side] == size for side, size in fixed.items())], axis=0))
         tile = dict(zip("mnk", (place[real] for place in np.unravel_index(fit, self.shape)), strict=True))
         tiling = Tiling(*(extents[side][real] for side in "mnk"), np.zeros(1, dtype=np.intp),
                         {side: count[real] for side, count in spread.items()})  # fmt: skip
@@ -138,13 +150,12 @@ class NestSpace:
         mapping with such tiles is below them. All operands cross as often as there are tiles, but for one."""
         shape = np.shape(tiling.m)
         moved = [part for memory in self.accelerator.at_depth(depth) for part in self._moved(depth, tiling, memory)]
-        joules, load = (
-            sum((part[place] for part in moved), np.zeros(shape))
-            - np.max(
-                [np.zeros(shape), *(np.broadcast_to(part[place] - part[place + 1], shape) for part in moved)], axis=0
-            )
-            for place in (0, 2)
-        )
+        sums = []
+        for place in (0, 2):
+            saved = (np.broadcast_to(part[place] - part[place + 1], shape) for part in moved)
+            most = np.max([np.zeros(shape), *saved], axis=0)
+            sums.append(sum((part[place] for part in moved), np.zeros(shape)) - most)
+        joules, load = sums
         rate = self._rate(depth) if self.timed else math.inf
         ends = sum((part[4] for part in moved), np.zeros(shape)) if depth == 1 else np.zeros(shape)
         return load / rate, np.minimum(ends, load) / rate, joules
@@ -176,9 +187,9 @@ class NestSpace:
             tiles = own[0] * own[1] * math.ceil(gemm.batch)
             words = gemm.batch * (side.unique if operand != "output" else gemm.m * gemm.n)
             if operand != "output":
-                size = words * element_bits(outer, operand, side) / 8
-                yield (size * (shared * price[outer.name] + apart * price[memory.name]), size * both * np.ones_like(apart),
-                       link * size * shared, link * size * np.ones_like(apart), link * size / tiles)  # fmt: skip
+                size, each = words * element_bits(outer, operand, side) / 8, np.ones_like(apart)
+                yield (size * (shared * price[outer.name] + apart * price[memory.name]), size * both * each,
+                       link * size * shared, link * size * each, link * size / tiles)  # fmt: skip
                 continue
             wide = words * self.accelerator.compute.accumulate_bits / 8
             final = words * element_bits(outer, "output", side) / 8 if top == 0 else wide
@@ -293,7 +304,6 @@ def tile_needs(
 
 def _shares(fanout: Fanout, most: dict[str, int]) -> Iterator[dict[str, int]]:
     """Copies by side: all products that divide the count, no side above the most that it can fill."""
-    seen = set()
 
     def share(sides: Sequence[str], left: int) -> Iterator[dict[str, int]]:
         if not sides:
@@ -303,8 +313,4 @@ def _shares(fanout: Fanout, most: dict[str, int]) -> Iterator[dict[str, int]]:
             for rest in share(sides[1:], left // count):
                 yield {sides[0]: min(count, most[sides[0]])} | rest
 
-    for found in share(fanout.over, fanout.count):
-        key = tuple(found.values())
-        if key not in seen:
-            seen.add(key)
-            yield found
+    yield from share(fanout.over, fanout.count)

@@ -13,7 +13,6 @@ from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.compute import skips
 from zerocast.simulator.energy import register_bits
 from zerocast.simulator.engine import engine_cycles
-from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm import Gemm
 from zerocast.simulator.gemm_cost import Objective, array_cost, gemm_cost
 from zerocast.simulator.given import given_of
@@ -67,8 +66,6 @@ class Product:
     ) -> None:
         self.gemm, self.accelerator, self.rates = gemm.free, accelerators[0], rates
         self._objective, self._masks = objective, fidelity == "tile"
-        if self.accelerator.nested or len(self.accelerator.dram.holds) < 3:
-            raise SimulationError(f"{self.accelerator.name}: several depths of memories are not priced yet")
         self._search = Search(gemm, self.accelerator, rates, objective)
         picks = self._search.best()
         self.failed = np.flatnonzero(picks.tile < 0)

@@ -32,15 +32,17 @@ def fpga_resources(accelerator: Accelerator) -> dict[str, float]:
     if resources is None or part is None:
         return {}
     compute = accelerator.compute
-    counts = [(float(compute.multipliers), each) for each in (resources.pe, _multiply_add(accelerator))]
-    counts += [(compute.multipliers, operand_select(accelerator)), (compute.rows * compute.cols, _sums(accelerator))]
+    arrays = float(accelerator.copies(accelerator.depths + 1))
+    counts = [(arrays * compute.multipliers, each) for each in (resources.pe, _multiply_add(accelerator))]
+    counts += [(arrays * compute.multipliers, operand_select(accelerator)),
+               (arrays * compute.rows * compute.cols, _sums(accelerator))]  # fmt: skip
     counts += [(u.lanes, resources.lane[u.name]) for u in accelerator.units if u.name in resources.lane]
     counts += [(1, resources.fixed)]
     used = {name: float(sum(count * getattr(cost, name) for count, cost in counts)) for name in ("lut", "ff", "dsp")}
     used |= {"bram36": 0.0, "uram": 0.0}
     for memory in accelerator.buffers:
         kind, number = _blocks(accelerator, memory, resources.uram_from_bytes)
-        used[kind] += number
+        used[kind] += number * accelerator.copies(memory.depth)
     return used
 
 

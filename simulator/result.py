@@ -33,6 +33,7 @@ class OpRow:
     for the off-chip link.
     expected_cycles: what the analytic fidelity gives for `cycles` under the same mapping; 0 where there is but one.
     spread_s: one standard deviation of the latency under random zeros.
+    memories: of several depths, read_bytes, write_bytes and energy_j of each memory by its name, as JSON.
     low_s, high_s: on a GPU, bounds of the latency that 9 of 10 measurements are to keep; 0 elsewhere.
     """
 
@@ -93,6 +94,7 @@ class OpRow:
     energy_j: float = 0.0
     costed: bool = True
     fallback: Fallback = ""
+    memories: str = ""
     note: str = ""
 
 

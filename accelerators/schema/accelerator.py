@@ -148,8 +148,8 @@ class Accelerator(Part):
 
     @property
     def peak_macs_per_s(self) -> float:
-        """Dense multiply-accumulates per second at rate 1."""
-        return self.compute.multipliers * self.technology.clock_hz
+        """Dense multiply-accumulates per second at rate 1, of all copies of the array."""
+        return self.compute.multipliers * self.copies(self.depths + 1) * self.technology.clock_hz
 
     def unit_for(self, function: str) -> Unit | None:
         """The unit that runs a vector or index function: one that names it, else one that takes all."""

@@ -24,6 +24,19 @@ class Extents(Part):
     """The reduction: input channels and kernel positions."""
 
 
+class Spread(Part):
+    """Copies of a tile side by side over a fan-out, by side of the product."""
+
+    groups: PositiveInt | None = None
+    """Independent products."""
+    m: PositiveInt | None = None
+    """Rows of input and output."""
+    n: PositiveInt | None = None
+    """Columns of weight and output."""
+    k: PositiveInt | None = None
+    """The reduction; the copies' sums are added up."""
+
+
 class GivenLevel(Part):
     """What is fixed at one depth of on-chip memories."""
 
@@ -31,6 +44,9 @@ class GivenLevel(Part):
     """Order of the loops over its tiles."""
     tile: Extents = Extents()
     """Tile that its memories keep."""
+    spread: Spread = Spread()
+    """Copies of that tile, over the fan-out of the depth outside. Where the innermost memories fan out to several
+    arrays, a level more than there are depths says how."""
 
 
 class Given(Part):

@@ -37,6 +37,7 @@ LABELS = {
     "skipped",
     "dataflow",
     "order",
+    "memories",
     "note",
 }
 SIZES = {"m", "n", "k", "batch", "tile_m", "tile_n", "tile_k", "input_density", "weight_density"}

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-
 from nest_interpreter import Interpreter, Loops
+
 from zerocast.accelerators import dump, load, parse
 from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.gemm import plain_gemm
@@ -23,7 +23,8 @@ from zerocast.simulator.rates import rates_of
 def machine(depths: list[list[dict[str, Any]]], **dram: Any) -> Accelerator:
     """One multiplier in each copy behind some depths of memories of bytes, with sums as wide as operands."""
     description = yaml.safe_load(dump(load("systolic-8x8")))
-    memories = [description["memories"][0] | dram]
+    first = description["memories"][0] | dram
+    memories = [{key: value for key, value in first.items() if value is not None}]
     for depth, beside in enumerate(depths, 1):
         for number, memory in enumerate(beside):
             plain = {"name": f"l{depth}_{number}", "depth": depth, "capacity_bytes": 1e9, "j_per_byte": 1e-12}
