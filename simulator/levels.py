@@ -74,7 +74,7 @@ class Counts:
 
     def every(self, side: str, depth: int, mode: Mode = "all") -> Array:
         """Tiles along a side at a depth, on all copies; mode steps: in time."""
-        return self.number(side, (mode,) * depth)
+        return self.number(side, repeated(mode, depth))
 
     def groups(self, depth: int) -> Array:
         """Items of the batch in a tile of a depth: as many as the copies further in take side by side."""
@@ -150,6 +150,11 @@ def _cut(outside: Sizes, tile: Array, spread: Array, mode: Mode) -> Sizes:
         if not np.any(last != tile):
             full = full + count
     return [(tile, full), *edges] if np.any(full) or not edges else edges
+
+
+def repeated(mode: Mode, depths: int) -> tuple[Mode, ...]:
+    """One mode at each of some depths."""
+    return (mode,) * depths
 
 
 def path(accelerator: Accelerator, operand: Operand) -> tuple[Memory, ...]:

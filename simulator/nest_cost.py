@@ -6,19 +6,19 @@ array's. Bytes are counted exactly, edges, bypass and copies included, and share
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zerocast.accelerators.schema import Accelerator, Dataflow, Memory, Operand, Role
+from zerocast.accelerators.schema import Accelerator, Compute, Dataflow, Memory, Operand
 from zerocast.simulator.compute import reduction_steps, skips
 from zerocast.simulator.energy import Energy, executed_macs, gemm_energy
 from zerocast.simulator.gemm import ROLES, Gemm
 from zerocast.simulator.gemm_cost import Objective, tile_steps, total_cycles
-from zerocast.simulator.levels import FREE, OPERANDS, Counts, Mode, Tiling, boundaries, depth_of, path
+from zerocast.simulator.levels import FREE, OPERANDS, Counts, Mode, Tiling, boundaries, depth_of, path, repeated
 from zerocast.simulator.mapping import Mapping
 from zerocast.simulator.pipeline import pipeline_time
 from zerocast.simulator.rates import Rates
@@ -100,8 +100,8 @@ class NestCost:
         bits = element_bits(outer, operand, getattr(gemm, operand))
         if operand == "weight":
             return np.asarray(gemm.batch * gemm.weight.unique * bits / 8)
-        modes: tuple[Mode, ...] = ("all",) * top + ("steps",) * (depth - top)
-        cuts = self.counts.number("m", modes) - 1
+        modes = [*repeated("all", top), *repeated("steps", depth - top)]
+        cuts = self.counts.number("m", tuple(modes)) - 1
         words = np.minimum(gemm.input.unique * (1 + cuts * gemm.input.halo / gemm.m), gemm.m * gemm.k)
         return np.asarray(gemm.batch * words * bits / 8)
 
@@ -137,7 +137,7 @@ class NestCost:
 
     @cached_property
     def _time_tiles(self) -> tuple[Array, PortBytes, Array]:
-        return self._tiles(dict.fromkeys("mnk", ("steps",) * (self.depths + 1)))
+        return self._tiles(dict.fromkeys("mnk", repeated("steps", self.depths + 1)))
 
     @cached_property
     def _ports(self) -> dict[Operand, tuple[Array, Array]]:
@@ -146,7 +146,7 @@ class NestCost:
         depth = self.depths + 1
         for operand in OPERANDS:
             top = depth_of(self.accelerator, path(self.accelerator, operand)[-1])
-            modes: dict[str, tuple[Mode, ...]] = dict.fromkeys("mnk", ("all",) * depth)
+            modes: dict[str, tuple[Mode, ...]] = dict.fromkeys("mnk", repeated("all", depth))
             modes[FREE[operand]] = tuple(self._mode(operand, level, top, depth) for level in range(1, depth + 1))
             if all(each == modes["m"] for each in modes.values()) and self.accelerator.copies(depth) == 1:
                 _, ports, number = self._time_tiles
@@ -233,8 +233,8 @@ class NestCost:
                 kinds = changes(_Batch(turns), mapping, tile)  # type: ignore[arg-type]
                 compute = np.maximum(compute, passing)
                 moved = kinds.loads_bytes + kinds.stores_bytes + passing
-                links.append((tile, replace(kinds, loads_bytes=moved - kinds.stores_bytes),
-                              ends(_Batch(turns), mapping, tile)))  # fmt: skip  # type: ignore[arg-type]
+                end = ends(_Batch(turns), kinds)  # type: ignore[arg-type]
+                links.append((tile, replace(kinds, loads_bytes=moved - kinds.stores_bytes), end))
         if not links:
             return inside
         doubled = all(memory.double_buffered for memory in self.accelerator.at_depth(depth))
@@ -268,10 +268,9 @@ class NestCost:
                 sums = self.gemm.batch * self.gemm.m * self.gemm.n / 8 / share / tiles
                 sizes["output"] = sums * element_bits(memory, "output", self.gemm.output)
                 sizes["partial"] = sums * self.accelerator.compute.accumulate_bits
-        inner = self.accelerator.at_depth(depth)
-        stays = {f"{side}_stays": all(each.keeps_tiles for each in inner if side in each.holds)
-                 for side in ("input", "weight")}  # fmt: skip
-        return TileBytes(**sizes, **stays), passing
+        into = self.accelerator.at_depth(depth)
+        stays = [all(each.keeps_tiles for each in into if side in each.holds) for side in ("input", "weight")]
+        return TileBytes(**sizes, input_stays=stays[0], weight_stays=stays[1]), passing
 
 
 Link = tuple[TileBytes, Change, Ends]
@@ -309,31 +308,42 @@ def compute_energy(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, rat
     return gemm_energy(gemm, accelerator, macs, PortBytes(*np.zeros(4)), 0.0, rates.j_per_byte)
 
 
+@dataclass(frozen=True, slots=True)
+class _Tile(Gemm):
+    """A tile as a product of its own. places: steps of an unrolled array along its sides."""
+
+    places: dict[str, Any] = field(default_factory=dict)
+
+    def units(self, array: Compute) -> dict[str, Any]:
+        """Steps along batch, m, n and k of an array that takes as many places of each rank at once as it unrolls."""
+        return self.places
+
+
 def tile_cost(
     gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, m: Array, n: Array, k: Array
 ) -> tuple[Array, PortBytes]:
     """The array's cycles for single tiles, as products of their own, and its bytes at the buffers."""
-    sub = replace(gemm, batch=1, m=m, n=n, k=k, roles=_tile_roles(gemm, accelerator, m=m, n=n, k=k))  # type: ignore[arg-type]
+    places = _places(gemm, accelerator.compute, m=m, n=n, k=k) if dataflow == "unrolled" else {}
+    same = {each.name: getattr(gemm, each.name) for each in fields(gemm)}
+    tile = _Tile(**same | {"batch": 1, "m": m, "n": n, "k": k}, places=places)
     one = np.ones_like(m * n * k)
     mapping = Mapping(dataflow, "mnk", m, n, k, one, one, one)
-    steps = tile_steps(sub, accelerator, mapping)
-    cycles, _ = total_cycles(sub, accelerator, mapping, *steps)
-    return cycles * one, port_bytes(sub, accelerator, mapping, *steps)
+    steps, alone = tile_steps(tile, accelerator, mapping), np.zeros_like(one, dtype=bool)
+    cycles, _ = total_cycles(tile, accelerator, mapping, *steps, alone)
+    return cycles * one, port_bytes(tile, accelerator, mapping, *steps, alone)
 
 
-def _tile_roles(gemm: Gemm, accelerator: Accelerator, **extents: Array) -> tuple[tuple[Role, Any], ...]:
-    """Sizes of a tile's ranks: of the only rank of a side the extent itself; of several, which the tile cuts somewhere,
-    as many steps of the array as it has its share of."""
-    unroll = accelerator.compute.unroll
-    if not unroll:
-        return ()
-    units, found = gemm.units(unroll), {"groups": 1}
+def _places(gemm: Gemm, array: Compute, **extents: Array) -> dict[str, Any]:
+    """Steps of an array along the sides of a tile: of a side with one rank as many as its extent fills; of several,
+    which the tile cuts somewhere, its share of all."""
+    units, sizes = gemm.units(array), dict(gemm.roles)
+    found: dict[str, Any] = {"batch": units["batch"] / gemm.batch}
     for side, extent in extents.items():
-        several = [role for role in ROLES[side] if dict(gemm.roles).get(role, 1) > 1]
-        role = several[0] if len(several) == 1 else ROLES[side][-1]
-        share = np.maximum(np.floor(extent * units[side] / getattr(gemm, side) + 1e-9), 1.0)
-        if not gemm.roles:
-            role = {"m": "out_cols", "n": "out_channels", "k": "in_channels"}[side]
-        alone = len(several) < 2
-        found[role] = extent if alone else share * unroll.get(role, 1)
-    return tuple(found.items())
+        whole, several = getattr(gemm, side), [role for role in ROLES[side] if sizes.get(role, 1) > 1]
+        plain = {"m": "out_cols", "n": "out_channels", "k": "in_channels"}[side]
+        at_once = array.unroll.get(several[0] if several else plain, 1)  # type: ignore[call-overload]
+        if len(several) < 2 and -(-whole // at_once) == units[side]:
+            found[side] = np.ceil(extent / at_once)
+        else:
+            found[side] = np.maximum(np.floor(extent * units[side] / whole + 1e-9), 1.0)
+    return found

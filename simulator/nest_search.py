@@ -142,7 +142,8 @@ class NestSearch:
         for depth, candidates in enumerate(space.candidates):
             at, tiling = picks[:, depth], candidates.tiling
             copies = {side: count[at][:, None] for side, count in tiling.spread.items()}
-            levels.append(Tiling(*(getattr(tiling, side)[at][:, None] for side in "mnk"), orders[:, depth], copies))
+            m, n, k = (getattr(tiling, side)[at][:, None] for side in "mnk")
+            levels.append(Tiling(m, n, k, orders[:, depth], copies))
         levels.append(array_tiling(space, levels[-1], spread))
         return NestCost(self.gemm, self.accelerator, space.dataflow, tuple(levels), self.rates)
 

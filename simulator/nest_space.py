@@ -121,8 +121,9 @@ class NestSpace:
         free = (needs[side] < len(self.extents[side]) for side in "mnk")
         real = np.flatnonzero(np.all([*free, *(extents[side] == size for side, size in fixed.items())], axis=0))
         tile = dict(zip("mnk", (place[real] for place in np.unravel_index(fit, self.shape)), strict=True))
-        tiling = Tiling(*(extents[side][real] for side in "mnk"), np.zeros(1, dtype=np.intp),
-                        {side: count[real] for side, count in spread.items()})  # fmt: skip
+        m, n, k = (extents[side][real] for side in "mnk")
+        copies = {side: count[real] for side, count in spread.items()}
+        tiling = Tiling(m, n, k, np.zeros(1, dtype=np.intp), copies)
         link, ends, own = self._boundary(depth, tiling)
         if depth == self.depths:
             arrays = [self._array(tiling, copies) for copies in self.array]
@@ -268,13 +269,13 @@ def thinned(size: int, unit: Unit, limit: int) -> NDArray[np.float64]:
 
 def array_tiling(space: NestSpace, tiling: Tiling, spread: dict[str, Array]) -> Tiling:
     """The array's tiling of innermost tiles: copies side by side take whole units each."""
-    extents = []
+    extents: dict[str, Array] = {}
     for side in "mnk":
         tile, count, unit = getattr(tiling, side), spread.get(side, 1.0), space.units[side]
         units = np.maximum(np.ceil(tile / unit - 1e-6), 1.0)
         cut = np.where(np.asarray(count) > 1, np.minimum(np.ceil(np.ceil(units / count) * unit - 1e-9), tile), tile)
-        extents.append(cut)
-    return Tiling(*extents, np.zeros(1, dtype=np.intp), spread)
+        extents[side] = cut
+    return Tiling(extents["m"], extents["n"], extents["k"], np.zeros(1, dtype=np.intp), spread)
 
 
 def tile_needs(
@@ -290,7 +291,7 @@ def tile_needs(
         "output": m * n,
     }
     every = {"input": gemm.input.unique, "weight": gemm.weight.unique, "output": gemm.m * gemm.n}
-    found = {}
+    found: dict[str, Array] = {}
     for side in memory.holds:
         bits = (
             accelerator.compute.accumulate_bits if side == "output" else element_bits(memory, side, getattr(gemm, side))
