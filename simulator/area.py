@@ -8,11 +8,13 @@ from zerocast.accelerators.errors import AcceleratorError
 from zerocast.accelerators.schema import Accelerator, Memory
 from zerocast.accelerators.tables import AreaTable, area_table
 from zerocast.simulator.area_engine import accumulator_um2, engine_match_um2, engine_network_um2, engine_register_bits
-from zerocast.simulator.area_match import operand_select_um2, sides, structured_groups
+from zerocast.simulator.area_match import benes_switches, benes_um2, operand_select_um2, sides, structured_groups
 from zerocast.simulator.errors import SimulationError
-from zerocast.simulator.storage import built_as
+from zerocast.simulator.storage import built_as, of_registers
 from zerocast.workloads.ir import BITS
 
+_UNIT_REGISTERS = 3
+"""Registers beside an operation of a unit: two operands and the result."""
 SHIPPED_GROUP = 4
 """M of the 2:4 tensor cores that the published area of a GPU's die contains."""
 
@@ -100,23 +102,56 @@ def _sum_up(accelerator: Accelerator, table: AreaTable, logic: float, memory: fl
     select = sum(operand_select_um2(table, group, bits) for group in structured_groups(accelerator))
     gates = sum(bits * table.gate_um2 for side in sides(accelerator) if side.mode == "gate")
     match = compute.multipliers * (select + gates) + engine_match_um2(accelerator, table)
-    ports = sum(8 * accelerator.copies(each.depth) * (each.port_bytes_per_cycle or 0.0) for each in accelerator.buffers)
-    network = ports * table.register_um2_per_bit + engine_network_um2(accelerator, table)
+    bit, kept = table.register_um2_per_bit, _buffer_bits(accelerator)
+    registers = arrays * _register_bits(accelerator) * bit + kept * (bit + table.mux2_um2_per_bit)
     parts = {
         "multipliers_mm2": arrays * compute.multipliers * mac * logic,
-        "registers_mm2": arrays * _register_bits(accelerator) * table.register_um2_per_bit * logic,
+        "registers_mm2": registers * logic,
         "match_mm2": arrays * match * logic,
-        "network_mm2": network * logic,
+        "network_mm2": _network_um2(accelerator, table) * logic,
         "units_mm2": _units_um2(accelerator, table) * logic,
     }
     control = table.control_share * sum(parts.values())
     pads = (_pads_um2(accelerator, table) + accumulator_um2(accelerator, table)) * memory
-    buffers = sum(accelerator.copies(each.depth) * buffer_um2(accelerator, table, each) for each in accelerator.buffers)
+    macros = [each for each in accelerator.buffers if not of_registers(accelerator, each)]
+    buffers = sum(accelerator.copies(each.depth) * buffer_um2(accelerator, table, each) for each in macros)
     return Area(**parts, pads_mm2=pads, buffers_mm2=buffers * memory, control_mm2=control)
 
 
+def _network_um2(accelerator: Accelerator, table: AreaTable) -> float:
+    """Registers of the buffers' ports, engines' networks, and a reduction network, an adder in each switch."""
+    compute, bits = accelerator.compute, accelerator.compute.accumulate_bits
+    ports = sum(8 * accelerator.copies(each.depth) * (each.port_bytes_per_cycle or 0.0) for each in accelerator.buffers)
+    found = ports * table.register_um2_per_bit + engine_network_um2(accelerator, table)
+    if compute.reduction_network:
+        adders = benes_switches(compute.cols) * table.adder_um2(compute.native_type, bits)
+        found += accelerator.copies(accelerator.depths + 1) * (benes_um2(table, compute.cols, bits) + adders)
+    return found
+
+
+def flip_flops(accelerator: Accelerator) -> float:
+    """Flip-flops of PEs, of buffers made of them, of units, and behind half of the stages of a reduction network."""
+    compute, arrays = accelerator.compute, accelerator.copies(accelerator.depths + 1)
+    network = benes_switches(compute.cols) * compute.accumulate_bits if compute.reduction_network else 0.0
+    units = _UNIT_REGISTERS * compute.accumulate_bits * _unit_flops(accelerator)
+    return arrays * (_register_bits(accelerator) + network) + _buffer_bits(accelerator) + units
+
+
+def idle_power_w(accelerator: Accelerator) -> float:
+    """Power drawn whatever runs: the static one, and that of flip-flops whose clock nothing stops."""
+    technology = accelerator.technology
+    clocked = flip_flops(accelerator) if technology.flip_flop_clock_j else 0.0
+    return technology.static_power_w + clocked * technology.flip_flop_clock_j * technology.clock_hz
+
+
+def _buffer_bits(accelerator: Accelerator) -> float:
+    """Bits of the buffers that are made of flip-flops."""
+    made = [each for each in accelerator.buffers if of_registers(accelerator, each)]
+    return sum(8 * accelerator.copies(each.depth) * built_as(accelerator, each)[0] for each in made)
+
+
 def _register_bits(accelerator: Accelerator) -> float:
-    """Flip-flops of all PEs: operands, partial sums, and the groups that an N:M multiplexer chooses from.
+    """Flip-flops of all PEs: operands, pipeline, partial sums, and the groups that an N:M multiplexer chooses from.
 
     A systolic PE keeps both operands and its sums; a stationary operand whose load is hidden lies in a second set
     of registers. Beside an operand that is N:M along groups of M the other one arrives as M candidates.
@@ -127,7 +162,7 @@ def _register_bits(accelerator: Accelerator) -> float:
     bits = BITS[compute.native_type]
     second = any(flow != "output_stationary" for flow in compute.fold.hidden_load)
     group = sum(bits * (group - 1) for group in structured_groups(accelerator))
-    per_mac = float(2 * bits + bits * second + group)
+    per_mac = float(2 * bits + bits * second + group + compute.pipeline_bits)
     sums = compute.rows * compute.cols * compute.accumulators_per_pe * compute.accumulate_bits
     if (pads := accelerator.row_stationary) is not None:
         buses = pads.ifmap_bus_bytes_per_cycle + pads.filter_bus_bytes_per_cycle + pads.psum_link_bytes_per_cycle
@@ -155,5 +190,10 @@ def _units_um2(accelerator: Accelerator, table: AreaTable) -> float:
     """Units beside the array: an operation is half a multiply-add of the array's type, with three registers."""
     compute = accelerator.compute
     dtype, bits = compute.native_type, compute.accumulate_bits
-    flop = (table.multiplier_um2(dtype) + table.adder_um2(dtype, bits)) / 2 + 3 * bits * table.register_um2_per_bit
-    return sum(unit.lanes * unit.flops_per_lane for unit in accelerator.units) * flop
+    flop = (table.multiplier_um2(dtype) + table.adder_um2(dtype, bits)) / 2
+    return _unit_flops(accelerator) * (flop + _UNIT_REGISTERS * bits * table.register_um2_per_bit)
+
+
+def _unit_flops(accelerator: Accelerator) -> float:
+    """Operations that all units do in a cycle."""
+    return sum(unit.lanes * unit.flops_per_lane for unit in accelerator.units)

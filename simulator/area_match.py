@@ -55,7 +55,9 @@ def benes_um2(table: AreaTable, ports: int, bits: int) -> float:
 
     Half of the stages end in registers, as routing through all of them in one cycle would be too long (assumption).
     """
-    if ports < 2:
-        return 0.0
-    stages = 2 * math.ceil(math.log2(ports)) - 1
-    return stages * ports * bits * (table.mux2_um2_per_bit + table.register_um2_per_bit / 2)
+    return benes_switches(ports) * 2 * bits * (table.mux2_um2_per_bit + table.register_um2_per_bit / 2)
+
+
+def benes_switches(ports: int) -> float:
+    """Switches of a Benes network: 2 log2(ports) - 1 stages of ports / 2."""
+    return (2 * math.ceil(math.log2(ports)) - 1) * ports / 2 if ports > 1 else 0.0

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from zerocast.accelerators.schema import Accelerator
+from zerocast.simulator.area import idle_power_w
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm_cost import Objective
@@ -86,7 +87,7 @@ def _together(
             continue
         _, ends = planned.graph.run(works[number], links[number], prologues[number])
         latency = max(ends, default=0.0)
-        static = accelerator.technology.static_power_w * latency
+        static = idle_power_w(accelerator) * latency
         size = size_of(accelerator)
         outcomes.append(Totals(
             latency_s=latency, energy_j=float(sums["energy_j"][number]) + static, static_j=static,

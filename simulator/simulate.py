@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from zerocast.accelerators.library import load
 from zerocast.accelerators.schema import Accelerator
+from zerocast.simulator.area import idle_power_w
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm_cost import Objective
@@ -82,7 +83,7 @@ def simulate(
         dram_bytes_per_s=accelerator.dram_bytes_per_s,
         rows=timed,
         latency_s=latency,
-        static_j=accelerator.technology.static_power_w * latency,
+        static_j=idle_power_w(accelerator) * latency,
         footprint=memory,
         ran=planned.plan.workload,
         along=planned.plan.along,

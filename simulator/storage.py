@@ -7,6 +7,11 @@ from zerocast.accelerators.schema.technology import Storage
 from zerocast.simulator.errors import SimulationError
 
 
+def of_registers(accelerator: Accelerator, memory: Memory) -> bool:
+    """Whether a buffer is made of flip-flops."""
+    return accelerator.technology.storage.get(memory.name, Storage()).cells == "registers"
+
+
 def built_as(accelerator: Accelerator, memory: Memory) -> tuple[float, int]:
     """Bytes that are built for a buffer, and the equal memories that they are cut into.
 

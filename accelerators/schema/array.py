@@ -71,6 +71,10 @@ class Compute(Part):
     """Width of a partial sum."""
     dataflows: tuple[Dataflow, ...] = Field(min_length=1)
     """Dataflows that the array can run."""
+    pipeline_bits: int = Field(default=0, ge=0)
+    """Flip-flops of a multiplier's pipeline beside its operands and its sum, for the area."""
+    reduction_network: bool = False
+    """Whether the columns' sums pass a Benes network whose switches add or swap them, for the area."""
     accumulate_latency_cycles: PositiveInt = 1
     """Cycles from a partial sum into the adder to the next use of the sum."""
     accumulators_per_pe: PositiveInt = 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from zerocast.accelerators.schema.array import check_dtypes
@@ -32,6 +34,8 @@ class Storage(Part):
     """Bytes built for each byte of `capacity_bytes`: copies count more than once, a denser cell or code less."""
     macros: PositiveInt | None = None
     """Equal memories that it is cut into; None for as many as `instances`."""
+    cells: Literal["memory", "registers"] = "memory"
+    """Whether it is a macro of memory cells, or flip-flops with a multiplexer over them."""
 
 
 class Technology(Part):
@@ -47,6 +51,8 @@ class Technology(Part):
     """Factor on every on-chip entry of the energy table (node or FPGA overhead); DRAM is not scaled."""
     static_power_w: float = Field(default=0.0, ge=0)
     """Power drawn whether or not anything happens, in W."""
+    flip_flop_clock_j: float = Field(default=0.0, ge=0)
+    """Energy of a flip-flop at each cycle of the clock, used or not, in J; 0 where clocks are gated."""
     area_table: str | None = None
     """Name of an area table in `accelerators/tables/`, scaled to `node_nm`; None where no area is known (FPGAs)."""
     area_scale: PositiveFloat = 1.0

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from zerocast.accelerators import Accelerator, load
 from zerocast.accelerators.tables import area_table
-from zerocast.analysis.validate.comparison import Comparison, published, reference_rows
-from zerocast.simulator.area import Area, area, buffer_um2
+from zerocast.analysis.validate.comparison import Comparison, against, published, reference_rows
+from zerocast.simulator.area import Area, area, buffer_um2, idle_power_w
 from zerocast.simulator.area_engine import queue_bits
 from zerocast.simulator.resources import fpga_resources
 
@@ -29,10 +29,45 @@ ARRIA10_MULTIPLIERS = 2
 """Multipliers of 18 bits in a DSP block of an Arria 10 (vendor's handbook, recalled)."""
 
 
-def compare(say: Callable[[str], None]) -> list[Comparison]:
-    """All comparisons of the suite."""
+RATIO_TOLERANCE = 0.15
+"""Error allowed of how area and power grow with the size of one design, as synthesised."""
+PARTS = ("published", "feather")
+
+
+def parts() -> tuple[str, ...]:
+    """References that can be compared alone."""
+    return PARTS
+
+
+def compare(say: Callable[[str], None], part: str | None = None) -> list[Comparison]:
+    """All comparisons of the suite, or those of one of `parts()`."""
     say("area and FPGA resources against published designs")
-    return [_row(row) for row in reference_rows("area.csv")]
+    rows = [_row(row) for row in reference_rows("area.csv")] if part in (None, "published") else []
+    return rows + (feather_rows() if part in (None, "feather") else [])
+
+
+def feather_rows() -> list[Comparison]:
+    """Area and power of FEATHER at seven sizes over those at 16 x 16, as synthesis gave them."""
+    table = {row["array"]: row for row in reference_rows("feather.csv")}
+    base = table["16x16"]
+    columns = (("area", "area_um2", lambda design: size(design).total_mm2), ("power", "power_mw", idle_power_w))
+    return [
+        against(SUITE, f"feather {array}, {what} over 16x16", measure(feather(array)) / measure(feather("16x16")),
+                float(row[column]) / float(base[column]), "x", RATIO_TOLERANCE, row["source"])
+        for what, column, measure in columns for array, row in table.items() if row is not base
+    ]  # fmt: skip
+
+
+def feather(array: str) -> Accelerator:
+    """FEATHER with an array of R x C PEs: weights of a row in each PE, banks of 4 words for each column."""
+    rows, cols = map(int, array.split("x"))
+    capacity = {"input_banks": 8 * cols, "pe_weights": 2 * rows * rows * cols, "output_banks": 16 * cols}
+    return load("feather-16x16", {
+        "compute.rows": rows, "compute.cols": cols, "units.scaling.lanes": cols,
+        "compute.unroll": {"out_channels": rows, "in_channels": cols},
+        "technology.storage.pe_weights.share": 1 + 4 / rows**2,
+        **{f"memories.{name}.capacity_bytes": size_bytes for name, size_bytes in capacity.items()},
+    })  # fmt: skip
 
 
 def _row(row: dict[str, str]) -> Comparison:

@@ -37,6 +37,7 @@ UNITS = (
     "_nm",
     "_mm2",
     "_bits",
+    "_j",
 )
 COUNTS_AND_RATIOS = {
     "lut", "ff", "dsp", "bram36", "uram", "rows", "cols", "macs_per_pe", "accumulators_per_pe", "max_group",

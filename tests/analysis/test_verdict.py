@@ -199,7 +199,7 @@ def test_published_rows_of_a_chip_see_it_too(constant: str, monkeypatch: pytest.
 def test_a_part_that_is_none_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", "zeroskip:tpu"]) == 2
     assert "choose eyeriss_v1" in capsys.readouterr().err
-    assert main(["validate", "area:chips"]) == 2
+    assert main(["validate", "energy:chips"]) == 2
     assert "has none" in capsys.readouterr().err
 
 

@@ -11,8 +11,9 @@ from small_workloads import forward
 from zerocast.accelerators import Accelerator, load
 from zerocast.accelerators.errors import AcceleratorError
 from zerocast.accelerators.tables import area_table, node_scaling
+from zerocast.analysis.validate.area import feather
 from zerocast.analysis.validate.comparison import reference_rows
-from zerocast.simulator.area import area, operand_select_change_um2
+from zerocast.simulator.area import area, flip_flops, idle_power_w, operand_select_change_um2
 from zerocast.simulator.area_match import (
     benes_um2,
     crossbar_um2,
@@ -224,3 +225,33 @@ def test_results_carry_the_area() -> None:
     assert found.area == size.parts() and found.area_mm2 == pytest.approx(size.total_mm2)
     bare = simulate(forward(), load("systolic-8x8", {"technology.area_table": None}))
     assert bare.area == {} and bare.area_mm2 is None
+
+
+@pytest.mark.parametrize(("rows", "cols", "stages"), [(4, 4, 3), (16, 32, 9)])
+def test_flip_flops_of_an_array_with_local_weights_and_a_reduction_network(rows: int, cols: int, stages: int) -> None:
+    """Counted by hand: a PE keeps both operands, R weights twice, its pipeline and a sum; a column 2 + 2 + 4 banks of 4
+    bytes and three operations on sums; half of the network's stages end in a register of each sum."""
+    design = feather(f"{rows}x{cols}")
+    pe = 8 + 8 + 2 * rows * 8 + 101 + 32
+    column = 8 * 4 * (2 + 2 + 4) + 3 * 3 * 32 + stages * 32 / 2
+    assert flip_flops(design) == rows * cols * pe + cols * column
+    assert idle_power_w(design) == pytest.approx(flip_flops(design) * 2.9e-15 * 1e9)
+
+
+def test_a_buffer_of_flip_flops_takes_their_area_and_no_macro() -> None:
+    table, plain = area_table("area-45nm"), load("systolic-8x8")
+    built = load("systolic-8x8", {"technology.storage": {"input_buffer": {"cells": "registers"}}})
+    before, after = area(plain), area(built)
+    assert before is not None and after is not None
+    bit = table.register_um2_per_bit + table.mux2_um2_per_bit
+    assert after.registers_mm2 - before.registers_mm2 == pytest.approx(
+        8 * 524288 * bit / table.logic_utilisation * 1e-6
+    )
+    assert after.buffers_mm2 == pytest.approx(before.buffers_mm2 * 2 / 3)
+    assert flip_flops(built) - flip_flops(plain) == 8 * 524288
+
+
+def test_power_of_clocks_that_nothing_stops_counts_for_as_long_as_the_run_takes() -> None:
+    clocked = load("systolic-8x8", {"technology.flip_flop_clock_j": 1e-15, "technology.static_power_w": 0.5})
+    result = simulate(forward(), clocked)
+    assert result.static_j == pytest.approx((0.5 + flip_flops(clocked) * 1e-15 * 1e9) * result.latency_s)
