@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from zerocast.analysis.tables import PHASES, layer_rows, total_by
 from zerocast.analysis.units import scale_of
-from zerocast.simulator.result import OpRow, Result
+from zerocast.simulator.cost import OpRow
+from zerocast.simulator.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from zerocast.analysis.plots import BASELINE_ALPHA, COLOURS, new_figure, phase_legend, phases_of, shorten, tidy
 from zerocast.analysis.tables import PHASES
 from zerocast.analysis.units import scale_of, si
-from zerocast.simulator.result import OpRow, Result
+from zerocast.simulator.cost import OpRow
+from zerocast.simulator.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

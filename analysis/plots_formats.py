@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from zerocast.accelerators.schema import Accelerator
 from zerocast.analysis.plots import COLOURS as PASSES
 from zerocast.analysis.plots import new_figure, tidy
+from zerocast.simulator.cost import OpRow
 from zerocast.simulator.gemm import Operand
-from zerocast.simulator.result import OpRow, Result
+from zerocast.simulator.result import Result
 from zerocast.simulator.traffic import element_bits
 from zerocast.workloads.formats import RUN_BITS, storage_bits
 from zerocast.workloads.ir import BITS

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from zerocast.analysis.plots import Stacks, by_layer, heaviest, new_figure, shorten, tidy, weights
 from zerocast.analysis.tables import OUTSIDE
 from zerocast.analysis.units import scale_of
+from zerocast.simulator.cost import OpRow
 from zerocast.simulator.engine.losses import CAUSES
-from zerocast.simulator.result import OpRow, Result
+from zerocast.simulator.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from zerocast.accelerators.schema import Accelerator
 from zerocast.analysis.speedup import gain
-from zerocast.simulator.result import OpRow, Result
+from zerocast.simulator.cost import COLUMNS, OpRow
+from zerocast.simulator.result import Result
 from zerocast.simulator.size import over_budget
 
 PHASES = ("FF", "BP", "WU", "UPDATE")
@@ -95,7 +96,7 @@ def slowest(rows: list[LayerRow], limit: int) -> list[LayerRow]:
 def write_ops(path: Path, result: Result, baseline: Result | None) -> None:
     """All ops as CSV: the columns of `OpRow`, baseline_latency_s, speedup (empty without a counterpart)."""
     before = {row.op: row.latency_s for row in baseline.rows} if baseline is not None else {}
-    names = [field.name for field in fields(OpRow)]
+    names = [column.name for column in COLUMNS]
     with path.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
         writer.writerow([*names, "baseline_latency_s", "speedup"])

@@ -1,15 +1,13 @@
 """What it costs: mapping, compute, traffic, time, energy. No torch in here."""
 
+from zerocast.simulator.cost import OpRow, Totals
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm import Gemm, plain_gemm
 from zerocast.simulator.gemm_cost import gemm_cost
-from zerocast.simulator.many import simulate_many
-from zerocast.simulator.result import OpRow, Result
+from zerocast.simulator.result import Result
 from zerocast.simulator.search import best_mapping
 from zerocast.simulator.simulate import simulate
-from zerocast.simulator.totals import Totals
 
 __all__ = [
     "Gemm", "OpRow", "Result", "SimulationError", "Totals", "best_mapping", "gemm_cost", "plain_gemm", "simulate",
-    "simulate_many",
 ]  # fmt: skip

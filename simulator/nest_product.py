@@ -12,6 +12,7 @@ import numpy as np
 from zerocast.accelerators.schema import Accelerator
 from zerocast.accelerators.schema.given import Extents, Given, GivenLevel, Spread
 from zerocast.simulator.compute import reduction_steps, skips
+from zerocast.simulator.cost import Figures, OpRow
 from zerocast.simulator.energy import register_bits
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm import Gemm
@@ -20,8 +21,6 @@ from zerocast.simulator.mapping import ORDERS
 from zerocast.simulator.nest_cost import NestCost
 from zerocast.simulator.nest_search import NestSearch
 from zerocast.simulator.pairs import effectual_macs
-from zerocast.simulator.product import Figures
-from zerocast.simulator.result import OpRow
 
 
 def is_nested(accelerator: Accelerator) -> bool:
@@ -43,7 +42,7 @@ class NestProduct:
                 if len(accelerators) == 1:
                     raise
                 costs.append(None)
-        self.failed = np.flatnonzero([cost is None for cost in costs])
+        self.failed = [design for design, cost in enumerate(costs) if cost is None]
         self._columns = [_columns(self.gemm, cost) if cost is not None else None for cost in costs]
         self._cost = next((cost for cost in costs if cost is not None), None)
 

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from zerocast.simulator.cost import Figures, OpRow
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.gpu.trust import unit_bounds
-from zerocast.simulator.product import Figures
 from zerocast.simulator.program import Program
-from zerocast.simulator.result import OpRow
 from zerocast.simulator.unit_cost import is_work, unit_cost
 from zerocast.workloads.ir import Einsum, Op, Vector
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.compute import skips
+from zerocast.simulator.cost import Array, Figures, OpRow
 from zerocast.simulator.energy import register_bits
 from zerocast.simulator.engine import engine_cycles
 from zerocast.simulator.gemm import Gemm
@@ -19,12 +19,9 @@ from zerocast.simulator.given import given_of
 from zerocast.simulator.mapping import Mapping
 from zerocast.simulator.pairs import effectual_macs
 from zerocast.simulator.rates import Rates
-from zerocast.simulator.result import OpRow
 from zerocast.simulator.search import SLACK, Picks, Search
 from zerocast.simulator.tiles import MOST_TILES, Stream, Walk, tile_stream, tiles_of
 from zerocast.simulator.traffic import link_bytes, tile_bytes
-
-Array = NDArray[np.float64]
 
 SURPRISE = 0.005
 """How much longer a walk may be than the closed form promised before other mappings are walked."""
@@ -34,24 +31,6 @@ RIVALS = 16
 
 WINDOW = 0.02
 """How much more than the least of the objective a rival may promise."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """Cost of a product or an einsum on each of some designs, arrays [designs].
-
-    link_s: time that its bytes keep the link busy; weight_prologue_s: the part of it that loads the first weights.
-    columns: numbers of `OpRow` by name.
-    """
-
-    link_s: Array
-    weight_prologue_s: Array
-    columns: dict[str, Array]
-
-    @property
-    def latency_s(self) -> Array:
-        """Latency of the whole in s."""
-        return self.columns["latency_s"]
 
 
 class Product:
@@ -68,7 +47,7 @@ class Product:
         self._objective, self._masks = objective, fidelity == "tile"
         self._search = Search(gemm, self.accelerator, rates, objective)
         picks = self._search.best()
-        self.failed = np.flatnonzero(picks.tile < 0)
+        self.failed = np.flatnonzero(picks.tile < 0).tolist()
         self._tile, self._order = np.maximum(picks.tile, 0), picks.order
         self._streams: dict[tuple[int, int, bool, str], Stream | None] = {}
         self._walks = self._settled()

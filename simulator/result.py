@@ -3,108 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from zerocast.simulator.cost import COLUMNS, OVER_OPS, OpRow, in_order
 from zerocast.simulator.gemm import Gemm
 from zerocast.simulator.given import dump_page
 from zerocast.workloads.ir import Workload
 
 if TYPE_CHECKING:
     import pandas
-
-
-Fallback = Literal["", "refused", "slower"]
-
-
-@dataclass(frozen=True, slots=True)
-class OpRow:
-    """One op. Latency is the op's own, as if it ran alone; start and end come from the schedule.
-
-    bound: what sets the latency: `compute`, `fill` (skew and drain are more than half of the array's cycles),
-    `port`, `dram`, `unit`, `launch`, or `uncosted` where the accelerator has nothing to run the op on.
-    costed: False for an op that nothing runs, which is in no total. fallback: why N:M weights run on a dense kernel,
-    `refused` by the sparse one or `slower` on it; else "".
-    ideal_cycles: cycles of a full array with every skippable zero skipped; utilisation = ideal / cycles spent.
-    lost_*_cycles: why cycles are more than the ideal ones (`simulator.engine.losses`; of systolic arrays, whose folds
-    lose by fill and edges alike, all but memory stays 0); port: an engine waiting for a buffer's port; memory: waiting
-    for the off-chip link.
-    expected_cycles: what the analytic fidelity gives for `cycles` under the same mapping; 0 where there is but one.
-    spread_s: one standard deviation of the latency under random zeros.
-    memories: of several depths, read_bytes, write_bytes and energy_j of each memory by its name, as JSON.
-    low_s, high_s: on a GPU, bounds of the latency that 9 of 10 measurements are to keep; 0 elsewhere.
-    """
-
-    op: str
-    layer: str
-    phase: str
-    kind: str
-    function: str
-    resource: str
-    macs: int = 0
-    effectual_macs: float = 0.0
-    flops: float = 0.0
-    cycles: float = 0.0
-    expected_cycles: float = 0.0
-    ideal_cycles: float = 0.0
-    latency_s: float = 0.0
-    spread_s: float = 0.0
-    low_s: float = 0.0
-    high_s: float = 0.0
-    start_s: float = 0.0
-    end_s: float = 0.0
-    lost_imbalance_cycles: float = 0.0
-    lost_fragmentation_cycles: float = 0.0
-    lost_padding_cycles: float = 0.0
-    lost_edge_cycles: float = 0.0
-    lost_conflict_cycles: float = 0.0
-    lost_ramp_cycles: float = 0.0
-    lost_wasted_cycles: float = 0.0
-    lost_port_cycles: float = 0.0
-    lost_memory_cycles: float = 0.0
-    utilisation: float = 0.0
-    bound: str = ""
-    skipped: str = ""
-    dataflow: str = ""
-    order: str = ""
-    tile_m: int = 0
-    tile_n: int = 0
-    tile_k: int = 0
-    m: int = 0
-    n: int = 0
-    k: int = 0
-    batch: int = 0
-    input_density: float = 1.0
-    weight_density: float = 1.0
-    dram_read_bytes: float = 0.0
-    dram_write_bytes: float = 0.0
-    dram_input_bytes: float = 0.0
-    dram_weight_bytes: float = 0.0
-    dram_output_bytes: float = 0.0
-    buffer_read_bytes: float = 0.0
-    buffer_write_bytes: float = 0.0
-    register_bytes: float = 0.0
-    mac_j: float = 0.0
-    register_j: float = 0.0
-    buffer_j: float = 0.0
-    dram_j: float = 0.0
-    vector_j: float = 0.0
-    energy_j: float = 0.0
-    costed: bool = True
-    fallback: Fallback = ""
-    memories: str = ""
-    note: str = ""
-
-
-def in_order(values: Iterable[float]) -> float:
-    """Sum from the first value to the last. `sum` compensates for rounding on some versions of Python, which sums of
-    arrays do not: one design and thousands must have the same bits."""
-    total: float = 0
-    for value in values:
-        total += value
-    return total
 
 
 @dataclass(frozen=True)
@@ -198,19 +108,17 @@ class Result:
         """The rows as a table."""
         import pandas
 
-        return pandas.DataFrame([asdict(row) for row in self.rows], columns=[f.name for f in fields(OpRow)])
+        return pandas.DataFrame([asdict(row) for row in self.rows], columns=[column.name for column in COLUMNS])
 
     def summary(self) -> dict[str, Any]:
         """Totals and context, ready for JSON."""
-        columns = ("macs", "effectual_macs", "cycles", "dram_read_bytes", "dram_write_bytes", "buffer_read_bytes",
-                   "buffer_write_bytes", "mac_j", "register_j", "buffer_j", "dram_j", "vector_j")  # fmt: skip
         return {
             "workload": self.workload,
             "accelerator": self.accelerator,
             "fidelity": self.fidelity,
             "latency_s": self.latency_s,
+            **{column: self.total(column) for column in OVER_OPS},
             "energy_j": self.energy_j,
-            **{column: self.total(column) for column in columns},
             "static_j": self.static_j,
             "critical_path_s": self.critical_path().seconds,
             "footprint": asdict(self.footprint),

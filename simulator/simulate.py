@@ -1,17 +1,17 @@
-"""`simulate`: what a workload costs on an accelerator."""
+"""`simulate`: what a workload costs on an accelerator, or on many."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, TypedDict, Unpack, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zerocast.accelerators.library import load
 from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.area import idle_power_w
+from zerocast.simulator.cost import OVER_OPS, Array, Totals
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm_cost import Objective
@@ -20,105 +20,175 @@ from zerocast.simulator.memory import memory_of
 from zerocast.simulator.notes import run_notes
 from zerocast.simulator.op_cost import op_figures, op_row
 from zerocast.simulator.overflow import refusal_of_overflow
-from zerocast.simulator.product import Figures
-from zerocast.simulator.program import Program, program
-from zerocast.simulator.result import OpRow, Result
+from zerocast.simulator.program import Program, program, program_key
+from zerocast.simulator.rates import same_structure
+from zerocast.simulator.result import Result
 from zerocast.simulator.size import size_of
 from zerocast.workloads.ir import Workload
 
-Array = NDArray[np.float64]
 Fidelity = Literal["analytic", "tile"]
+Outcome = Totals | SimulationError
+Progress = Callable[[int, int], None]
 
 
+class Options(TypedDict, total=False):
+    """How to simulate, see `simulate`."""
+
+    objective: Objective
+    fidelity: Fidelity
+    mapping: Page | None
+    allow_overflow: bool
+    progress: Progress | None
+
+
+@overload
+def simulate(workload: Workload, accelerator: Accelerator | str, **options: Unpack[Options]) -> Result: ...
+@overload
+def simulate(workload: Workload, accelerator: Sequence[Accelerator], **options: Unpack[Options]) -> list[Outcome]: ...
 def simulate(
     workload: Workload,
-    accelerator: Accelerator | str,
+    accelerator: Accelerator | str | Sequence[Accelerator],
     *,
     objective: Objective = "latency",
     fidelity: Fidelity = "analytic",
     mapping: Page | None = None,
     allow_overflow: bool = False,
-    progress: Callable[[int, int], None] | None = None,
-) -> Result:
-    """Map, count, time and price a workload on an accelerator (or the name of one).
+    progress: Progress | None = None,
+) -> Result | list[Outcome]:
+    """Map, count, time and price a workload on an accelerator (or the name of one), or on many.
+
+    Of many, those that differ in rates alone (`simulator.rates`) are priced together, each with the bits that it has
+    alone; what comes back are their totals, or the error of a design that cannot run the workload.
 
     fidelity: `analytic` takes expectations, `tile` walks the tiles with their real sizes and nonzeros.
     mapping: what is fixed of the ops' mappings, a YAML file or what it holds (`given.given_products`).
     allow_overflow: price a workload that needs more off-chip memory than there is, with a note.
-    progress: called with ops done and ops in all. Raises `SimulationError` where an op fits no mapping or needs
-    arithmetic that the array lacks, where the workload does not fit the off-chip memory, and for an unknown objective
-    or fidelity, and what `given_products` raises.
+    progress: called with ops done and ops in all; of many with designs. Raises `SimulationError` where an op fits no
+    mapping or needs arithmetic that the array lacks, where the workload does not fit the off-chip memory, and for an
+    unknown objective or fidelity, and what `given_products` raises.
     """
-    check_options(objective, fidelity)
-    accelerator = load(accelerator) if isinstance(accelerator, str) else accelerator
-    if not isinstance(workload, Workload) or not isinstance(accelerator, Accelerator):
+    _check(objective, fidelity)
+    if isinstance(accelerator, str):
+        accelerator = load(accelerator)
+    designs = [accelerator] if isinstance(accelerator, Accelerator) else accelerator
+    known = isinstance(designs, Sequence) and all(isinstance(design, Accelerator) for design in designs)
+    if not isinstance(workload, Workload) or not known:
         kinds = f"{type(workload).__name__} and {type(accelerator).__name__}"
         raise SimulationError(f"simulate takes a workload and an accelerator, in this order; got {kinds}")
-    planned = program(workload, accelerator)
-    if mapping is not None:
-        planned = replace(planned, products=given_products(planned.products, mapping, accelerator))
-    if not allow_overflow and (refused := refusal_of_overflow(planned, accelerator)):
-        raise refused
-    pricer = Pricer(accelerator, objective, fidelity)
-    pricer.prepare([product for products in planned.products.values() for product in products])
-    rows: list[OpRow] = []
-    figures: list[Figures] = []
-    for number, op in enumerate(planned.ops, 1):
-        figures.append(op_figures(op, planned, pricer))
-        rows.append(op_row(op, planned, pricer, figures[-1]))
+    programs: dict[str, Program] = {}
+
+    def run(group: Sequence[Accelerator], progress: Progress | None) -> _Run:
+        key = program_key(group[0])
+        if key not in programs:
+            programs[key] = program(workload, group[0])
+        planned = programs[key]
+        if mapping is not None:
+            planned = replace(planned, products=given_products(planned.products, mapping, group[0]))
+        refused = [None if allow_overflow else refusal_of_overflow(planned, design) for design in group]
+        return _Run(planned, group, objective, fidelity, refused, progress)
+
+    if isinstance(accelerator, Accelerator):
+        return run(designs, progress).result(workload)
+    outcomes: dict[int, Outcome] = {}
+    for places in same_structure(designs):
+        try:
+            priced = run([designs[place] for place in places], None)
+            outcomes |= {place: priced.outcome(number) for number, place in enumerate(places)}
+        except SimulationError as error:  # of the structure, which all of them have
+            outcomes |= dict.fromkeys(places, error)
         if progress is not None:
-            progress(number, len(planned.ops))
-    starts, ends = planned.graph.run(*(times[0] for times in task_times(planned, figures, accelerator, 1)))
-    for place, host in planned.hosts.items():
-        starts[place] = starts[host]
-    timed = tuple(replace(r, start_s=start, end_s=end) for r, start, end in zip(rows, starts, ends, strict=True))
-    latency = max(ends, default=0.0)
-    memory, size = memory_of(planned, pricer), size_of(accelerator)
-    return Result(
-        workload=workload.name,
-        accelerator=accelerator.name,
-        fidelity=fidelity,
-        clock_hz=accelerator.technology.clock_hz,
-        peak_macs_per_s=accelerator.peak_macs_per_s,
-        dram_bytes_per_s=accelerator.dram_bytes_per_s,
-        rows=timed,
-        latency_s=latency,
-        static_j=idle_power_w(accelerator) * latency,
-        footprint=memory,
-        ran=planned.plan.workload,
-        along=planned.plan.along,
-        meta={**workload.meta, "objective": objective},
-        layers=dict(workload.layers),
-        resources=size.resources,
-        area=size.area_mm2,
-        notes=(*run_notes(planned, accelerator, memory.peak_bytes, timed), *size.notes),
-        found=dict(workload.found),
-        products={name: pricer.mapped(products) for name, products in planned.products.items()},
-    )
+            progress(len(outcomes), len(designs))
+    return [outcomes[place] for place in range(len(designs))]
 
 
-def check_options(objective: str, fidelity: str) -> None:
-    """`SimulationError` for an objective or a fidelity that there is not."""
+def _check(objective: str, fidelity: str) -> None:
     if fidelity not in ("analytic", "tile"):
         raise SimulationError(f"unknown fidelity {fidelity!r}; choose analytic or tile")
     if objective not in ("latency", "energy", "edp", "cycles"):
         raise SimulationError(f"unknown objective {objective!r}; choose latency, energy, edp or cycles")
 
 
-def task_times(
-    planned: Program, figures: Sequence[Figures], accelerator: Accelerator, designs: int
-) -> tuple[list[list[float]], list[list[float]], list[list[float]]]:
-    """Work, link and prologue times of all tasks for the schedule [designs][ops], in s."""
+class _Run:
+    """A program priced on designs of one structure. refused: by design, why it is not to be; one alone raises."""
 
-    def by_design(columns: Iterable[Array]) -> Array:
-        return np.array(list(columns), dtype=float).reshape(len(figures), designs).T
+    def __init__(
+        self, planned: Program, designs: Sequence[Accelerator], objective: Objective, fidelity: Fidelity,
+        refused: Sequence[SimulationError | None], progress: Progress | None = None,
+    ) -> None:  # fmt: skip
+        if len(designs) == 1 and refused[0] is not None:
+            raise refused[0]
+        self.planned, self.designs, self.refused = planned, designs, refused
+        self.pricer = Pricer(designs, objective, fidelity)
+        self.pricer.prepare([product for products in planned.products.values() for product in products])
+        self.figures = []
+        for number, op in enumerate(planned.ops, 1):
+            self.figures.append(op_figures(op, planned, self.pricer))
+            if progress is not None:
+                progress(number, len(planned.ops))
+        self.times = self._times()
+        self.footprint = memory_of(planned, self.pricer)
+        self.sums: dict[str, Array] = dict.fromkeys(OVER_OPS, np.zeros(len(designs)))
+        for part in self.figures:  # one after the other, as `Result.total` adds rows
+            self.sums |= {name: self.sums[name] + part.columns[name] for name in OVER_OPS if name in part.columns}
 
-    work = by_design(part.latency_s for part in figures)
-    link = np.minimum(by_design(part.link_s for part in figures), work)
-    prologue = by_design(part.weight_prologue_s for part in figures)
-    for place, host in planned.hosts.items():
-        for times in (work, link):
-            times[:, host] += times[:, place]
-            times[:, place] = 0.0
-    hidden = prologue if accelerator.schedule.prefetch_weights else np.zeros_like(prologue)
-    return work.tolist(), link.tolist(), hidden.tolist()
+    def _times(self) -> list[list[list[float]]]:
+        """Work, link and prologue times of all tasks for the schedule, each [designs][ops], in s."""
+
+        def by_design(columns: Iterable[Array]) -> Array:
+            return np.array(list(columns), dtype=float).reshape(len(self.figures), len(self.designs)).T
+
+        work = by_design(part.latency_s for part in self.figures)
+        link = np.minimum(by_design(part.link_s for part in self.figures), work)
+        prologue = by_design(part.weight_prologue_s for part in self.figures)
+        for place, host in self.planned.hosts.items():
+            for times in (work, link):
+                times[:, host] += times[:, place]
+                times[:, place] = 0.0
+        hidden = prologue if self.designs[0].schedule.prefetch_weights else np.zeros_like(prologue)
+        return [work.tolist(), link.tolist(), hidden.tolist()]
+
+    def outcome(self, number: int) -> Outcome:
+        """Totals of a design, or why there are none."""
+        if failed := self.refused[number] or self.pricer.failed.get(number):
+            return failed
+        _, ends = self.planned.graph.run(*(times[number] for times in self.times))
+        latency = max(ends, default=0.0)
+        static = idle_power_w(self.designs[number]) * latency
+        sums = {name: float(value[number]) for name, value in self.sums.items()}
+        plain = {"latency_s": latency, "static_j": static, "peak_bytes": self.footprint.peak_bytes}
+        size = size_of(self.designs[number])
+        uncosted = tuple(name for name, unit in self.planned.units.items() if unit is None)
+        return Totals(sums | plain | {"energy_j": sums["energy_j"] + static}, size.resources, uncosted, size.total_mm2)
+
+    def result(self, workload: Workload) -> Result:
+        """Everything of a single design."""
+        planned, pricer, (accelerator,) = self.planned, self.pricer, self.designs
+        starts, ends = planned.graph.run(*(times[0] for times in self.times))
+        for place, host in planned.hosts.items():
+            starts[place] = starts[host]
+        rows = tuple(
+            replace(op_row(op, planned, pricer, figures), start_s=start, end_s=end)
+            for op, figures, start, end in zip(planned.ops, self.figures, starts, ends, strict=True)
+        )
+        latency, size = max(ends, default=0.0), size_of(accelerator)
+        return Result(
+            workload=workload.name,
+            accelerator=accelerator.name,
+            fidelity=pricer.fidelity,
+            clock_hz=accelerator.technology.clock_hz,
+            peak_macs_per_s=accelerator.peak_macs_per_s,
+            dram_bytes_per_s=accelerator.dram_bytes_per_s,
+            rows=rows,
+            latency_s=latency,
+            static_j=idle_power_w(accelerator) * latency,
+            footprint=self.footprint,
+            ran=planned.plan.workload,
+            along=planned.plan.along,
+            meta={**workload.meta, "objective": pricer.objective},
+            layers=dict(workload.layers),
+            resources=size.resources,
+            area=size.area_mm2,
+            notes=(*run_notes(planned, accelerator, self.footprint.peak_bytes, rows), *size.notes),
+            found=dict(workload.found),
+            products={name: pricer.mapped(products) for name, products in planned.products.items()},
+        )

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from zerocast.analysis.explore.command import explore as explore
     from zerocast.analysis.reporting import report as report
     from zerocast.analysis.speedup import gain as gain
-    from zerocast.simulator.many import simulate_many as simulate_many
     from zerocast.simulator.simulate import simulate as simulate
     from zerocast.workloads.from_torch import capture as capture
     from zerocast.workloads.recipes import prune as prune
@@ -34,7 +33,6 @@ _HOME = {
     "load_workload": "workloads.store",
     "load": "accelerators.library",
     "simulate": "simulator.simulate",
-    "simulate_many": "simulator.many",
     "explore": "analysis.explore.command",
     "gain": "analysis.speedup",
     "report": "analysis.reporting",

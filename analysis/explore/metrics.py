@@ -6,7 +6,7 @@ import math
 from typing import Literal
 
 from zerocast.accelerators import Accelerator
-from zerocast.simulator.totals import COLUMNS, Totals
+from zerocast.simulator.cost import TOTALS, Totals
 from zerocast.workloads.ir import Workload
 
 FPGA = ("lut", "ff", "dsp", "bram36", "uram")
@@ -14,7 +14,7 @@ DERIVED = (
     "edp_js", "dram_bytes", "throughput_per_s", "throughput_per_w", "peak_macs_per_s", "dram_bytes_per_s",
     "uncosted_ops", "area_mm2",
 )  # fmt: skip
-STORED = (*COLUMNS, *DERIVED, *FPGA)
+STORED = (*(column.name for column in TOTALS), *DERIVED, *FPGA)
 """What is priced once per workload and design, and kept."""
 METRICS = (*STORED, "accuracy")
 """All columns that constraints and objectives may name; the accuracy is the space's own."""
@@ -40,15 +40,15 @@ def metrics(workload: Workload, accelerator: Accelerator, found: Totals) -> tupl
     batch = workload.meta.get("batch")
     samples = float(batch) if isinstance(batch, (int, float)) else math.nan
     derived = {
-        "edp_js": found.energy_j * found.latency_s,
-        "dram_bytes": found.dram_read_bytes + found.dram_write_bytes,
-        "throughput_per_s": samples / found.latency_s if found.latency_s else math.nan,
-        "throughput_per_w": samples / found.energy_j if found.energy_j else math.nan,
+        "edp_js": found["energy_j"] * found["latency_s"],
+        "dram_bytes": found["dram_read_bytes"] + found["dram_write_bytes"],
+        "throughput_per_s": samples / found["latency_s"] if found["latency_s"] else math.nan,
+        "throughput_per_w": samples / found["energy_j"] if found["energy_j"] else math.nan,
         "peak_macs_per_s": accelerator.peak_macs_per_s,
         "dram_bytes_per_s": accelerator.dram_bytes_per_s,
         "uncosted_ops": len(found.uncosted),
         "area_mm2": math.nan if found.area_mm2 is None else found.area_mm2,
         **{name: found.resources.get(name, math.nan) for name in FPGA},
     }
-    totals = [getattr(found, column) for column in COLUMNS]
+    totals = [found[column.name] for column in TOTALS]
     return tuple(float(value) for value in (*totals, *(derived[name] for name in (*DERIVED, *FPGA))))

@@ -17,10 +17,10 @@ from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.explore.metrics import metrics
 from zerocast.analysis.explore.store import Priced
 from zerocast.analysis.explore.version import code_version
+from zerocast.simulator.cost import Totals
 from zerocast.simulator.errors import SimulationError
-from zerocast.simulator.many import simulate_many
+from zerocast.simulator.simulate import simulate
 from zerocast.simulator.size import over_budget
-from zerocast.simulator.totals import Totals
 from zerocast.workloads.ir import Workload
 from zerocast.workloads.store import load_workload
 
@@ -87,7 +87,7 @@ def _price(terms: Terms, workload: Workload, chunk: Chunk) -> list[Priced]:
             built.append(Priced(key, "error", one_line(error)))
     machines = [machine for machine in built if isinstance(machine, Accelerator)]
     options: dict[str, Any] = {"objective": terms.objective, "fidelity": terms.fidelity}
-    found = iter(simulate_many(workload, machines, **options))
+    found = iter(simulate(workload, machines, **options))
     return [
         machine if isinstance(machine, Priced) else _priced(key, workload, machine, next(found))
         for key, machine in zip(chunk.keys, built, strict=True)

@@ -11,18 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerocast.analysis.units import si
+from zerocast.simulator.cost import TOTALS
 
 if TYPE_CHECKING:
     from pandas import Series
 
 METRICS = {
-    "latency_s": ("latency", "s"), "energy_j": ("energy", "J"), "static_j": ("static energy", "J"),
-    "edp_js": ("energy-delay product", "J s"), "macs": ("MACs", ""), "effectual_macs": ("effectual MACs", ""),
-    "cycles": ("cycles", ""), "ideal_cycles": ("ideal cycles", ""), "dram_bytes": ("DRAM traffic", "B"),
-    "dram_read_bytes": ("DRAM reads", "B"), "dram_write_bytes": ("DRAM writes", "B"),
-    "buffer_read_bytes": ("buffer reads", "B"), "buffer_write_bytes": ("buffer writes", "B"),
-    "mac_j": ("multiply-add energy", "J"), "register_j": ("register energy", "J"), "buffer_j": ("buffer energy", "J"),
-    "dram_j": ("DRAM energy", "J"), "vector_j": ("vector energy", "J"), "peak_bytes": ("peak memory", "B"),
+    **{column.name: (column.words, column.unit) for column in TOTALS},
+    "edp_js": ("energy-delay product", "J s"), "dram_bytes": ("DRAM traffic", "B"),
     "throughput_per_s": ("throughput", "samples/s"), "throughput_per_w": ("throughput per watt", "samples/s/W"),
     "utilisation": ("utilisation", ""), "peak_macs_per_s": ("peak rate", "MAC/s"),
     "dram_bytes_per_s": ("DRAM bandwidth", "B/s"), "area_mm2": ("area", "mm²"), "lut": ("LUTs", ""),

@@ -9,6 +9,7 @@ import numpy as np
 
 from zerocast.accelerators.schema import Accelerator, Unit
 from zerocast.accelerators.tables import energy_table
+from zerocast.simulator.cost import OpRow
 from zerocast.simulator.energy import access_j_per_byte
 from zerocast.simulator.gemm import Gemm
 from zerocast.simulator.gpu.calibration import Calibrated, calibration_of
@@ -19,7 +20,6 @@ from zerocast.simulator.gpu.predict import UNSEEN_BAR, Prediction, predict, with
 from zerocast.simulator.gpu.problem import Problem, kept_share, problem, weight_share
 from zerocast.simulator.gpu.rules import group_of, refusal
 from zerocast.simulator.pairs import effectual_macs
-from zerocast.simulator.result import OpRow
 
 
 def gpu_rows(gemms: Sequence[Gemm], accelerator: Accelerator) -> list[OpRow]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from zerocast.simulator.cost import OpRow
 from zerocast.simulator.gpu.predict import UNSEEN_BAR
-from zerocast.simulator.result import OpRow
 from zerocast.workloads.ir import Op, Vector
 
 ONE_BY_ONE_S = 5e-6

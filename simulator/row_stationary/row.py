@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from zerocast.accelerators.schema import Accelerator
+from zerocast.simulator.cost import OpRow
 from zerocast.simulator.energy import executed_macs, register_bits
 from zerocast.simulator.gemm import Gemm
 from zerocast.simulator.pairs import effectual_macs
-from zerocast.simulator.result import OpRow
 from zerocast.simulator.row_stationary.cost import RowStationaryCost, row_stationary_cost
 from zerocast.simulator.row_stationary.part import pe_rate
 

@@ -15,7 +15,8 @@ from zerocast.analysis.plots_formats import break_even, fiber_bits, formats_figu
 from zerocast.analysis.plots_losses import losses_figure, losses_line, losses_of
 from zerocast.analysis.summary_text import totals_of
 from zerocast.simulator import simulate
-from zerocast.simulator.result import Footprint, OpRow, Result
+from zerocast.simulator.cost import OpRow
+from zerocast.simulator.result import Footprint, Result
 from zerocast.workloads import Einsum, Tensor, Workload
 from zerocast.workloads.patterns import Uniform
 

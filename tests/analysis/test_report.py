@@ -16,7 +16,8 @@ from zerocast.analysis.plots import LAYERS_SHOWN, layers_figure, shorten, timeli
 from zerocast.analysis.plots_costs import peak_rate, roofline_figure
 from zerocast.analysis.tables import layer_rows, slowest
 from zerocast.analysis.units import scale_of, si
-from zerocast.simulator.result import Footprint, OpRow, Result
+from zerocast.simulator.cost import OpRow
+from zerocast.simulator.result import Footprint, Result
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -9,9 +9,9 @@ from small_workloads import tensor
 
 from zerocast.accelerators import load, templates
 from zerocast.simulator import plain_gemm
+from zerocast.simulator.cost import OpRow
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.gemm_cost import Objective
-from zerocast.simulator.result import OpRow
 from zerocast.simulator.traffic import element_bits
 from zerocast.simulator.unit_cost import moved_bytes
 from zerocast.workloads import Vector

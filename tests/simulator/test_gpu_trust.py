@@ -11,13 +11,13 @@ from small_workloads import forward
 from zerocast.accelerators import load
 from zerocast.analysis.validate.gpu_layers import COVERAGE, layers_elsewhere
 from zerocast.simulator import plain_gemm, simulate
+from zerocast.simulator.cost import OpRow
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.gpu.calibration import calibration_of
 from zerocast.simulator.gpu.card import card_of
 from zerocast.simulator.gpu.predict import COLLECTION, NEAR, UNSEEN_BAR, predict, with_doubt
 from zerocast.simulator.gpu.problem import problem
 from zerocast.simulator.gpu.trust import ONE_BY_ONE_S, latency_bounds, unit_bounds
-from zerocast.simulator.result import OpRow
 from zerocast.workloads import Vector
 from zerocast.workloads.patterns import DENSE, NM
 

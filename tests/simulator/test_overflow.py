@@ -11,7 +11,7 @@ from small_workloads import attention, forward, step
 from torch import nn
 
 from zerocast.accelerators import Accelerator, load
-from zerocast.simulator import SimulationError, simulate, simulate_many
+from zerocast.simulator import SimulationError, simulate
 from zerocast.simulator.footprint import footprint
 from zerocast.simulator.overflow import largest_batch
 from zerocast.simulator.program import program
@@ -67,10 +67,10 @@ def test_weights_alone_name_a_card_that_holds_them() -> None:
 
 def test_only_the_designs_that_are_too_small_fail() -> None:
     fits, small = (card(16384 + 8192 + 2 * 4096 - less) for less in (0, 1))
-    one, two, three = simulate_many(forward(), [small, fits, card(1e9)])
+    one, two, three = simulate(forward(), [small, fits, card(1e9)])
     assert isinstance(one, SimulationError) and "allow_overflow" in str(one)
     assert two == three != one
-    assert simulate_many(forward(), [small], allow_overflow=True) == [two]
+    assert simulate(forward(), [small], allow_overflow=True) == [two]
 
 
 def test_a_weight_gradient_does_not_grow_with_the_batch() -> None:

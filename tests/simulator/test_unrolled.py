@@ -16,7 +16,7 @@ from zerocast.accelerators import load
 from zerocast.accelerators.errors import AcceleratorError
 from zerocast.accelerators.schema import Accelerator, Role
 from zerocast.simulator import simulate
-from zerocast.simulator.result import OpRow
+from zerocast.simulator.cost import OpRow
 from zerocast.workloads import capture
 
 
