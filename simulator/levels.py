@@ -57,16 +57,24 @@ class Counts:
     def __init__(self, gemm: Gemm, levels: tuple[Tiling, ...]) -> None:
         self.gemm, self.levels = gemm, levels
         self._known: dict[tuple[str, tuple[Mode, ...]], Sizes] = {}
+        self._loops: dict[tuple[int, Operand], tuple[NDArray[np.bool_], NDArray[np.bool_]]] = {}
 
     def sizes(self, side: str, modes: tuple[Mode, ...]) -> Sizes:
         """Sizes along a side of the tiles counted at depths 1, 2, ... as the modes say."""
         if not modes:
             return [(np.asarray(float(getattr(self.gemm, side))), np.asarray(1.0))]
+        modes = self.alone(side, modes)
         if (side, modes) not in self._known:
             level = self.levels[len(modes) - 1]
             outside = self.sizes(side, modes[:-1])
             self._known[side, modes] = _cut(outside, getattr(level, side), level.copies(side), modes[-1])
         return self._known[side, modes]
+
+    def alone(self, side: str, modes: tuple[Mode, ...]) -> tuple[Mode, ...]:
+        """The same modes, named alike where a depth has no copies along a side."""
+        same: dict[Mode, Mode] = {"steps": "all", "copies": "one"}
+        levels = zip(self.levels, modes, strict=False)
+        return tuple(mode if side in level.spread else same.get(mode, mode) for level, mode in levels)
 
     def number(self, side: str, modes: tuple[Mode, ...]) -> Array:
         """How many tiles are counted."""
@@ -110,11 +118,14 @@ class Counts:
     def loops(self, dataflow: Dataflow, depth: int, operand: Operand) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Whether the loops of a depth cut an operand, and whether one of these runs inside the loop that the operand
         does not depend on, which then brings its tiles in again."""
+        if (depth, operand) in self._loops:
+            return self._loops[depth, operand]
         mapping, free = self.mapping(dataflow, depth), FREE[operand]
         cut, inside = np.asarray(False), np.asarray(False)
         for side in "mnk".replace(free, ""):
             several = mapping.trips[side] > 1
             cut, inside = cut | several, inside | (several & (mapping.position(side) > mapping.position(free)))
+        self._loops[depth, operand] = cut, inside
         return cut, inside
 
     def again(self, dataflow: Dataflow, depth: int, operand: Operand, stays: bool = True) -> Index:
@@ -164,7 +175,7 @@ def path(accelerator: Accelerator, operand: Operand) -> tuple[Memory, ...]:
 
 def depth_of(accelerator: Accelerator, memory: Memory) -> int:
     """Depth of a memory; 0 is the off-chip one."""
-    return 0 if memory == accelerator.dram else memory.depth
+    return 0 if memory is accelerator.memories[0] else memory.depth
 
 
 def boundaries(accelerator: Accelerator, operand: Operand) -> Iterator[tuple[Memory, Memory]]:

@@ -6,6 +6,7 @@ array's. Bytes are counted exactly, edges, bypass and copies included, and share
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property, reduce
 from typing import Any
@@ -14,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerocast.accelerators.schema import Accelerator, Compute, Dataflow, Memory, Operand
-from zerocast.simulator.compute import reduction_steps, skips
+from zerocast.simulator.compute import array_cycles, reduction_steps, skips, unrolled_cycles
 from zerocast.simulator.energy import Energy, executed_macs, gemm_energy
 from zerocast.simulator.gemm import ROLES, Gemm
-from zerocast.simulator.gemm_cost import Objective, tile_steps, total_cycles
+from zerocast.simulator.gemm_cost import Objective
 from zerocast.simulator.levels import FREE, OPERANDS, Counts, Mode, Tiling, boundaries, depth_of, path, repeated
 from zerocast.simulator.mapping import Mapping
 from zerocast.simulator.pipeline import pipeline_time
@@ -47,6 +48,7 @@ class NestCost:
         self.gemm, self.accelerator, self.dataflow, self.rates = gemm, accelerator, dataflow, rates
         self.counts = Counts(gemm, levels)
         self.depths = accelerator.depths
+        self._crossed: dict[tuple[Operand, str], tuple[Array, Array, Array, Array]] = {}
 
     @cached_property
     def traffic(self) -> dict[str, Traffic]:
@@ -69,6 +71,11 @@ class NestCost:
         """Bytes of an operand read from and written to the outer memory, and those written to and read from the inner
         one. What several copies need is read once where it is multicast; sums are added up on their way out, and what
         was added up before comes back to one of the copies."""
+        if (operand, inner.name) not in self._crossed:
+            self._crossed[operand, inner.name] = self._counted(operand, outer, inner)
+        return self._crossed[operand, inner.name]
+
+    def _counted(self, operand: Operand, outer: Memory, inner: Memory) -> tuple[Array, Array, Array, Array]:
         top, depth = depth_of(self.accelerator, outer), inner.depth
         at = self.counts.again(self.dataflow, depth, operand, inner.keeps_tiles or operand == "output")
         shared, apart = self._visits(operand, top, depth, at)
@@ -109,9 +116,7 @@ class NestCost:
         """Times that each word of an operand crosses, counted at the outer memory and over all copies at `depth`, where
         the loops down to depth `at` bring it in anew."""
         shared, apart = np.asarray(1.0), np.asarray(1.0)
-        for last in range(depth + 1):
-            if not np.any(at == last):
-                continue
+        for last in np.unique(at).tolist():
             modes = [self._mode(operand, level, top, last) for level in range(1, depth + 1)]
             every: list[Mode] = ["all" if level <= last else "copies" for level in range(1, depth + 1)]
             shared = np.where(at == last, self.counts.number(FREE[operand], tuple(modes)), shared)
@@ -126,32 +131,29 @@ class NestCost:
             return "steps" if together else "all"
         return "one" if together else "copies"
 
-    def _tiles(self, modes: dict[str, tuple[Mode, ...]]) -> tuple[Array, PortBytes, Array]:
-        """`tile_cost` of tiles of all sizes along a first axis, and how many there are of each."""
+    def _tiles(self, modes: dict[str, tuple[Mode, ...]]) -> tuple[tuple[Array, Array, Array], Array]:
+        """Extents m, n, k of the array's tiles of all sizes, along a first axis, and how many there are of each."""
         sizes = {side: self.counts.sizes(side, modes[side]) for side in "mnk"}
         every = [(a, b, c) for a in sizes["m"] for b in sizes["n"] for c in sizes["k"]]
         shape = np.broadcast_shapes(*(np.shape(value) for pairs in sizes.values() for pair in pairs for value in pair))
         m, n, k = (np.stack([np.broadcast_to(each[i][0], shape) for each in every]) for i in range(3))
-        number = np.stack([np.broadcast_to(a[1] * b[1] * c[1], shape) for a, b, c in every])
-        return *tile_cost(self.gemm, self.accelerator, self.dataflow, m, n, k), number
-
-    @cached_property
-    def _time_tiles(self) -> tuple[Array, PortBytes, Array]:
-        return self._tiles(dict.fromkeys("mnk", repeated("steps", self.depths + 1)))
+        return (m, n, k), np.stack([np.broadcast_to(a[1] * b[1] * c[1], shape) for a, b, c in every])
 
     @cached_property
     def _ports(self) -> dict[Operand, tuple[Array, Array]]:
         """Bytes that the array reads and writes of each operand at the memory next to it on the operand's way."""
         found: dict[Operand, tuple[Array, Array]] = {}
+        known: dict[tuple[tuple[Mode, ...], ...], tuple[PortBytes, Array]] = {}
         depth = self.depths + 1
         for operand in OPERANDS:
             top = depth_of(self.accelerator, path(self.accelerator, operand)[-1])
             modes: dict[str, tuple[Mode, ...]] = dict.fromkeys("mnk", repeated("all", depth))
             modes[FREE[operand]] = tuple(self._mode(operand, level, top, depth) for level in range(1, depth + 1))
-            if all(each == modes["m"] for each in modes.values()) and self.accelerator.copies(depth) == 1:
-                _, ports, number = self._time_tiles
-            else:
-                _, ports, number = self._tiles(modes)
+            key = tuple(self.counts.alone(side, each) for side, each in modes.items())
+            if key not in known:
+                extents, number = self._tiles(modes)
+                known[key] = tile_ports(self.gemm, self.accelerator, self.dataflow, *extents), number
+            ports, number = known[key]
             if operand != "output":
                 size = ports.input_read if operand == "input" else ports.weight_read
                 found[operand] = self.gemm.batch * (size * number).sum(axis=0), np.asarray(0.0)
@@ -164,7 +166,8 @@ class NestCost:
     @cached_property
     def array_cycles(self) -> Array:
         """Cycles of the array, or of its copies side by side, without ports."""
-        cycles, _, number = self._time_tiles
+        extents, number = self._tiles(dict.fromkeys("mnk", repeated("steps", self.depths + 1)))
+        cycles = tile_cycles(self.gemm, self.accelerator, self.dataflow, *extents)
         return np.asarray(self.counts.turns * (cycles * number).sum(axis=0))
 
     @cached_property
@@ -240,6 +243,51 @@ class NestCost:
         doubled = all(memory.double_buffered for memory in self.accelerator.at_depth(depth))
         tile, kinds, first = reduce(_slower, links)
         return np.asarray(runs * pipeline_time(kinds, first, tile, compute, 1.0, doubled).latency_s)
+
+    def least_cycles(self, link: Sequence[Array]) -> Array:
+        """What no order of the loops is below, where `link` is the least that the links into depths 1 to D need: a run
+        of a depth's loops begins with a load and ends with a store, between which array and link take their time."""
+        total = self.busy_cycles
+        for depth in range(self.depths, 0, -1):
+            (ends, store), most = self._ends(depth), link[depth - 1]
+            steps = np.prod(list(self.counts.trips(depth).values()), axis=0) * (
+                self.counts.turns if depth == 1 else 1.0
+            )
+            last = np.maximum(total / steps - store, 0.0)  # beside which there is nothing to load
+            doubled = all(memory.double_buffered for memory in self.accelerator.at_depth(depth))
+            total = np.maximum(total + ends, most + last) if doubled else total + np.maximum(most, ends)
+        return total
+
+    def _ends(self, depth: int) -> tuple[Array, Array]:
+        """Least cycles of the first loads and last stores of all runs of a depth's loops, and the most of one store."""
+        counts, trips = self.counts, self.counts.trips(depth)
+        longest, store = np.asarray(0.0), np.asarray(0.0)
+        for memory in self.accelerator.at_depth(depth - 1):
+            rate = self.rates.dram_bytes_per_s / self.rates.clock_hz if depth == 1 else memory.bytes_per_cycle
+            share = (rate or 1.0) * counts.used(depth - 1) * (counts.turns if depth == 1 else 1.0)
+            each = np.asarray(0.0)
+            for operand in memory.holds if rate is not None else ():
+                way = path(self.accelerator, operand)
+                if memory == way[-1] or way[way.index(memory) + 1].depth > depth:
+                    continue
+                cut, _ = counts.loops(self.dataflow, depth, operand)
+                anew, first, never = (self._visits(operand, depth - 1, depth, np.asarray(at))[0]
+                                      for at in (depth, depth - 1, 0))  # fmt: skip
+                visits = np.where(cut, np.minimum(anew / trips[FREE[operand]], first), never)
+                tiles = np.prod([trips[side] for side in "mnk" if side != FREE[operand]], axis=0) * share
+                if operand == "output":
+                    words = self.gemm.batch * self.gemm.m * self.gemm.n / 8
+                    wide, final = (
+                        self.accelerator.compute.accumulate_bits,
+                        element_bits(memory, operand, self.gemm.output),
+                    )
+                    store = store + words * max(wide, final) * anew / tiles
+                    each = each + words * (final if depth == 1 else wide * visits) / tiles
+                    continue
+                bits = element_bits(memory, operand, getattr(self.gemm, operand))
+                each = each + self.gemm.batch * getattr(self.gemm, operand).unique * bits / 8 * visits / tiles
+            longest = np.maximum(longest, each)
+        return longest, store
 
     def _tile(self, depth: int, memory: Memory, mapping: Mapping, share: Array) -> tuple[TileBytes, Array]:
         """Cycles in which a memory passes the average tile of each operand on to the next depth, where `share` is its
@@ -319,18 +367,27 @@ class _Tile(Gemm):
         return self.places
 
 
-def tile_cost(
-    gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, m: Array, n: Array, k: Array
-) -> tuple[Array, PortBytes]:
-    """The array's cycles for single tiles, as products of their own, and its bytes at the buffers."""
+def _tile(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, m: Array, n: Array, k: Array) -> _Tile:
     places = _places(gemm, accelerator.compute, m=m, n=n, k=k) if dataflow == "unrolled" else {}
     same = {each.name: getattr(gemm, each.name) for each in fields(gemm)}
-    tile = _Tile(**same | {"batch": 1, "m": m, "n": n, "k": k}, places=places)
-    one = np.ones_like(m * n * k)
+    return _Tile(**same | {"batch": 1, "m": m, "n": n, "k": k}, places=places)
+
+
+def tile_cycles(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, m: Array, n: Array, k: Array) -> Array:
+    """The array's cycles for single tiles, as products of their own."""
+    steps = reduction_steps(gemm, accelerator, dataflow, k)
+    if dataflow != "unrolled":
+        return array_cycles(accelerator, gemm.dtype, dataflow, m, n, steps)
+    tile = _tile(gemm, accelerator, dataflow, m, n, k)
+    return unrolled_cycles(accelerator, tile, dict.fromkeys("mnk", 1.0)) * steps / k
+
+
+def tile_ports(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, m: Array, n: Array, k: Array) -> PortBytes:
+    """The array's bytes at the buffers for single tiles, as products of their own."""
+    tile, one = _tile(gemm, accelerator, dataflow, m, n, k), np.ones_like(m * n * k)
+    steps = reduction_steps(gemm, accelerator, dataflow, k)
     mapping = Mapping(dataflow, "mnk", m, n, k, one, one, one)
-    steps, alone = tile_steps(tile, accelerator, mapping), np.zeros_like(one, dtype=bool)
-    cycles, _ = total_cycles(tile, accelerator, mapping, *steps, alone)
-    return cycles * one, port_bytes(tile, accelerator, mapping, *steps, alone)
+    return port_bytes(tile, accelerator, mapping, steps, steps, np.zeros_like(one, dtype=bool))
 
 
 def _places(gemm: Gemm, array: Compute, **extents: Array) -> dict[str, Any]:

@@ -7,7 +7,7 @@ what has been reached; complete ones are priced with every order of loops.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -33,7 +33,9 @@ _FIRST = 8
 """Chains that are completed and priced before others are looked at."""
 _MOST = 512
 """Chains that are completed together."""
-_AT_ONCE = 24
+_REFINED = 512
+"""Complete chains whose array is priced together."""
+_AT_ONCE = 128
 """Complete chains that are priced together, in all orders."""
 _EQUAL = 1e-9
 """Room that a bound gets against the rounding of what it bounds."""
@@ -111,12 +113,24 @@ class NestSearch:
                 part = self._open(
                     chains.at(np.arange(start, min(start + size, len(chains.own)))), key, bounded, ceiling
                 )
-                start, size = start + size, min(4 * size, _MOST)
+                start, size = start + size, _MOST
                 for depth in range(1, len(space.candidates)):
                     part = self._open(_joined(part, space.candidates[: depth + 1]), key, bounded, ceiling)
-                while len(part.own):
-                    self._price(space, part.at(np.arange(min(_AT_ONCE, len(part.own)))), key, bounded, ceiling)
-                    part = self._open(part.at(np.arange(_AT_ONCE, len(part.own))), key, bounded, ceiling)
+                self._complete(space, part, key, bounded, ceiling)
+
+    def _complete(self, space: NestSpace, part: _Chains, key: Key, bounded: Key, ceiling: float) -> None:
+        """Price what may be better of complete chains, those of the least bound first."""
+        count = _FIRST
+        while len(part.own):
+            head = self._open(
+                self._refined(space, part.at(np.arange(min(_REFINED, len(part.own))))), key, bounded, ceiling
+            )
+            part = part.at(np.arange(min(_REFINED, len(part.own)), len(part.own)))
+            while len(head.own):
+                self._price(space, head.at(np.arange(min(count, len(head.own)))), key, bounded, ceiling)
+                head = self._open(head.at(np.arange(count, len(head.own))), key, bounded, ceiling)
+                count = _AT_ONCE
+            part = self._open(part, key, bounded, ceiling)
 
     def _open(self, chains: _Chains, key: Key, bounded: Key, ceiling: float) -> _Chains:
         """Chains that may still hold something better, the least first."""
@@ -124,11 +138,24 @@ class NestSearch:
         left = (low < self._best[0]) & (bounded(chains.cycles, chains.joules) * (1 - _EQUAL) <= ceiling)
         return chains.at(np.flatnonzero(left)[np.argsort(low[left], kind="stable")])
 
+    def _refined(self, space: NestSpace, chains: _Chains) -> _Chains:
+        """Complete chains, with what their array takes, edges and ports included, in place of the least it may take."""
+        if len(chains.own) <= _FIRST:
+            return chains
+        link = [each.link[at][:, None] for each, at in zip(space.candidates, chains.picks.T, strict=True)]
+        costs = [self.cost(space, chains.picks, self.orders[:1], spread) for spread in space.array]
+        found = [cost.least_cycles(link) if space.timed else cost.busy_cycles for cost in costs]
+        cycles = np.min([np.broadcast_to(each, (len(chains.own), 1))[:, 0] for each in found], axis=0)
+        return replace(chains, cycles=cycles)
+
     def _price(self, space: NestSpace, chains: _Chains, key: Key, bounded: Key, ceiling: float) -> None:
         """Price complete chains in all orders, and keep the best."""
         for spread in space.array:
             cost = self.cost(space, chains.picks, self.orders, spread)
-            cycles, joules = np.broadcast_arrays(self._figure(cost), cost.energy.total_j)
+            none = np.asarray(0.0)
+            cycles = none if key is bounded is _joules else self._figure(cost)
+            joules = none if key is bounded is _cycles else cost.energy.total_j
+            cycles, joules = np.broadcast_arrays(cycles, joules)
             fit = np.broadcast_to(space.fit(cost.counts) & (bounded(cycles, joules) <= ceiling), cycles.shape)
             goal = np.where(fit, key(cycles, joules), np.inf)
             chain, order = np.unravel_index(int(goal.argmin()), goal.shape)

@@ -21,7 +21,7 @@ from zerocast.accelerators.schema.given import Given
 from zerocast.simulator.gemm import Gemm
 from zerocast.simulator.levels import FREE, OPERANDS, Counts, Tiling, depth_of, path
 from zerocast.simulator.mapping import Unit, tile_extents, tile_units
-from zerocast.simulator.nest_cost import tile_cost
+from zerocast.simulator.nest_cost import tile_cycles, tile_ports
 from zerocast.simulator.rates import Rates
 from zerocast.simulator.traffic import element_bits
 
@@ -224,7 +224,7 @@ class NestSpace:
             over = math.ceil(getattr(gemm, side) / self.units[side]) * self.units[side] - getattr(gemm, side)
             extent = getattr(inner, side)  # the last unit of the product may be cut
             low[side] = np.maximum(extent - over, np.minimum(extent, 1.0))
-        cycles, _ = tile_cost(gemm, accelerator, self.dataflow, low["m"], low["n"], low["k"])
+        cycles = tile_cycles(gemm, accelerator, self.dataflow, low["m"], low["n"], low["k"])
         steps, volume = np.asarray(1.0), np.asarray(1.0)
         for side in "mnk":
             unit, size = self.units[side], math.ceil(getattr(gemm, side) / self.units[side])
@@ -239,7 +239,7 @@ class NestSpace:
 
     def _ports(self, tiling: Tiling, inner: Tiling) -> Array:
         gemm, joules = self.gemm, np.asarray(0.0)
-        _, ports = tile_cost(gemm, self.accelerator, self.dataflow, inner.m, inner.n, inner.k)
+        ports = tile_ports(gemm, self.accelerator, self.dataflow, inner.m, inner.n, inner.k)
         for operand in OPERANDS:
             memory = path(self.accelerator, operand)[-1]
             top = depth_of(self.accelerator, memory)
