@@ -21,7 +21,7 @@ from zerocast.simulator.given import Page, given_products
 
 RESULTS = (
     "latency_s", "cycles", "energy_j", "dram_read_bytes", "dram_write_bytes", "bound", "dataflow",
-    "utilisation", "skipped", "order", "tile_m", "tile_n", "tile_k", "fallback", "note",
+    "utilisation", "skipped", "order", "tile_m", "tile_n", "tile_k", "memories", "fallback", "note",
 )  # fmt: skip
 Fate = Literal["as asked", "dense", "with zeros that the array does not skip", "not at all"]
 TOTALS = ("total_latency_s", "total_energy_j")
@@ -96,7 +96,7 @@ def given_shapes(shapes: Sequence[Shape], mapping: Page, accelerator: Accelerato
     return [replace(shape, gemm=next(left[shape.name])) for shape in shapes]
 
 
-_NONE = {**dict.fromkeys(("bound", "dataflow", "skipped", "order"), ""), "fallback": "not priced"}
+_NONE = {**dict.fromkeys(("bound", "dataflow", "skipped", "order", "memories"), ""), "fallback": "not priced"}
 """What columns of words hold of a shape that has no price."""
 
 

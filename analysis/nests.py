@@ -9,6 +9,7 @@ import numpy as np
 
 from zerocast.accelerators.schema import Accelerator
 from zerocast.accelerators.schema.given import Given
+from zerocast.analysis.deep_nests import deep_binding, deep_loops
 from zerocast.analysis.units import si
 from zerocast.simulator.compute import completes
 from zerocast.simulator.errors import SimulationError
@@ -16,6 +17,9 @@ from zerocast.simulator.gemm import Gemm
 from zerocast.simulator.gemm_cost import GemmCost, Objective, gemm_cost
 from zerocast.simulator.given import Products
 from zerocast.simulator.mapping import ORDERS, Mapping, mapping_of
+from zerocast.simulator.nest_cost import NestCost
+from zerocast.simulator.nest_product import is_nested
+from zerocast.simulator.nest_search import NestSearch
 from zerocast.simulator.product import WINDOW, operand_bytes
 from zerocast.simulator.rates import rates_of
 from zerocast.simulator.search import Search, best_mapping
@@ -56,18 +60,22 @@ def nests(products: Products, accelerator: Accelerator, objective: Objective = "
         for place, gemm in enumerate(parts, 1):
             if gemm.given is not None:
                 ops.setdefault(gemm, []).append(f"{name} ({place} of {len(parts)})" if len(parts) > 1 else name)
-    costs = {gemm: best_mapping(gemm, accelerator) for gemm in ops}
-    seconds = {gemm: float(costs[gemm].time.latency_s) * len(names) for gemm, names in ops.items()}
+    deep = is_nested(accelerator)
+    costs = {gemm: NestSearch(gemm, accelerator).best() if deep else best_mapping(gemm, accelerator) for gemm in ops}
+    seconds = {gemm: float(np.ravel(costs[gemm].latency_s)[0]) * len(names) for gemm, names in ops.items()}
     for gemm in sorted(ops, key=lambda gemm: -seconds[gemm]):
         share = seconds[gemm] / sum(seconds.values())
         yield _nest(gemm, accelerator, costs[gemm], objective, ops[gemm], share)
 
 
 def _nest(
-    gemm: Gemm, accelerator: Accelerator, cost: GemmCost, objective: Objective, ops: list[str], share: float
+    gemm: Gemm, accelerator: Accelerator, cost: GemmCost | NestCost, objective: Objective, ops: list[str], share: float
 ) -> Nest:
     sizes = f"{gemm.m} x {gemm.n} x {gemm.k} (M x N x K){f', {gemm.batch} times' if gemm.batch > 1 else ''}"
-    title = f"{sizes}, {cost.mapping.dataflow}, {share:.0%} of the array's time"
+    flow = cost.dataflow if isinstance(cost, NestCost) else cost.mapping.dataflow
+    title = f"{sizes}, {flow}, {share:.0%} of the array's time"
+    if isinstance(cost, NestCost):
+        return Nest(tuple(ops), title, tuple(deep_loops(cost)), tuple(deep_binding(cost)))
     free = gemm.free
     why = (*_binding(free, accelerator, cost), *_doubled(free, accelerator, cost, objective),
            *_rivals(free, accelerator, cost, objective))  # fmt: skip

@@ -14,7 +14,7 @@ from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm import Gemm
 from zerocast.simulator.gemm_cost import Objective
 from zerocast.simulator.gpu import gpu_rows, refusal
-from zerocast.simulator.nest_product import NestProduct, is_nested
+from zerocast.simulator.nest_product import NestProduct, is_nested, refuse_unfilled
 from zerocast.simulator.product import Product
 from zerocast.simulator.rates import Rates, rates_of
 from zerocast.simulator.row_stationary import row_stationary_row
@@ -87,7 +87,9 @@ class Pricer:
         return tuple(self._product(product).mapped or product.free for product in products)
 
     def prepare(self, products: Sequence[Gemm]) -> None:
-        """Price many products at once where the accelerator allows it (GPUs), so that `gemm` only looks them up."""
+        """Price many products at once where the accelerator allows it (GPUs), so that `gemm` only looks them up.
+        `SimulationError` where none of them can fill a fan-out."""
+        refuse_unfilled(products, self.accelerator)
         if self.accelerator.gpu is not None:
             new = [product for product in dict.fromkeys(products) if product not in self._known]
             self._known |= zip(new, self._price(new), strict=True)

@@ -39,6 +39,11 @@ class GemmCost:
     energy: Energy
     macs: Array
 
+    @property
+    def latency_s(self) -> Array:
+        """Seconds of the whole product."""
+        return self.time.latency_s
+
     def objective(self, objective: Objective) -> Array:
         """The figure to be made small: seconds, joules, their product, or cycles of the array alone."""
         if objective == "cycles":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -26,6 +27,22 @@ from zerocast.simulator.pairs import effectual_macs
 def is_nested(accelerator: Accelerator) -> bool:
     """Whether products are mapped on several depths, or an operand lives on chip for good."""
     return accelerator.nested or len(accelerator.dram.holds) < 3
+
+
+def refuse_unfilled(products: Sequence[Gemm], accelerator: Accelerator) -> None:
+    """`SimulationError` for a fan-out that no product of a workload can fill by the sides that it spreads over."""
+    for depth in range(accelerator.depths + 1):
+        fanout = accelerator.fanout_at(depth)
+        if fanout is None or not products:
+            continue
+        most = max(math.prod(one.batch if side == "groups" else getattr(one, side) for side in fanout.over)
+                   for one in products)  # fmt: skip
+        if most < fanout.count:
+            raise SimulationError(
+                f"memories.{accelerator.at_depth(depth)[0].name}.fanout: {fanout.count} copies over "
+                f"{', '.join(fanout.over)}, of which no product here can fill more than {most}; list more sides in "
+                "`over`, or lower `count`"
+            )
 
 
 class NestProduct:
