@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from zerocast.accelerators.errors import AcceleratorError
 from zerocast.accelerators.schema import Accelerator
+from zerocast.accelerators.tables.energy import table_at
 
 _SYSTOLIC = re.compile(r"systolic-(\d+)x(\d+)$")
 _SUFFIXES = {".yaml", ".yml"}
@@ -31,8 +32,9 @@ def load(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -
 
     `overrides` maps dotted paths to values (`compute.rows`, `memories.dram.bandwidth_bytes_per_s`: an item of a
     list is named by its `name`). Raises `AcceleratorError`: unknown template, malformed YAML, a key, value or
-    path that the schema refuses. A calibration file that a YAML file names is looked for beside that file, then
-    among the shipped ones; one in `overrides` from the working directory.
+    path that the schema refuses. A calibration file or energy table that a YAML file names is looked for beside that
+    file, then among the shipped ones; one in `overrides` from the working directory. What an energy table holds
+    becomes part of the description.
     """
     return parse(describe(name_or_path, overrides), str(name_or_path))
 
@@ -40,9 +42,11 @@ def load(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -
 def describe(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The description that `load` checks, as nested mappings and lists. Raises `AcceleratorError` as `load` does."""
     description = _read(str(name_or_path))
-    _place_calibration(description, Path(name_or_path))
+    for part, field, folder in (("gpu", "calibration", "calibrations"), ("technology", "energy_table", "tables")):
+        _place(description, Path(name_or_path), part, field, folder)
     for path, value in (overrides or {}).items():
         _assign(description, path, value)
+    _take_in_table(description)
     return description
 
 
@@ -71,6 +75,7 @@ class Variants:
         for path, value in overrides.items():
             _copy_along(description, path)
             _assign(description, path, value)
+        _take_in_table(description)
         return description
 
     def build(self, overrides: Mapping[str, Any]) -> Accelerator:
@@ -216,18 +221,28 @@ def _copy_along(description: dict[str, Any], path: str) -> None:
         here = here[slot]
 
 
-def _place_calibration(description: dict[str, Any], origin: Path) -> None:
-    """Make the calibration file of a card's YAML file absolute, so that the card means the same from everywhere."""
-    part = description.get("gpu")
-    if origin.suffix not in _SUFFIXES or not isinstance(part, dict):
+def _place(description: dict[str, Any], origin: Path, part: str, field: str, folder: str) -> None:
+    """Make a file that an accelerator's YAML file names absolute, so that it means the same from everywhere."""
+    fields = description.get(part)
+    if not isinstance(fields, dict):
         return
-    name = part.get("calibration")
-    if not isinstance(name, str) or Path(name).suffix not in _SUFFIXES:
+    name = fields.get(field)
+    if origin.suffix not in _SUFFIXES or not isinstance(name, str) or Path(name).suffix not in _SUFFIXES:
         return
     beside = origin.resolve().parent / name
-    shipped = files("zerocast.accelerators") / "calibrations" / f"{Path(name).stem}.yaml"
+    shipped = files("zerocast.accelerators") / folder / f"{Path(name).stem}.yaml"
     is_shipped = not beside.is_file() and Path(name).name == name and shipped.is_file()
-    description["gpu"] = {**part, "calibration": Path(name).stem if is_shipped else str(beside)}
+    description[part] = {**fields, field: Path(name).stem if is_shipped else str(beside)}
+
+
+def _take_in_table(description: dict[str, Any]) -> None:
+    """Put what a user's energy table holds in the place of its path: a design is what it costs, wherever it goes."""
+    part = description.get("technology")
+    if not isinstance(part, dict):
+        return
+    name = part.get("energy_table")
+    if isinstance(name, str) and Path(name).suffix in _SUFFIXES:
+        description["technology"] = {**part, "energy_table": table_at(Path(name))}
 
 
 _PLAIN = {

@@ -34,7 +34,8 @@ def print_parameters(accelerator: Accelerator) -> None:
     console.print(f"\n{len(rows)} parameters, {assumed} of them assumed or without a source\n")
     _print_size(console, accelerator)
     energies = energy_table(accelerator.technology.energy_table)
-    _print_sources(console, f"energy table {energies.name} ({energies.node_nm:g} nm):", energies.sources)
+    node = f" ({energies.node_nm:g} nm)" if energies.node_nm is not None else ""
+    _print_sources(console, f"energy table {energies.name}{node}:", energies.sources)
     if accelerator.technology.area_table is not None:
         areas = area_table(accelerator.technology.area_table)
         _print_sources(console, f"\narea table {areas.name} ({areas.node_nm:g} nm):", areas.sources)

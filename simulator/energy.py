@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, reduce
+from functools import reduce
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zerocast.accelerators.schema import Accelerator, Memory
+from zerocast.accelerators.schema.accelerator import memory_j_per_byte
 from zerocast.accelerators.tables import energy_table
 from zerocast.simulator.gemm import Gemm
 from zerocast.simulator.pairs import SIDES, met_share
@@ -36,22 +37,10 @@ class Energy:
 
 def access_j_per_byte(accelerator: Accelerator, memory: Memory) -> float:
     """Energy of one byte read from or written to a memory level, in J."""
-    if memory.j_per_byte is not None:
-        return memory.j_per_byte
     technology = accelerator.technology
-    assert memory.energy is not None  # the schema asks for one of them
-    scale = 1.0 if memory.energy.startswith("dram.") else technology.energy_scale
-    each = None if memory.capacity_bytes is None else memory.capacity_bytes / memory.instances
-    return scale * _access_j_per_byte(technology.energy_table, memory.energy, each)
-
-
-@cache
-def _access_j_per_byte(table_name: str, kind: str, capacity_bytes: float | None) -> float:
-    table = energy_table(table_name)
-    if kind.startswith("dram."):
-        return 8 * table.dram_j_per_bit(kind.removeprefix("dram."))
-    assert capacity_bytes is not None  # the schema asks for it on chip
-    return 8 * float(table.sram_j_per_bit(capacity_bytes))
+    energy = memory_j_per_byte(energy_table(technology.energy_table), memory)
+    scaled = memory.energy is not None and not memory.energy.startswith("dram.")
+    return technology.energy_scale * energy if scaled else energy
 
 
 def executed_macs(gemm: Gemm, accelerator: Accelerator, steps_share: ArrayLike, skipped: str) -> Array:

@@ -129,9 +129,8 @@ def unit_cost(
         cycles = unit_cycles(elements, work, lanes, depth)
     dram_s = dram_bytes / (rates.dram_bytes_per_s * streamed_share(accelerator))
     table = energy_table(accelerator.technology.energy_table)
-    known = dtype if dtype in table.flop_pj else "fp32"
     latency_s = np.maximum(cycles / rates.clock_hz, dram_s)
-    vector_j = flops * table.flop_j(known) * accelerator.technology.energy_scale
+    vector_j = flops * table.flop_j(dtype) * accelerator.technology.energy_scale
     vector_j += dram_bytes * streamed_j_per_byte(accelerator)
     dram_j = dram_bytes * rates.j_per_byte[accelerator.dram.name]
     drawn = within_power(accelerator, vector_j + dram_j, latency_s)

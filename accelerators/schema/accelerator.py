@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -16,6 +17,7 @@ from zerocast.accelerators.schema.row_stationary import RowStationary
 from zerocast.accelerators.schema.skipping import Skipping
 from zerocast.accelerators.schema.technology import Resources, Technology
 from zerocast.accelerators.schema.units import Host, Schedule, Unit
+from zerocast.accelerators.tables.energy import EnergyTable, energy_table
 
 
 class Source(Part):
@@ -95,6 +97,7 @@ class Accelerator(Part):
                 f"gpu.tdp_w: {self.gpu.tdp_w:g} W leave nothing above technology.static_power_w, "
                 f"{self.technology.static_power_w:g} W"
             )
+        _has_energies(self)
         if self.technology.fpga is not None and self.resources is None:
             raise ValueError("resources: an FPGA design needs its resource coefficients")
         return self
@@ -173,6 +176,36 @@ class Accelerator(Part):
 
 _FLAT: tuple[Dataflow, ...] = ("row_stationary", "zero_skipping", "tensor_core")
 """Dataflows whose laws bring their own hierarchy along."""
+
+
+def _has_energies(accelerator: Accelerator) -> None:
+    """Look up every energy that pricing needs; `AcceleratorError` names an entry that the table lacks."""
+    table = energy_table(accelerator.technology.energy_table)
+    for dtype in accelerator.compute.rates:
+        table.mac_j(dtype)
+    if accelerator.units:
+        table.flop_j("fp32")
+    table.register_j_per_bit  # noqa: B018
+    for memory in accelerator.memories:
+        memory_j_per_byte(table, memory)
+
+
+def memory_j_per_byte(table: EnergyTable, memory: Memory) -> float:
+    """Energy of a byte read from or written to a memory at the table's node, in J; raises what its lookups do."""
+    if memory.j_per_byte is not None:
+        return memory.j_per_byte
+    if memory.name in table.memory_pj_per_byte:
+        return table.memory_pj_per_byte[memory.name] * 1e-12
+    assert memory.energy is not None  # the schema asks for one of them
+    if memory.energy.startswith("dram."):
+        return 8 * table.dram_j_per_bit(memory.energy.removeprefix("dram."))
+    assert memory.capacity_bytes is not None  # the schema asks for it on chip
+    return _sram_j_per_byte(table, memory.capacity_bytes / memory.instances)
+
+
+@lru_cache(maxsize=4096)
+def _sram_j_per_byte(table: EnergyTable, capacity_bytes: float) -> float:
+    return 8 * float(table.sram_j_per_bit(capacity_bytes))
 
 
 def _wrong_depths(accelerator: Accelerator) -> str:

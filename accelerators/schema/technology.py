@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from zerocast.accelerators.schema.array import check_dtypes
 from zerocast.accelerators.schema.part import Part
+from zerocast.accelerators.tables.energy import EnergyTable, parse_table
 
 
 class FpgaPart(Part):
@@ -45,8 +46,9 @@ class Technology(Part):
     """Feature size in nm."""
     clock_hz: PositiveFloat
     """Clock of the array and the units, in Hz."""
-    energy_table: str
-    """Name of a file in `accelerators/tables/`."""
+    energy_table: str | EnergyTable
+    """Name of a file in `accelerators/tables/`, or a table of one's own: its path, relative to the accelerator's file,
+    or what it holds."""
     energy_scale: PositiveFloat = 1.0
     """Factor on every on-chip entry of the energy table (node or FPGA overhead); DRAM is not scaled."""
     static_power_w: float = Field(default=0.0, ge=0)
@@ -64,6 +66,13 @@ class Technology(Part):
     operand multiplexers that differ from those of 2:4, which it contains."""
     fpga: FpgaPart | None = None
     """Set for FPGA designs: the budget that the resources must fit."""
+
+    @field_validator("energy_table", mode="before")
+    @classmethod
+    def _is_a_name_or_a_table(cls, value: Any) -> Any:
+        if not isinstance(value, str | dict | EnergyTable):
+            raise ValueError("must be text")
+        return parse_table(value, str(value.get("name", ""))) if isinstance(value, dict) else value
 
 
 class Cost(Part):

@@ -24,6 +24,8 @@ NAMES = [*templates(), "systolic-8x16"]
 SHAPES = [(49, 512, 1152), (784, 128, 576), (512, 1000, 64), (1, 1000, 512)]
 
 UNITS = (
+    "_pj",
+    "_pj_per_byte",
     "_words_per_cycle",
     "_pj_per_bit",
     "_hz",

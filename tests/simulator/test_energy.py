@@ -47,9 +47,9 @@ def test_on_chip_energy_scales_and_dram_does_not() -> None:
 
 def test_sram_energy_is_log_log_between_points_and_grows() -> None:
     table = energy_table("cmos-45nm")
-    for size, value in table.sram_points:
+    for size, value in table.sram_pj_per_bit:
         assert float(table.sram_j_per_bit(size)) == pytest.approx(value * PJ)
-    (low, at_low), (high, at_high) = table.sram_points[:2]
+    (low, at_low), (high, at_high) = table.sram_pj_per_bit[:2]
     assert float(table.sram_j_per_bit(math.sqrt(low * high))) == pytest.approx(math.sqrt(at_low * at_high) * PJ)
     sizes = table.sram_j_per_bit([2**power for power in range(8, 28)])
     assert all(a < b for a, b in itertools.pairwise(sizes))
