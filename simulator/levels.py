@@ -133,6 +133,8 @@ class Counts:
         innermost loop that cuts it outwards. stays: whether a tile is still there for the next step."""
         found, seen = np.asarray(0 if stays else depth), np.asarray(not stays)
         for at in range(depth, 0, -1):
+            if np.all(seen):
+                break
             cut, inside = self.loops(dataflow, at, operand)
             found = np.where(cut & ~seen, np.where(inside, at, at - 1), found)
             seen = seen | cut

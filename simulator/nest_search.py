@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +30,10 @@ Index = NDArray[np.intp]
 
 _FIRST = 8
 """Chains that are completed and priced before others are looked at."""
+_FEW = 24
+"""Complete chains that are priced in all orders at once, without a look at their array first."""
+_SOME = 64
+"""Complete chains that are priced first, in all orders."""
 _MOST = 512
 """Chains that are completed together."""
 _REFINED = 512
@@ -71,9 +74,10 @@ class NestSearch:
         flows = flows if accelerator.schedule.offline else flows[:1]
         flows = flows if given.dataflow is None else (given.dataflow,)
         self.spaces = [NestSpace(gemm, accelerator, flow, self.rates, objective != "cycles", limit) for flow in flows]
-        orders = [range(len(ORDERS)) if (fixed := given.level(depth).order) is None else [ORDERS.index(fixed)]
-                  for depth in range(accelerator.depths)]  # fmt: skip
-        self.orders = np.array(list(product(*orders)))
+        fixed = [given.level(depth).order for depth in range(accelerator.depths)]
+        self.orders = tuple(
+            np.arange(len(ORDERS)) if order is None else np.array([ORDERS.index(order)]) for order in fixed
+        )
         self._joules = [compute_energy(gemm.free, accelerator, flow, self.rates).total_j for flow in flows]
         self._best: tuple[float, NestCost | None] = np.inf, None
 
@@ -115,12 +119,18 @@ class NestSearch:
                 )
                 start, size = start + size, _MOST
                 for depth in range(1, len(space.candidates)):
-                    part = self._open(_joined(part, space.candidates[: depth + 1]), key, bounded, ceiling)
+                    inner = space.candidates[depth]
+                    own = part.own.min(initial=np.inf)
+                    alone = _Chains(np.arange(len(inner.own)), inner.own, inner.cycles, own + inner.joules)
+                    some = self._open(alone, key, bounded, ceiling).picks
+                    part = self._open(
+                        _joined(part, space.candidates[: depth + 1], np.sort(some)), key, bounded, ceiling
+                    )
                 self._complete(space, part, key, bounded, ceiling)
 
     def _complete(self, space: NestSpace, part: _Chains, key: Key, bounded: Key, ceiling: float) -> None:
         """Price what may be better of complete chains, those of the least bound first."""
-        count = _FIRST
+        count = _SOME
         while len(part.own):
             head = self._open(
                 self._refined(space, part.at(np.arange(min(_REFINED, len(part.own))))), key, bounded, ceiling
@@ -140,37 +150,43 @@ class NestSearch:
 
     def _refined(self, space: NestSpace, chains: _Chains) -> _Chains:
         """Complete chains, with what their array takes, edges and ports included, in place of the least it may take."""
-        if len(chains.own) <= _FIRST:
+        if len(chains.own) <= _FEW:
             return chains
-        link = [each.link[at][:, None] for each, at in zip(space.candidates, chains.picks.T, strict=True)]
-        costs = [self.cost(space, chains.picks, self.orders[:1], spread) for spread in space.array]
+        link = [
+            each.link[at].reshape(-1, *(1 for _ in self.orders))
+            for each, at in zip(space.candidates, chains.picks.T, strict=True)
+        ]
+        some = tuple(order[:1] for order in self.orders)
+        costs = [self.cost(space, chains.picks, some, spread) for spread in space.array]
         found = [cost.least_cycles(link) if space.timed else cost.busy_cycles for cost in costs]
-        cycles = np.min([np.broadcast_to(each, (len(chains.own), 1))[:, 0] for each in found], axis=0)
+        cycles = np.min([each.ravel() for each in found], axis=0)
         return replace(chains, cycles=cycles)
 
     def _price(self, space: NestSpace, chains: _Chains, key: Key, bounded: Key, ceiling: float) -> None:
         """Price complete chains in all orders, and keep the best."""
         for spread in space.array:
             cost = self.cost(space, chains.picks, self.orders, spread)
-            none = np.asarray(0.0)
+            none = np.zeros(1)
             cycles = none if key is bounded is _joules else self._figure(cost)
             joules = none if key is bounded is _cycles else cost.energy.total_j
             cycles, joules = np.broadcast_arrays(cycles, joules)
-            fit = np.broadcast_to(space.fit(cost.counts) & (bounded(cycles, joules) <= ceiling), cycles.shape)
+            shape = (len(chains.picks), *(len(order) for order in self.orders))
+            fit = np.broadcast_to(space.fit(cost.counts) & (bounded(cycles, joules) <= ceiling), shape)
             goal = np.where(fit, key(cycles, joules), np.inf)
-            chain, order = np.unravel_index(int(goal.argmin()), goal.shape)
-            if goal[chain, order] < self._best[0]:
-                one = self.cost(space, chains.picks[chain : chain + 1], self.orders[order : order + 1], spread)
-                self._best = float(goal[chain, order]), one
+            chain, *order = np.unravel_index(int(goal.argmin()), goal.shape)
+            if goal[chain, *order] < self._best[0]:
+                best = tuple(every[at : at + 1] for every, at in zip(self.orders, order, strict=True))
+                self._best = float(goal[chain, *order]), self.cost(space, chains.picks[chain : chain + 1], best, spread)
 
-    def cost(self, space: NestSpace, picks: Index, orders: Index, spread: dict[str, Array]) -> NestCost:
-        """Cost of chains of candidates [chains, orders]."""
-        levels = []
+    def cost(self, space: NestSpace, picks: Index, orders: tuple[Index, ...], spread: dict[str, Array]) -> NestCost:
+        """Cost of chains of candidates under orders of loops [chains, orders of depth 1, of depth 2, ...]."""
+        levels, column = [], (-1, *(1 for _ in orders))
         for depth, candidates in enumerate(space.candidates):
             at, tiling = picks[:, depth], candidates.tiling
-            copies = {side: count[at][:, None] for side, count in tiling.spread.items()}
-            m, n, k = (getattr(tiling, side)[at][:, None] for side in "mnk")
-            levels.append(Tiling(m, n, k, orders[:, depth], copies))
+            copies = {side: count[at].reshape(column) for side, count in tiling.spread.items()}
+            m, n, k = (getattr(tiling, side)[at].reshape(column) for side in "mnk")
+            axis = (-1, *(1 for _ in orders[depth + 1 :]))
+            levels.append(Tiling(m, n, k, orders[depth].reshape(axis), copies))
         levels.append(array_tiling(space, levels[-1], spread))
         return NestCost(self.gemm, self.accelerator, space.dataflow, tuple(levels), self.rates)
 
@@ -192,16 +208,19 @@ def chains(space: NestSpace) -> Index:
     top = space.candidates[0]
     every = _Chains(np.arange(len(top.own))[:, None], top.own, top.cycles, top.joules)
     for depth in range(1, len(space.candidates)):
-        every = _joined(every, space.candidates[: depth + 1])
+        every = _joined(every, space.candidates[: depth + 1], np.arange(len(space.candidates[depth].own)))
     return every.picks
 
 
-def _joined(chains: _Chains, candidates: Sequence[Candidates]) -> _Chains:
-    """Chains one depth longer: with every candidate that lies in their last tile."""
+def _joined(chains: _Chains, candidates: Sequence[Candidates], some: Index) -> _Chains:
+    """Chains one depth longer: with each of some candidates that lies in their last tile."""
     *outside, inner = candidates
     last = chains.picks[:, -1]
-    within = np.logical_and.reduce([inner.needs[side] <= outside[-1].tile[side][last][:, None] for side in "mnk"])
+    within = np.ones((len(last), len(some)), dtype=bool)
+    for side in "mnk":
+        within &= inner.needs[side][some] <= outside[-1].tile[side][last][:, None]
     chain, pick = np.nonzero(within)
+    pick = some[pick]
     picks, cycles = chains.picks[chain], inner.cycles[pick]
     for depth in range(len(outside), 0, -1):
         cycles = outside[depth - 1].piped(picks[:, depth - 1], cycles)

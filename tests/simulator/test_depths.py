@@ -62,7 +62,7 @@ def random_problem(seed: int) -> tuple[Gemm, Accelerator]:
 
 def compare(seed: int, objective: Objective) -> bool:
     gemm, accelerator = random_problem(seed)
-    search = NestSearch(gemm, accelerator, objective, {1: 6, 2: 4, 3: 2}[accelerator.depths])
+    search = NestSearch(gemm, accelerator, objective, {1: 6, 2: 3, 3: 2}[accelerator.depths])
     least = brute_force(search)
     if least == np.inf:
         with pytest.raises(SimulationError, match=r"no mapping of a .* fits"):
