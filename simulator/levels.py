@@ -57,6 +57,7 @@ class Counts:
     def __init__(self, gemm: Gemm, levels: tuple[Tiling, ...]) -> None:
         self.gemm, self.levels = gemm, levels
         self._known: dict[tuple[str, tuple[Mode, ...]], Sizes] = {}
+        self._numbers: dict[tuple[str, tuple[Mode, ...]], Array] = {}
         self._loops: dict[tuple[int, Operand], tuple[NDArray[np.bool_], NDArray[np.bool_]]] = {}
 
     def sizes(self, side: str, modes: tuple[Mode, ...]) -> Sizes:
@@ -78,7 +79,10 @@ class Counts:
 
     def number(self, side: str, modes: tuple[Mode, ...]) -> Array:
         """How many tiles are counted."""
-        return np.asarray(sum(count for _, count in self.sizes(side, modes)))
+        modes = self.alone(side, modes)
+        if (side, modes) not in self._numbers:
+            self._numbers[side, modes] = np.asarray(sum(count for _, count in self.sizes(side, modes)))
+        return self._numbers[side, modes]
 
     def every(self, side: str, depth: int, mode: Mode = "all") -> Array:
         """Tiles along a side at a depth, on all copies; mode steps: in time."""
@@ -158,9 +162,11 @@ def _cut(outside: Sizes, tile: Array, spread: Array, mode: Mode) -> Sizes:
                 number, last = np.minimum(number, spread), np.where(number > spread, tile, last)
         full = full + count * (number - 1)
         rest.append((last, count))
-    edges = [(last, count) for last, count in rest if np.any(last != tile)]
+    edges = []
     for last, count in rest:
-        if not np.any(last != tile):
+        if np.any(last != tile):
+            edges.append((last, count))
+        else:
             full = full + count
     return [(tile, full), *edges] if np.any(full) or not edges else edges
 

@@ -268,7 +268,7 @@ class NestCost:
             each = np.asarray(0.0)
             for operand in memory.holds if rate is not None else ():
                 way = path(self.accelerator, operand)
-                if memory == way[-1] or way[way.index(memory) + 1].depth > depth:
+                if memory is way[-1] or way[way.index(memory) + 1].depth > depth:
                     continue
                 cut, _ = counts.loops(self.dataflow, depth, operand)
                 anew, first, never = (self._visits(operand, depth - 1, depth, np.asarray(at))[0]
@@ -297,7 +297,7 @@ class NestCost:
         trips, passing = mapping.trips, np.asarray(0.0)
         for operand in memory.holds:
             way = path(self.accelerator, operand)
-            inner = way[way.index(memory) + 1] if memory != way[-1] else None
+            inner = way[way.index(memory) + 1] if memory is not way[-1] else None
             if inner is None or inner.depth > depth:
                 down, up = self._ports[operand] if inner is None else self._crossing(operand, memory, inner)[:2]
                 passing = passing + (down + up) / share / (trips["m"] * trips["n"] * trips["k"])

@@ -174,7 +174,7 @@ class NestSpace:
         gemm, price = self.gemm, self.rates.j_per_byte
         for operand in memory.holds:
             way, free, side = path(self.accelerator, operand), FREE[operand], getattr(gemm, operand)
-            if memory == way[0]:
+            if memory is way[0]:
                 continue
             outer = way[way.index(memory) - 1]
             top = depth_of(self.accelerator, outer)
@@ -296,7 +296,7 @@ def tile_needs(
         bits = (
             accelerator.compute.accumulate_bits if side == "output" else element_bits(memory, side, getattr(gemm, side))
         )
-        stays = path(accelerator, side)[0] == memory
+        stays = path(accelerator, side)[0] is memory
         copies = 1 if stays or not memory.double_buffered else 2
         size = gemm.batch * every[side] / accelerator.copies(memory.depth) if stays else groups * sizes[side]
         found[side] = copies * np.asarray(size, dtype=float) * bits / 8 + 0.0 * m

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from zerocast.accelerators import load
+from zerocast.accelerators import load, parse
+from zerocast.accelerators.library import describe
 from zerocast.simulator import plain_gemm, simulate
 from zerocast.simulator.engine import arranged, cycles, operands
 from zerocast.simulator.gemm_cost import gemm_cost
@@ -39,6 +40,17 @@ def test_resnet50_inference_with_full_mapping_search(benchmark: Any, inference: 
     sat = load("sat-vcu1525")
     benchmark(simulate, inference, sat)
     assert benchmark.stats.stats.median < 0.3
+
+
+def test_resnet50_on_three_levels(benchmark: Any) -> None:
+    """Target 1 s: off-chip memory, a shared and a local buffer, two dataflows."""
+    shared = {"name": "shared", "capacity_bytes": 1 << 20, "energy": "sram", "bytes_per_cycle": 64}
+    local = {"name": "local", "depth": 2, "capacity_bytes": 1 << 16, "energy": "sram"}
+    description = describe("systolic-16x16", {"compute.dataflows": ["output_stationary", "weight_stationary"]})
+    machine = parse(description | {"memories": [description["memories"][0], shared, local]}, "three levels")
+    workload = _resnet50("nm:2:8", 1)
+    benchmark(simulate, workload, machine)
+    assert benchmark.stats.stats.median < 1.0
 
 
 def test_resnet50_training_step(benchmark: Any) -> None:

@@ -108,7 +108,8 @@ def check(seed: int) -> None:
     assert float(np.ravel(cost.array_cycles)[0]) == truth.cycles(), seed
 
 
-@pytest.mark.parametrize("start", range(0, 200, 20))
+@pytest.mark.parametrize("start", [pytest.param(at, marks=[pytest.mark.slow] * (at >= 60)) for at in range(0, 200, 20)])
 def test_counts_are_those_of_the_executed_nest(start: int) -> None:
+    """200 nests in all; the first 60 by default."""
     for seed in range(start, start + 20):
         check(seed)
