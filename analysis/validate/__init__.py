@@ -13,7 +13,7 @@ SUITES = {
     "dense": "dense arrays: TPU-like cycles as published, array cycles of SCALE-Sim 3",
     "sat": "N:M training array: published average speedup, worth of each mechanism, sensitivity to assumptions",
     "zeroskip": "engines that gate or skip zeros: nine published designs, from one PE to whole networks",
-    "dpu": "a vendor's array on three FPGA boards: images per second of whole networks, dense and pruned",
+    "dpu": "a vendor's array on five FPGA boards: images per second of whole networks, dense and pruned",
     "energy": "power and energy as published: one engine's arithmetic, chips, inferences per joule",
     "area": "area of chips and FPGA resources: seventeen published designs, constants from cell-level sources",
     "gpu": "GPU kernel times against measured products: left-out shapes, cards and networks, dense and 2:4",

@@ -19,14 +19,15 @@ def rows(**wanted: str) -> list[dpu.Row]:
 def test_every_row_has_a_board_a_source_and_a_licence() -> None:
     assert {row["board"] for row in TABLE} == set(dpu.BOARDS)
     assert all(row["licence"] == "Apache-2.0" and row["source"].startswith("github:") for row in TABLE)
-    assert all(rows(board=board, model=row["model"], arguments=row["arguments"], recipe="")
-               for row in TABLE for board in dpu.BOARDS)  # fmt: skip
+    assert all(rows(board=row["board"], model=row["model"], arguments=row["arguments"], recipe="") for row in TABLE)
 
 
 def test_mobilenet_v1_holds_on_every_board() -> None:
-    for row in rows(network="tf_mobilenetv1_1.0_imagenet_224_224_1.14G"):
+    found = rows(model="mobilenet_v1", arguments="", recipe="")
+    assert {row["board"] for row in found} == set(dpu.BOARDS)
+    for row in found:
         assert dpu.giga_ops(row) == pytest.approx(float(row["giga_ops"]), rel=0.01)
-        assert dpu.frames(row).ok
+        assert abs(dpu.frames(row).error or 1.0) < 0.08
 
 
 @pytest.mark.slow
