@@ -19,7 +19,9 @@ REQUIRED = ("M", "N", "K")
 COLUMNS: dict[str, tuple[str, ...]] = {
     "batch": (),
     "count": ("repetitions", "repeat", "repeats"),
-    "dtype": ("data type", "data_type"),
+    "dtype": ("data type", "data_type", "input_dtype"),
+    "weight_dtype": (),
+    "output_dtype": ("out_dtype",),
     "weight_bits": (),
     "density_a": (),
     "density_b": ("density",),
@@ -28,7 +30,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """Column -> other names that it goes by, in any case. SCALE-Sim's topology files have `Layer name` and `Sparsity`."""
 
-_LOADED = ("densit", "sparsit", "bits", "pattern", "prun", "zeros", "mask")
+_LOADED = ("densit", "sparsit", "bits", "dtype", "pattern", "prun", "zeros", "mask")
 """Parts of names that would change the price: such a column is refused, where another is only carried along."""
 LARGEST = 10**8
 """Largest extent accepted: beyond it the list of tile sizes alone would fill the memory."""
@@ -61,7 +63,8 @@ def read_shapes(path: Path, accelerator: Accelerator) -> Table:
 
     out[M, N] = A[M, K] B[K, N], `batch` times over; `count` such products follow one another. density_* are shares of
     nonzeros at random places (density alone is that of B, the weights), pattern is `dense` or N:M (also nm:N:M) along K
-    of B; dtype defaults to the first that the array multiplies; weight_bits are those that a stored element of B takes.
+    of B; dtype is that of A and defaults to the first that the array multiplies, weight_dtype and output_dtype are of B
+    and out where they differ from it; weight_bits are those that a stored element of B takes.
     Other columns are carried along, and a remark names them.
     Raises `AnalysisError` naming file, line and column of the first mistake, and for a column that is not read but
     by its name would change the price.
@@ -108,14 +111,27 @@ def _known() -> str:
 def _shape(row: Row, accelerator: Accelerator) -> Shape:
     m, n, k = (_whole(row, column) for column in ("m", "n", "k"))
     batch, count = (_whole(row, column) if row.get(column) else 1 for column in ("batch", "count"))
-    dtype = row.get("dtype") or next(iter(accelerator.compute.rates))
-    if dtype not in accelerator.compute.rates:
-        known = ", ".join(accelerator.compute.rates)
-        raise row.error("dtype", f"{accelerator.name} does not multiply {dtype!r}; it has {known}")
-    gemm = plain_gemm(m, n, k, dtype, BITS[dtype], _density(row, "density_a"), _weight(row))
-    weight = replace(gemm.weight, bits=_weight_bits(row, dtype, accelerator))
+    gemm = _typed(row, plain_gemm(m, n, k, "", 0, _density(row, "density_a"), _weight(row)), accelerator)
     name = row.get("layer") or f"{m}x{n}x{k}"
-    return Shape(row.raw, replace(gemm, batch=batch, weight=weight), row.where, count, name)
+    return Shape(row.raw, replace(gemm, batch=batch), row.where, count, name)
+
+
+def _typed(row: Row, gemm: Gemm, accelerator: Accelerator) -> Gemm:
+    """The product with the types of its three operands, which the array must be able to multiply."""
+    dtype = row.get("dtype") or accelerator.compute.native_type
+    weight, output = (row.get(column) or dtype for column in ("weight_dtype", "output_dtype"))
+    for column, name in (("dtype", dtype), ("weight_dtype", weight), ("output_dtype", output)):
+        if name not in BITS:
+            raise row.error(column, f"{name!r} is no data type; known are {', '.join(BITS)}")
+        if accelerator.gpu is not None and name != dtype:
+            raise row.error(column, f"kernels of {dtype} beside {name} are not modelled; give the dtype of all alone")
+    gemm = replace(gemm, dtype=dtype, weight_dtype="" if weight == dtype else weight)
+    if accelerator.compute.multiplies_as(gemm.types) is None:
+        known = ", ".join(accelerator.compute.rates)
+        column = "weight_dtype" if gemm.weight_dtype else "dtype"
+        raise row.error(column, f"{accelerator.name} does not multiply {gemm.types!r}; it has {known}")
+    bits = {"input": BITS[dtype], "weight": _weight_bits(row, weight, accelerator), "output": BITS[output]}
+    return replace(gemm, **{side: replace(getattr(gemm, side), bits=size) for side, size in bits.items()})
 
 
 def _whole(row: Row, column: str) -> int:

@@ -11,7 +11,7 @@ from zerocast.accelerators.schema import Accelerator
 from zerocast.accelerators.schema.given import Given
 from zerocast.analysis.deep_nests import deep_binding, deep_loops
 from zerocast.analysis.units import si
-from zerocast.simulator.compute import completes
+from zerocast.simulator.compute import completes, rate_of
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm import Gemm
 from zerocast.simulator.gemm_cost import GemmCost, Objective, gemm_cost
@@ -120,7 +120,7 @@ def _binding(gemm: Gemm, accelerator: Accelerator, cost: GemmCost) -> Iterator[s
     binds = max(busy, key=lambda what: busy[what])
     shares = ", ".join(f"{what} {seconds / latency:.0%}" for what, seconds in busy.items() if seconds)
     yield f"{binds} binds; busy of {si(latency, 's')}: {shares}"
-    rate = accelerator.compute.multipliers * accelerator.compute.rates[gemm.dtype]
+    rate = accelerator.compute.multipliers * rate_of(accelerator, gemm.types)
     full = gemm.macs * min(float(cost.steps_share), 1.0) / rate / clock
     whole = tile_bytes(gemm, accelerator, mapping_of(gemm, cost.mapping.dataflow, "mnk", gemm.m, gemm.n, gemm.k))
     once = gemm.batch * float(whole.input + whole.weight + whole.output) / accelerator.dram_bytes_per_s

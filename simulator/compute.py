@@ -56,7 +56,7 @@ def goes_on(gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping) -> 
         folds = np.maximum(units["m"] / mapping.trips_m, 1.0) * np.maximum(units["n"] / mapping.trips_n, 1.0)
     else:
         steps = reduction_steps(gemm, accelerator, mapping.dataflow, mapping.k)
-        depth = np.ceil(steps / (compute.macs_per_pe * rate_of(accelerator, gemm.dtype)))
+        depth = np.ceil(steps / (compute.macs_per_pe * rate_of(accelerator, gemm.types)))
         folds = _folds(compute, mapping.dataflow, mapping.m, mapping.n, depth)
     together = compute.accumulators_per_pe if streamed == "k" and compute.interleave else 1
     return np.asarray((folds <= together) & (mapping.inside(streamed)[0] == 1))
@@ -148,12 +148,19 @@ def fiber_tile(operand: Operand, k: ArrayLike) -> dict[str, ArrayLike]:
     return {outer: depth, **tile}
 
 
-def rate_of(accelerator: Accelerator, dtype: str) -> float:
-    """Rate of a data type against `macs_per_pe`; `SimulationError` for one that the array does not multiply."""
-    rates = accelerator.compute.rates
-    if dtype not in rates:
-        raise SimulationError(f"{accelerator.name} has no {dtype} arithmetic; compute.rates lists {', '.join(rates)}")
-    return rates[dtype]
+def multiplied_as(accelerator: Accelerator, types: str) -> str:
+    """The entry of `compute.rates` under which a product of these types runs; `SimulationError` where there is none."""
+    compute = accelerator.compute
+    if (found := compute.multiplies_as(types)) is None:
+        pair = f"; add {types!r}, or set compute.widens=true" if "*" in types and not compute.widens else ""
+        known = ", ".join(compute.rates)
+        raise SimulationError(f"{accelerator.name} has no {types} arithmetic; compute.rates lists {known}{pair}")
+    return found
+
+
+def rate_of(accelerator: Accelerator, types: str) -> float:
+    """Rate of a data type, or of a pair, against `macs_per_pe`; raises as `multiplied_as`."""
+    return accelerator.compute.rates[multiplied_as(accelerator, types)]
 
 
 def unrolled_cycles(accelerator: Accelerator, gemm: Gemm, trips: Mapping[str, ArrayLike]) -> Array:
@@ -161,7 +168,7 @@ def unrolled_cycles(accelerator: Accelerator, gemm: Gemm, trips: Mapping[str, Ar
     one for each tile where tiles (`trips`: how many along m, n and k) are smaller than a block."""
     units = gemm.units(accelerator.compute)
     sides = [np.maximum(units[side], np.asarray(trips[side], dtype=float)) for side in "mnk"]
-    return np.asarray(units["batch"] * sides[0] * sides[1] * sides[2] / rate_of(accelerator, gemm.dtype))
+    return np.asarray(units["batch"] * sides[0] * sides[1] * sides[2] / rate_of(accelerator, gemm.types))
 
 
 def array_cycles(

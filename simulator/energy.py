@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from zerocast.accelerators.schema import Accelerator, Memory
 from zerocast.accelerators.schema.accelerator import memory_j_per_byte
 from zerocast.accelerators.tables import energy_table
+from zerocast.simulator.compute import multiplied_as
 from zerocast.simulator.gemm import Gemm
 from zerocast.simulator.pairs import SIDES, met_share
 from zerocast.simulator.traffic import PortBytes
@@ -87,7 +88,7 @@ def gemm_energy(
     )
     dram = np.asarray(dram_bytes, dtype=float)
     return Energy(
-        mac_j=macs * table.mac_j(gemm.dtype) * scale,
+        mac_j=macs * table.mac_j(multiplied_as(accelerator, gemm.types)) * scale,
         register_j=macs * register_bits(gemm, accelerator) * table.register_j_per_bit * scale,
         buffer_j=buffers + dram * reduce(np.maximum, per_byte.values()),
         dram_j=dram * np.asarray(j_per_byte[accelerator.dram.name]),

@@ -110,6 +110,7 @@ class Gemm:
     """`batch` products of one size; hashable, so that equal layers are priced once. `outer`: ranks of the batch.
     roles: the sizes that make up m, n, k and batch, by what their ranks do (`ROLES`).
 
+    dtype: type of the input; weight_dtype: of the weights, "" for the same.
     direct: runs as one direct convolution, each tensor moved once, and not as a matrix product (`direct_product`).
     computed: the smaller product that a kernel runs in its place, where it leaves out what a mask hides.
     given: what is fixed of its mapping.
@@ -129,6 +130,12 @@ class Gemm:
     direct: bool = False
     computed: Gemm | None = None
     given: Given | None = None
+    weight_dtype: str = ""
+
+    @property
+    def types(self) -> str:
+        """The type that is multiplied, or those of input and weight, such as fp16*int4."""
+        return self.dtype if self.weight_dtype in ("", self.dtype) else f"{self.dtype}*{self.weight_dtype}"
 
     @property
     def free(self) -> Gemm:
@@ -255,6 +262,7 @@ def _product(workload: Workload, op: Einsum, taps: dict[str, int], classes: int)
         conv=None if taps else _conv(op, tensors[0].shape, groups),
         outer=outer,
         roles=_roles(op, sizes, groups, tuple(taps), classes),
+        weight_dtype=tensors[1].dtype if tensors[1].dtype != tensors[0].dtype else "",
     )  # fmt: skip
 
 

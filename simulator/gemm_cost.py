@@ -154,7 +154,7 @@ def total_cycles(
         for extent_n, count_n in sizes["n"]:
             for depth, count_k in depths:
                 cycles = array_cycles(
-                    accelerator, gemm.dtype, mapping.dataflow, extent_m, extent_n, depth, (mapping.m, mapping.n, steps)
+                    accelerator, gemm.types, mapping.dataflow, extent_m, extent_n, depth, (mapping.m, mapping.n, steps)
                 )
                 total = total + count_m * count_n * count_k * cycles
     return gemm.batch * total, reduced

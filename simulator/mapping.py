@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from zerocast.accelerators.schema import Accelerator, Dataflow, Operand
 from zerocast.accelerators.schema.given import Given
-from zerocast.simulator.compute import skips
+from zerocast.simulator.compute import rate_of, skips
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm import Gemm
 from zerocast.workloads.patterns import NM
@@ -123,7 +123,7 @@ def tile_units(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> tupl
     if dataflow == "unrolled":
         units = gemm.units(compute)
         return Fraction(gemm.m, units["m"]), Fraction(gemm.n, units["n"]), Fraction(gemm.k, units["k"])
-    lanes = max(int(compute.macs_per_pe * compute.rates.get(gemm.dtype, 1.0)), 1)
+    lanes = max(int(compute.macs_per_pe * rate_of(accelerator, gemm.types)), 1)
     skipped = skips(gemm, accelerator, dataflow)
     pattern = getattr(gemm, skipped).structured if skipped else None
     laws: dict[Operand, NM | None] = {side: getattr(gemm, side).structured for side in ("input", "weight")}

@@ -377,7 +377,7 @@ def tile_cycles(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, m: Arr
     """The array's cycles for single tiles, as products of their own."""
     steps = reduction_steps(gemm, accelerator, dataflow, k)
     if dataflow != "unrolled":
-        return array_cycles(accelerator, gemm.dtype, dataflow, m, n, steps)
+        return array_cycles(accelerator, gemm.types, dataflow, m, n, steps)
     tile = _tile(gemm, accelerator, dataflow, m, n, k)
     return unrolled_cycles(accelerator, tile, dict.fromkeys("mnk", 1.0)) * steps / k
 

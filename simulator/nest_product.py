@@ -12,7 +12,7 @@ import numpy as np
 
 from zerocast.accelerators.schema import Accelerator
 from zerocast.accelerators.schema.given import Extents, Given, GivenLevel, Spread
-from zerocast.simulator.compute import reduction_steps, skips
+from zerocast.simulator.compute import rate_of, reduction_steps, skips
 from zerocast.simulator.cost import Figures, OpRow
 from zerocast.simulator.energy import register_bits
 from zerocast.simulator.errors import SimulationError
@@ -127,7 +127,7 @@ def _columns(gemm: Gemm, cost: NestCost) -> dict[str, float]:
     dram, compute = cost.traffic[accelerator.dram.name], accelerator.compute
     chip = [traffic for name, traffic in cost.traffic.items() if name != accelerator.dram.name]
     share = min(float(reduction_steps(gemm, accelerator, cost.dataflow, gemm.k)) / gemm.k, 1.0)
-    peak = compute.multipliers * accelerator.copies(accelerator.depths + 1) * compute.rates[gemm.dtype]
+    peak = compute.multipliers * accelerator.copies(accelerator.depths + 1) * rate_of(accelerator, gemm.types)
     macs = cost.executed_macs
 
     def total(*parts: dict) -> float:  # type: ignore[type-arg]

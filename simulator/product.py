@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from zerocast.accelerators.schema import Accelerator
-from zerocast.simulator.compute import skips
+from zerocast.simulator.compute import rate_of, skips
 from zerocast.simulator.cost import Array, Figures, OpRow
 from zerocast.simulator.energy import register_bits
 from zerocast.simulator.engine import engine_cycles
@@ -119,7 +119,7 @@ class Product:
     def _ideal_cycles(self) -> Array:
         """Cycles of a full array with every skippable zero skipped."""
         compute = self.accelerator.compute
-        rate = compute.rows * compute.cols * compute.macs_per_pe * compute.rates[self.gemm.dtype]
+        rate = compute.rows * compute.cols * compute.macs_per_pe * rate_of(self.accelerator, self.gemm.types)
         ideal = self.gemm.macs * np.minimum(self._cost.steps_share, 1.0) / rate
         if "zero_skipping" not in compute.dataflows:
             return ideal

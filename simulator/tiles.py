@@ -155,7 +155,7 @@ def _tile_cycles(
 
     def apart(depth: Array) -> Array:
         """Cycles of the tiles if each began anew."""
-        cycles = array_cycles(accelerator, gemm.dtype, mapping.dataflow, m, n, depth, fullest)
+        cycles = array_cycles(accelerator, gemm.types, mapping.dataflow, m, n, depth, fullest)
         return np.broadcast_to(cycles, shape)
 
     cycles, expected = apart(steps), apart(reduction_steps(gemm, accelerator, mapping.dataflow, k))

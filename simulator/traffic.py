@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from zerocast.accelerators.schema import Accelerator, Memory
 from zerocast.accelerators.schema import Operand as Side
-from zerocast.simulator.compute import STREAMED
+from zerocast.simulator.compute import STREAMED, rate_of
 from zerocast.simulator.engine import engine_turns
 from zerocast.simulator.gemm import Gemm, Operand
 from zerocast.simulator.mapping import ORDERS, Mapping
@@ -305,7 +305,7 @@ def port_bytes(
         folds = {"m": -(-gemm.m // compute.rows), "n": -(-gemm.n // compute.cols)} if not compute.unroll else units
         return PortBytes(inputs * folds["n"], weights * folds["m"], sums * (again - 1) * partial,
                          sums * again * partial)  # fmt: skip
-    lanes = compute.macs_per_pe * compute.rates.get(gemm.dtype, 1.0)
+    lanes = compute.macs_per_pe * rate_of(accelerator, gemm.types)
     visits = (mapping.trips_k - 1) * np.ceil(steps / lanes / compute.rows) + np.ceil(last / lanes / compute.rows)
     if STREAMED[dataflow] == "m":
         inputs, weights = inputs * np.ceil(gemm.n / compute.cols), weights * again

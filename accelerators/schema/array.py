@@ -12,7 +12,12 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 from zerocast.accelerators.schema.part import Part
 
 DTYPES = ("fp64", "fp32", "tf32", "fp16", "bf16", "fp8", "fp4", "int32", "int16", "int8", "int4")
-"""Data types that hardware can multiply."""
+"""Data types that hardware can multiply; of two, the first is the one to which the other is widened."""
+
+
+def widest(types: str) -> str:
+    """The type to which operands of unequal types, `fp16*int4`, are widened; a type by itself is its own."""
+    return min(types.split("*"), key=lambda name: DTYPES.index(name) if name in DTYPES else len(DTYPES))
 
 
 def check_dtypes(names: Iterable[str]) -> None:
@@ -65,8 +70,12 @@ class Compute(Part):
     macs_per_pe: PositiveInt = 1
     """Multiply-accumulates of one PE in one cycle."""
     rates: dict[str, PositiveFloat]
-    """Data types that the PE multiplies, with the rate relative to `macs_per_pe`. The first is the one that the
-    multipliers are built for: its area counts, and its width is that of the operand registers."""
+    """Data types that the PE multiplies, with the rate relative to `macs_per_pe`; those of input and weight where they
+    differ, such as `fp16*int4`. The first is the one that the multipliers are built for: its area counts, and its width
+    is that of the operand registers."""
+    widens: bool = True
+    """Whether operands of unequal types that `rates` does not name together are multiplied as the wider type; false
+    refuses them."""
     accumulate_bits: PositiveInt = 32
     """Width of a partial sum."""
     dataflows: tuple[Dataflow, ...] = Field(min_length=1)
@@ -97,7 +106,11 @@ class Compute(Part):
     def _types_are_known(cls, rates: dict[str, float]) -> dict[str, float]:
         if not rates:
             raise ValueError("list at least one data type, such as {fp16: 1.0}")
-        check_dtypes(rates)
+        check_dtypes(part for types in rates for part in types.split("*"))
+        if "*" in next(iter(rates)):
+            raise ValueError("list the type that the multipliers are built for first, pairs such as fp16*int4 after it")
+        if wrong := [types for types in rates if "*" in types and len(set(types.split("*"))) != 2]:
+            raise ValueError(f"{wrong[0]}: a pair is the types of input and weight, unequal, such as fp16*int4")
         return rates
 
     @model_validator(mode="after")
@@ -118,6 +131,11 @@ class Compute(Part):
     def multipliers(self) -> int:
         """Multiply-accumulates of the whole array in one cycle at rate 1."""
         return self.rows * self.cols * self.macs_per_pe
+
+    def multiplies_as(self, types: str) -> str | None:
+        """The entry of `rates` for operands of these types: their own, or the wider type's; None where it has none."""
+        wide = widest(types)
+        return types if types in self.rates else wide if self.widens and wide in self.rates else None
 
     @property
     def native_type(self) -> str:

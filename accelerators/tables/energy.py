@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, PositiveFloat, ValidationError, field_validator, model_validator
 
 from zerocast.accelerators.errors import AcceleratorError
-from zerocast.accelerators.schema.array import check_dtypes
+from zerocast.accelerators.schema.array import check_dtypes, widest
 from zerocast.accelerators.schema.part import Part
 from zerocast.accelerators.tables.reading import find_table, log_log
 
@@ -98,8 +98,8 @@ class EnergyTable(Part):
         return points
 
     def mac_j(self, dtype: str) -> float:
-        """Energy of one multiply-accumulate in J."""
-        return self._entry("mac_pj", dtype) * 1e-12
+        """Energy of one multiply-accumulate in J; of a pair of types without an entry, that of the wider type."""
+        return self._entry("mac_pj", dtype if dtype in self.mac_pj else widest(dtype)) * 1e-12
 
     def flop_j(self, dtype: str) -> float:
         """Energy of one vector operation in J; that of fp32 for a type without an entry."""
