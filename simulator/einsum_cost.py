@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -17,17 +17,16 @@ from zerocast.simulator.gpu import gpu_rows, refusal
 from zerocast.simulator.nest_product import NestProduct, is_nested, refuse_unfilled
 from zerocast.simulator.product import Product
 from zerocast.simulator.rates import Rates, rates_of
-from zerocast.simulator.row_stationary import row_stationary_row
-from zerocast.simulator.search import no_fit
+from zerocast.simulator.rows import RowProduct
 from zerocast.workloads.ir import Einsum
 
 
 class Priced(Protocol):
-    """A product priced on designs of one structure. failed: the designs that nothing fits, whose figures mean nothing.
+    """A product priced on designs of one structure. failed: by design, why nothing fits it; its figures mean nothing.
     mapped: the product with the mapping that it took on the first, None where it was not mapped."""
 
     @property
-    def failed(self) -> Sequence[int]: ...
+    def failed(self) -> Mapping[int, SimulationError]: ...
 
     @property
     def mapped(self) -> Gemm | None: ...
@@ -43,9 +42,9 @@ class Pricer:
     """Prices einsums on one accelerator, or on designs of one structure (`simulator.rates`). Equal products are mapped
     and priced once.
 
-    A row-stationary array and a GPU have one way to choose a mapping and no tiles to walk, so that objective and
-    fidelity make no difference to them; they are priced one design at a time. failed: by design, why it cannot run
-    what it was asked to, where there are several; a single one raises.
+    A GPU has one way to run a product, so that objective and fidelity make no difference to it; it is priced one
+    design at a time. failed: by design, why it cannot run what it was asked to, where there are several; a single one
+    raises.
     """
 
     def __init__(
@@ -101,8 +100,7 @@ class Pricer:
     def _product(self, gemm: Gemm) -> Priced:
         if gemm not in self._known:
             (priced,) = self._price([gemm])
-            for design in priced.failed:
-                error = no_fit(gemm, self.accelerators[design])
+            for design, error in priced.failed.items():
                 if len(self.accelerators) == 1:
                     raise error
                 self.failed.setdefault(design, error)
@@ -116,8 +114,8 @@ class Pricer:
             rows = gpu_rows([product.computed or product for product in products], accelerator)
             return [_Whole(replace(row, macs=product.macs, m=product.m, n=product.n, k=product.k), accelerator)
                     for product, row in zip(products, rows, strict=True)]  # fmt: skip
-        if "row_stationary" in accelerator.compute.dataflows:
-            return [_Whole(row_stationary_row(product, accelerator), accelerator) for product in products]
+        if accelerator.row_stationary is not None:
+            return [RowProduct(product, self.accelerators, self.objective) for product in products]
         if is_nested(accelerator):
             return [NestProduct(product, self.accelerators, self.objective) for product in products]
         return [Product(gemm, self.accelerators, self.rates, self.objective, self.fidelity) for gemm in products]
@@ -129,7 +127,7 @@ class _Whole:
 
     whole: OpRow
     accelerator: Accelerator
-    failed: tuple[int, ...] = ()
+    failed: Mapping[int, SimulationError] = field(default_factory=dict)
     mapped: Gemm | None = None
 
     def row(self) -> OpRow:

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from zerocast.accelerators.errors import AcceleratorError
 from zerocast.accelerators.library import explain, read_file
 from zerocast.accelerators.schema import Accelerator
-from zerocast.accelerators.schema.given import Extents, Given, GivenLevel
+from zerocast.accelerators.schema.given import Extents, Given, GivenLevel, Pass
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm import Gemm
 from zerocast.simulator.mapping import Mapping
@@ -121,7 +121,9 @@ def _mistake(given: Given, gemm: Gemm, accelerator: Accelerator) -> str:
     if given.dataflow is not None and given.dataflow not in dataflows:
         return f"{accelerator.name} has no dataflow {given.dataflow}; it has {', '.join(dataflows)}"
     if given.levels and accelerator.row_stationary is not None:
-        return f"{accelerator.name} is row-stationary, and maps passes, not tiles; leave levels out"
+        return f"{accelerator.name} is row-stationary, and maps passes, not tiles; give pass instead of levels"
+    if given.passes != Pass() and accelerator.row_stationary is None:
+        return f"{accelerator.name} maps tiles, not passes; give levels instead of pass"
     depths = accelerator.depths + (accelerator.fanout_at(accelerator.depths) is not None)
     if len(given.levels) > depths:
         several = f"{depths} depths" if depths > 1 else "1 depth"

@@ -115,7 +115,7 @@ def tile_units(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> tupl
     if dataflow == "row_stationary":
         raise SimulationError(
             f"{accelerator.name} is row-stationary and has no tiled mappings; price its products with "
-            "zerocast.simulator.row_stationary.row_stationary_cost or simulate"
+            "zerocast.simulator.rows.RowProduct or simulate"
         )
     if dataflow == "zero_skipping":
         return 1, 1, gemm.conv.taps if gemm.conv is not None else 1

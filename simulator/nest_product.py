@@ -46,20 +46,21 @@ def refuse_unfilled(products: Sequence[Gemm], accelerator: Accelerator) -> None:
 
 
 class NestProduct:
-    """A product under the nested mapping that each design takes. failed: the designs that no mapping fits; their
+    """A product under the nested mapping that each design takes. failed: by design, why no mapping fits it; its
     figures mean nothing. There are no tiles to walk: edges are in the closed form."""
 
     def __init__(self, gemm: Gemm, accelerators: Sequence[Accelerator], objective: Objective) -> None:
         self.gemm, self.accelerators = gemm.free, accelerators
         costs: list[NestCost | None] = []
-        for accelerator in accelerators:
+        self.failed: dict[int, SimulationError] = {}
+        for design, accelerator in enumerate(accelerators):
             try:
                 costs.append(NestSearch(gemm, accelerator, objective).best())
-            except SimulationError:
-                if len(accelerators) == 1:
-                    raise
+            except SimulationError as error:
+                self.failed[design] = error
                 costs.append(None)
-        self.failed = [design for design, cost in enumerate(costs) if cost is None]
+        if len(self.failed) == len(costs):
+            raise self.failed[0]
         self._columns = [_columns(self.gemm, cost) if cost is not None else None for cost in costs]
         self._cost = next((cost for cost in costs if cost is not None), None)
 

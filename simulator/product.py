@@ -19,7 +19,7 @@ from zerocast.simulator.given import given_of
 from zerocast.simulator.mapping import Mapping
 from zerocast.simulator.pairs import effectual_macs
 from zerocast.simulator.rates import Rates
-from zerocast.simulator.search import SLACK, Picks, Search
+from zerocast.simulator.search import SLACK, Picks, Search, no_fit
 from zerocast.simulator.tiles import MOST_TILES, Stream, Walk, tile_stream, tiles_of
 from zerocast.simulator.traffic import link_bytes, tile_bytes
 
@@ -36,7 +36,7 @@ WINDOW = 0.02
 class Product:
     """A product under the mapping that each design takes.
 
-    accelerators: designs of one structure, with their rates as arrays. failed: the designs that no mapping fits; their
+    accelerators: designs of one structure, with their rates as arrays. failed: by design, why no mapping fits it; its
     figures mean nothing.
     """
 
@@ -47,7 +47,8 @@ class Product:
         self._objective, self._masks = objective, fidelity == "tile"
         self._search = Search(gemm, self.accelerator, rates, objective)
         picks = self._search.best()
-        self.failed = np.flatnonzero(picks.tile < 0).tolist()
+        unfit = np.flatnonzero(picks.tile < 0).tolist()
+        self.failed = {design: no_fit(gemm, accelerators[design]) for design in unfit}
         self._tile, self._order = np.maximum(picks.tile, 0), picks.order
         self._streams: dict[tuple[int, int, bool, str], Stream | None] = {}
         self._walks = self._settled()
@@ -61,7 +62,7 @@ class Product:
         if self._objective in ("latency", "edp"):
             promised = self._search.cost(Picks(self._tile, self._order), np.arange(len(every))).time.latency_s
             surprised = np.array([walk.latency_s for walk in walks]) > (1 + SURPRISE) * promised
-            surprised[self.failed] = False
+            surprised[list(self.failed)] = False
             late = np.flatnonzero(surprised)
             for design, rivals, energy in self._search.contenders(late, RIVALS, WINDOW):
                 walks[design] = self._rival(design, rivals, energy)

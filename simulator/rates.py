@@ -27,9 +27,6 @@ _FREE: dict[str, frozenset[str] | None] = {
 }  # fmt: skip
 """Parts of a description that leave its structure as it is: some of their fields, or (None) the whole part."""
 
-_PRICED_ALONE = ("tensor_core", "row_stationary")
-"""Dataflows whose cost models take one design at a time."""
-
 
 @dataclass(frozen=True, slots=True)
 class Rates:
@@ -97,7 +94,7 @@ def same_structure(accelerators: Sequence[Accelerator]) -> list[list[int]]:
     """Places of the designs that can be priced together, each group in the order given."""
     groups: dict[Any, list[int]] = {}
     for place, accelerator in enumerate(accelerators):
-        alone = any(dataflow in accelerator.compute.dataflows for dataflow in _PRICED_ALONE)
+        alone = accelerator.gpu is not None  # its calibrated kernels are priced one card at a time
         groups.setdefault(place if alone else _structure(accelerator), []).append(place)
     return list(groups.values())
 

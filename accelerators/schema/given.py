@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from zerocast.accelerators.schema.array import Dataflow
 from zerocast.accelerators.schema.part import Part
@@ -49,6 +49,25 @@ class GivenLevel(Part):
     arrays, a level more than there are depths says how."""
 
 
+class Pass(Part):
+    """Parameters of a pass of a row-stationary array (Chen et al., JSSC 2017, table I)."""
+
+    m: PositiveInt | None = None
+    """Filters whose partial sums the global buffer keeps."""
+    n: PositiveInt | None = None
+    """Samples whose partial sums it keeps."""
+    e: PositiveInt | None = None
+    """Output rows of a PE set."""
+    p: PositiveInt | None = None
+    """Filters of a PE."""
+    q: PositiveInt | None = None
+    """Channels of a PE."""
+    r: PositiveInt | None = None
+    """PE sets for different channels."""
+    t: PositiveInt | None = None
+    """PE sets for different filters."""
+
+
 class Given(Part):
     """What is fixed of the mapping of one product; hashable, so that products remember it."""
 
@@ -56,6 +75,8 @@ class Given(Part):
     """What stays in the array."""
     levels: tuple[GivenLevel, ...] = ()
     """Per depth of on-chip memories, from the off-chip one inwards."""
+    passes: Pass = Field(default=Pass(), alias="pass")
+    """Of a row-stationary array, which has no levels."""
 
     def level(self, depth: int) -> GivenLevel:
         """What is fixed at a depth; nothing where it is not listed."""

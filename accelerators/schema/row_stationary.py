@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, PositiveFloat
 
 from zerocast.accelerators.schema.part import Part
+
+Criterion = Literal["dram_bytes", "cycles", "movement_j", "latency_s", "energy_j", "edp"]
+"""A figure of a mapping to make small: bytes off chip, cycles of the array, energy of moving data, latency, all energy,
+energy times delay."""
 
 
 class RowStationary(Part):
@@ -36,5 +42,8 @@ class RowStationary(Part):
     """Energy of one bit delivered to a PE by the network on chip or by its neighbour, in pJ."""
     pe_clock_w: float = Field(default=0.0, ge=0)
     """Power of the clock network per PE in use, in W; the clock of a PE that is not used is gated."""
+    criteria: tuple[Criterion, ...] = Field(default=("dram_bytes", "cycles", "movement_j"), min_length=1)
+    """What decides between mappings where the objective is latency, the first first; the next one decides between those
+    that come near the least by it. `[latency_s]` takes the quickest."""
     gated_share: float = Field(default=0.0, ge=0, le=1)
     """Share of a PE's power, its clock included, that a zero in a gated operand saves."""

@@ -14,7 +14,7 @@ from zerocast.analysis.validate.zeroskip.layers import layers, workload_of
 from zerocast.analysis.validate.zeroskip.rows import product_of, rows_of
 from zerocast.simulator import OpRow, simulate
 from zerocast.simulator.einsum_cost import Pricer
-from zerocast.simulator.row_stationary import RowStationaryCost, row_stationary_cost
+from zerocast.simulator.rows import RowCost, best_rows
 
 SUITE = "energy"
 TOLERANCE = 0.3
@@ -35,21 +35,21 @@ def chip_j(rows: Iterable[OpRow]) -> float:
     return sum(row.mac_j + row.register_j + row.buffer_j for row in rows)
 
 
-def _eyeriss_v1() -> list[tuple[int, RowStationaryCost]]:
+def _eyeriss_v1() -> list[tuple[int, RowCost]]:
     """MACs of all groups, and cost, of each measured layer."""
     chip = load("eyeriss-v1")
     products = [eyeriss_v1.gemm_of(row) for row in reference_rows("eyeriss.csv")]
-    return [(gemm.macs, row_stationary_cost(gemm, chip)) for gemm in products]
+    return [(gemm.macs, best_rows(gemm, chip)) for gemm in products]
 
 
 def _eyeriss_v1_efficiency() -> float:
     costs = _eyeriss_v1()
-    return sum(macs for macs, _ in costs) / sum(cost.energy.chip_j for _, cost in costs) / 1e9
+    return sum(macs for macs, _ in costs) / sum(float(cost.chip_j) for _, cost in costs) / 1e9
 
 
 def _eyeriss_v1_arithmetic() -> float:
     (_, first), *_ = _eyeriss_v1()
-    return 100 * first.energy.mac_j / first.energy.chip_j
+    return 100 * float(first.mac_j / first.chip_j)
 
 
 def _eyeriss_v2() -> float:

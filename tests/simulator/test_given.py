@@ -125,11 +125,17 @@ def test_what_does_not_fit_names_memory_operand_and_bytes() -> None:
     assert simulate(step(), enough, mapping=page).rows
 
 
-def test_what_is_not_mapped_in_tiles_has_nothing_to_give_back() -> None:
-    page = {"fc": {"dataflow": "row_stationary"}}
-    assert simulate(step(), "eyeriss-v1", mapping=page).mapping == "{}\n"
-    with pytest.raises(SimulationError, match="eyeriss-v1 is row-stationary, and maps passes"):
+def test_passes_belong_to_row_stationary_arrays_and_levels_to_all_others() -> None:
+    with pytest.raises(SimulationError, match="give pass instead of levels"):
         simulate(step(), "eyeriss-v1", mapping={"fc": {"levels": [{}]}})
+    with pytest.raises(SimulationError, match="give levels instead of pass"):
+        simulate(step(), "systolic-32x32", mapping={"fc": {"pass": {"m": 1}}})
+
+
+def test_a_pass_that_was_written_gives_the_same_bits_back() -> None:
+    chosen = simulate(step(), "eyeriss-v1")
+    assert "pass: {m: " in chosen.mapping
+    assert simulate(step(), "eyeriss-v1", mapping=yaml.safe_load(chosen.mapping)).rows == chosen.rows
 
 
 def test_a_gpu_takes_no_mapping() -> None:
