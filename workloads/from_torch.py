@@ -126,10 +126,10 @@ def _workload(
 ) -> Workload:
     results = _returned(program, outputs, without_stopped=training)
     weights = {name: tensor for name, tensor in build.tensors.items() if tensor.role == "weight"}
-    meta: dict[str, str | int | float | bool] = {
+    meta: dict[str, Any] = {
         "training": training, "dtype": build.dtype,
         "parameters": sum(tensor.elements for tensor in weights.values()),
-        "outputs": ",".join(dict.fromkeys(results)),
+        "outputs": tuple(dict.fromkeys(results)),
     }  # fmt: skip
     if build.stored:
         meta["stored_weights"] = len(build.stored)

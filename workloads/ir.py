@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.patterns import DENSE, Pattern
@@ -213,7 +213,7 @@ class Workload:
     """A network lowered to ops on tensors, in an order in which the ops may run.
 
     `layers` tells for each layer with weights why it was left dense, or "" where it was pruned.
-    `meta` holds plain facts (batch, training, recipe, optimizer, parameters, ...).
+    `meta` holds plain facts (batch, training, recipe, optimizer, parameters, outputs, ...).
     `found` tells for each weight that holds zeros of its own what they keep to, `folded` for each weight that the
     network computes from parameters alone the operators that inference does once and for all.
     """
@@ -222,7 +222,7 @@ class Workload:
     tensors: Mapping[str, Tensor] = field(repr=False)
     ops: tuple[Op, ...] = field(repr=False)
     layers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    meta: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+    meta: Mapping[str, Any] = field(default_factory=dict)
     found: Mapping[str, str] = field(default_factory=dict, repr=False)
     folded: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
 
@@ -269,7 +269,12 @@ class Workload:
         """Tensors that the network hands back; a training step keeps none of them."""
         if self.meta.get("training"):
             return frozenset()
-        return frozenset(name for name in str(self.meta.get("outputs", "")).split(",") if name)
+        return frozenset(self.outputs)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Tensors that the model's forward returns."""
+        return tuple(self.meta.get("outputs", ()))
 
     def pattern_of(self, op: Einsum, operand: int) -> Pattern:
         """The pattern under which `op` sees its operand 0 or 1."""

@@ -118,4 +118,11 @@ def _workload_in(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) ->
     ops = tuple(_op_in(row, patterns) for row in header["ops"])
     folded = {name: tuple(operators) for name, operators in header.get("folded", {}).items()}
     notes = header.get("found", {}), folded
-    return Workload(header["name"], tensors, ops, header["layers"], header["meta"], *notes)
+    return Workload(header["name"], tensors, ops, header["layers"], _meta_in(header["meta"]), *notes)
+
+
+def _meta_in(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts with their lists as tuples. Files of earlier programs have the outputs as one text, joined by commas."""
+    outputs = meta.get("outputs", ())
+    names = [name for name in outputs.split(",") if name] if isinstance(outputs, str) else outputs
+    return {**meta, "outputs": tuple(names)} if "outputs" in meta else dict(meta)

@@ -114,7 +114,7 @@ def test_arrays_compute_and_store_all_scores() -> None:
 def test_probabilities_that_are_handed_back_are_stored() -> None:
     workload = attention()
     assert len(attentions(workload)) == 1
-    assert attentions(replace(workload, meta={"outputs": "o,p"})) == []
+    assert attentions(replace(workload, meta={"outputs": ("o", "p")})) == []
 
 
 @pytest.mark.parametrize("name", ["llama2_7b", "gpt2"])

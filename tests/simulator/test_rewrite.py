@@ -212,7 +212,7 @@ def test_bytes_of_a_bdwp_update_by_hand() -> None:
 
 def test_a_result_of_the_network_is_stored() -> None:
     """y is handed back, so that the ReLU behind it does not keep it on chip; a training step hands nothing back."""
-    workload = replace(forward(), meta={"outputs": "y,s"})
+    workload = replace(forward(), meta={"outputs": ("y", "s")})
     assert plan(workload, load("systolic-8x8")).on_chip == {}
-    training = replace(forward(), meta={"outputs": "y,s", "training": True})
+    training = replace(forward(), meta={"outputs": ("y", "s"), "training": True})
     assert plan(training, load("systolic-8x8")).on_chip == plan(forward(), load("systolic-8x8")).on_chip != {}

@@ -77,7 +77,7 @@ def test_a_cache_that_nobody_asked_for_is_not_made() -> None:
     # a wrapper that asks for one gets it: keys and values, beside the rotated halves of both
     asked = capture(Wrapped(use_cache=True), ids)
     assert appended(asked) - appended(without) == 2 * (2 * 4 * 16 * 8)
-    assert asked.meta["outputs"] == "model.lm_head.out"
+    assert asked.outputs == ("model.lm_head.out",)
 
 
 @dataclass
@@ -101,4 +101,4 @@ def test_outputs_of_any_kind_give_their_tensors() -> None:
             return Found(y, {"again": y.relu(), "helper": Helper(), "name": "y", "count": 2})
 
     workload = capture(Model(), torch.zeros(2, 4))
-    assert workload.meta["outputs"] == "fc.out,relu.out"
+    assert workload.outputs == ("fc.out", "relu.out")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +128,10 @@ def test_patterns_of_unknown_kind_are_named(tmp_path: Path) -> None:
     )
     with pytest.raises(WorkloadError, match="pattern Odd cannot be stored"):
         save(forward, tmp_path / "odd.npz")
+
+
+def test_outputs_keep_their_order_and_old_files_have_them_as_text(tmp_path: Path) -> None:
+    workload = replace(Workload("two", {}, ()), meta={"batch": 2, "outputs": ("b", "a,c")})
+    assert load_workload(save(workload, tmp_path / "two")).outputs == ("b", "a,c")
+    old = replace(workload, meta={"outputs": "b,a"})
+    assert load_workload(save(old, tmp_path / "old")).outputs == ("b", "a")

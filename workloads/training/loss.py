@@ -15,8 +15,7 @@ def seed(tape: Tape, forward: Workload) -> None:
     - one output of a single element: the model computed its loss itself;
     - anything else: sum of squares of all outputs (as many bytes and operations as any elementwise loss).
     """
-    outputs = [name for name in str(forward.meta.get("outputs", "")).split(",") if name]
-    outputs = tape.wanted(outputs)
+    outputs = tape.wanted(forward.outputs)
     if not outputs:
         raise WorkloadError(f"model {forward.name!r}: no output depends on a trainable parameter; nothing to train")
     writers = {name: op for op in forward.ops for name in op.outputs}
