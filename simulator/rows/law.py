@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from zerocast.accelerators.schema import Accelerator, RowStationary
 from zerocast.accelerators.tables import energy_table
+from zerocast.simulator.compute import multiplied_as, rate_of
 from zerocast.simulator.energy import access_j_per_byte, register_bits
-from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gemm import Gemm
 from zerocast.simulator.pairs import SIDES, met_share
 from zerocast.simulator.traffic import element_bits
@@ -304,7 +304,7 @@ def _pe_j(gemm: Gemm, accelerator: Accelerator, layer: RowLayer) -> tuple[float,
     MAC, the rest from the spads."""
     part, technology = part_of(accelerator), accelerator.technology
     table = energy_table(technology.energy_table)
-    mac_j = table.mac_j(gemm.dtype) * technology.energy_scale
+    mac_j = table.mac_j(multiplied_as(accelerator, gemm.types)) * technology.energy_scale
     spad_j = table.register_j_per_bit * technology.energy_scale * register_bits(gemm, accelerator)
     gating = [side for side in SIDES if getattr(accelerator.sparsity, side).mode == "gate"]
     zeros = layer.macs * (1 - met_share(gemm, gating))
@@ -326,12 +326,7 @@ def part_of(accelerator: Accelerator) -> RowStationary:
 
 def pe_rate(gemm: Gemm, accelerator: Accelerator) -> float:
     """Multiply-accumulates of a PE in one cycle; `SimulationError` for arithmetic that it lacks."""
-    compute = accelerator.compute
-    if gemm.dtype not in compute.rates:
-        raise SimulationError(
-            f"{accelerator.name} has no {gemm.dtype} arithmetic; compute.rates lists {', '.join(compute.rates)}"
-        )
-    return compute.macs_per_pe * compute.rates[gemm.dtype]
+    return accelerator.compute.macs_per_pe * rate_of(accelerator, gemm.types)
 
 
 def link_bits(gemm: Gemm, accelerator: Accelerator, side: str) -> float:
