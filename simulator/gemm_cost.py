@@ -145,25 +145,31 @@ def total_cycles(
     if mapping.dataflow == "unrolled":
         return unrolled_cycles(accelerator, gemm, mapping.trips) * reduced / gemm.k, reduced
     one = {rank: flows & (STREAMED[mapping.dataflow] == rank) for rank in "mnk"}
-    sizes = {rank: _two_sizes(size, tile, trips, one[rank]) for rank, size, tile, trips in (
-        ("m", gemm.m, mapping.m, mapping.trips_m), ("n", gemm.n, mapping.n, mapping.trips_n))}  # fmt: skip
-    depths = ((np.where(one["k"], reduced, steps), np.where(one["k"], 0.0, mapping.trips_k - 1)),
-              (np.where(one["k"], reduced, last), np.asarray(1.0)))  # fmt: skip
+    dims = np.broadcast(flows, mapping.m, mapping.n, steps).ndim
+    m, count_m = _two_sizes(gemm.m, mapping.m, mapping.trips_m, one["m"], dims)
+    n, count_n = _two_sizes(gemm.n, mapping.n, mapping.trips_n, one["n"], dims)
+    depth = _stacked(np.where(one["k"], reduced, steps), np.where(one["k"], reduced, last), dims)
+    count_k = _stacked(np.where(one["k"], 0.0, mapping.trips_k - 1), np.asarray(1.0), dims)
+    cycles = array_cycles(
+        accelerator, gemm.types, mapping.dataflow, m[:, None, None], n[None, :, None], depth[None, None],
+        (mapping.m, mapping.n, steps),
+    ) * count_m[:, None, None] * count_n[None, :, None] * count_k[None, None]  # fmt: skip
     total: Array = np.asarray(0.0)
-    for extent_m, count_m in sizes["m"]:
-        for extent_n, count_n in sizes["n"]:
-            for depth, count_k in depths:
-                cycles = array_cycles(
-                    accelerator, gemm.types, mapping.dataflow, extent_m, extent_n, depth, (mapping.m, mapping.n, steps)
-                )
-                total = total + count_m * count_n * count_k * cycles
+    for part in cycles.reshape(8, *cycles.shape[3:]):  # one after the other: one mapping and many have the same bits
+        total = total + part
     return gemm.batch * total, reduced
 
 
-def _two_sizes(extent: int, tile: Array, trips: Array, one: Flags) -> tuple[tuple[Array, Array], ...]:
-    """Full tiles and their number, the last tile and one; where all are `one`, none and the whole."""
+def _stacked(full: Array, last: Array, dims: int) -> Array:
+    """Two arrays along a new first axis, before `dims` others."""
+    pair = np.stack(np.broadcast_arrays(full, last))
+    return pair.reshape(2, *(1,) * (dims + 1 - pair.ndim), *pair.shape[1:])
+
+
+def _two_sizes(extent: int, tile: Array, trips: Array, one: Flags, dims: int) -> tuple[Array, Array]:
+    """Full tiles and the last one [2, ...], and how many there are; where all are `one`, none and the whole."""
     last = np.where(one, extent, extent - (trips - 1) * tile)
-    return (tile, np.where(one, 0.0, trips - 1)), (last, np.ones_like(last))
+    return _stacked(tile, last, dims), _stacked(np.where(one, 0.0, trips - 1), np.asarray(1.0), dims)
 
 
 def _port_cycles(accelerator: Accelerator, ports: PortBytes) -> Array:

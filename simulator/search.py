@@ -50,7 +50,7 @@ _EQUAL = 1e-12
 _ROUNDING = 1e-12
 """Room that a bound gets against the rounding of what it bounds."""
 
-_AT_FIRST = 16
+_AT_FIRST = 128
 """Mappings of each design that are priced first."""
 
 _AT_ONCE = 4_000_000

@@ -206,6 +206,10 @@ def _table(value: Callable[[int, int, tuple[int, ...]], object]) -> dict[str, ND
     }
 
 
+_PLACE = [place for place, _ in _KINDS]
+_STANDS = [[1 + states[outer] if outer < place else 0 for place, states in _KINDS] for outer in range(2)]
+"""For the outer and the middle loop: 0 where it does not lie outside of what steps, else 1 + where it stands."""
+
 _STEPS = _table(lambda at, place, _: at == place)
 _RESTARTS = _table(lambda at, place, _: at > place)
 _PAST_FIRST = _table(lambda at, place, states: at == place or (at < place and states[at] != _FIRST))
@@ -245,13 +249,8 @@ def _times(mapping: Mapping, shape: tuple[int, ...]) -> Array:
     at_m, at_n = (np.broadcast_to(mapping.position(rank), shape) for rank in "mn")
     trips = [np.where(at_m == place, mapping.trips_m, np.where(at_n == place, mapping.trips_n, mapping.trips_k))
              for place in range(3)]  # fmt: skip
-    states = [(np.ones(shape), np.maximum(each - 2, 0), each > 1) for each in trips[:2]]
-    counts = np.empty((len(_KINDS), *shape))
-    for kind, (place, standing) in enumerate(_KINDS):
-        counts[kind] = trips[place] - 1
-        for outer, state in enumerate(standing):
-            counts[kind] *= states[outer][state]
-    return counts
+    at_state = [np.stack([np.ones(shape), np.ones(shape), np.maximum(each - 2, 0), each > 1]) for each in trips[:2]]
+    return (np.stack(trips)[_PLACE] - 1) * at_state[0][_STANDS[0]] * at_state[1][_STANDS[1]]
 
 
 def ends(gemm: Gemm, kinds: Change) -> Ends:
