@@ -26,7 +26,7 @@ from zerocast.analysis.command_line import (
     writable,
 )
 from zerocast.analysis.explore_commands import explore_command, export_command, plot_command
-from zerocast.analysis.gemm_command import gemm_command
+from zerocast.analysis.gemm_command import conv_command, gemm_command
 from zerocast.analysis.remark import note
 from zerocast.analysis.trace_command import trace_command
 from zerocast.analysis.validate_command import validate_command
@@ -235,6 +235,7 @@ def calibrate(
 
 
 app.command("gemm")(gemm_command)
+app.command("conv")(conv_command)
 app.command("validate")(validate_command)
 app.command("trace")(trace_command)
 app.command("explore")(explore_command)

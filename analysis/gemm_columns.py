@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from zerocast.simulator import Gemm, plain_gemm
 from zerocast.workloads.ir import BITS
 from zerocast.workloads.patterns import DENSE, NM, Pattern, Uniform
 
+Columns = Mapping[str, tuple[str, ...]]
+"""Column -> other names that it goes by, in any case."""
 REQUIRED = ("M", "N", "K")
-COLUMNS: dict[str, tuple[str, ...]] = {
+COLUMNS: Columns = {
     "batch": (),
     "count": ("repetitions", "repeat", "repeats"),
     "dtype": ("data type", "data_type", "input_dtype"),
@@ -28,7 +31,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "pattern": ("sparsity", "nm", "n:m"),
     "layer": ("layer name", "layer_name", "name", "label"),
 }
-"""Column -> other names that it goes by, in any case. SCALE-Sim's topology files have `Layer name` and `Sparsity`."""
+"""SCALE-Sim's topology files have `Layer name` and `Sparsity`."""
 
 _LOADED = ("densit", "sparsit", "bits", "dtype", "pattern", "prun", "zeros", "mask")
 """Parts of names that would change the price: such a column is refused, where another is only carried along."""
@@ -69,33 +72,42 @@ def read_shapes(path: Path, accelerator: Accelerator) -> Table:
     Raises `AnalysisError` naming file, line and column of the first mistake, and for a column that is not read but
     by its name would change the price.
     """
-    header, rows = read_table(path, REQUIRED)
-    names, remarks = _names(path, rows[0].names)
+    return read_as(path, REQUIRED, COLUMNS, lambda row: _shape(row, accelerator))
+
+
+def read_as(path: Path, required: Sequence[str], columns: Columns, shape: Callable[[Row], Shape]) -> Table:
+    """A table with some `required` columns and any of `columns`, each of its rows read by `shape`."""
+    header, rows = read_table(path, required)
+    names, remarks = _names(path, rows[0].names, required, columns)
     readable = [replace(row, cells=_renamed(row.cells, names), names=_renamed(row.names, names)) for row in rows]
-    return Table(header, [_shape(row, accelerator) for row in readable], "count" in names.values(), remarks)
+    return Table(header, [shape(row) for row in readable], "count" in names.values(), remarks)
 
 
-def _names(path: Path, found: dict[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
+def _names(
+    path: Path, found: dict[str, str], required: Sequence[str], columns: Columns
+) -> tuple[dict[str, str], tuple[str, ...]]:
     """What each column of a header (lower case -> as spelt) is read as, and remarks on it."""
-    known = {other: name for name, others in COLUMNS.items() for other in (name, *others)}
+    read = f"read are {', '.join((*required, *columns))}"
+    asked = {name.lower() for name in required}
+    known = {other: name for name, others in columns.items() for other in (name, *others)}
     names = {column: known[column] for column in found if column in known}
     for meaning in dict.fromkeys(names.values()):
         same = [found[column] for column, name in names.items() if name == meaning]
         if len(same) > 1:
             raise AnalysisError(f"{path}: the columns {' and '.join(same)} mean the same, {meaning}; keep one")
-    others = [column for column in found if column not in known and column.upper() not in REQUIRED and column]
+    others = [column for column in found if column not in known and column not in asked and column]
     for column in others:
-        near = difflib.get_close_matches(column, [*COLUMNS, "density", "sparsity"], n=1, cutoff=0.8)
+        near = difflib.get_close_matches(column, [*columns, "density", "sparsity"], n=1, cutoff=0.8)
         if near or any(part in column for part in _LOADED):
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise AnalysisError(
-                f"{path}: the column {found[column]!r} is not read, though it would change the price; {hint}{_known()}"
+                f"{path}: the column {found[column]!r} is not read, though it would change the price; {hint}{read}"
             )
     remarks = []
     if "density" in names:
         remarks.append(f"column {found['density']} is taken as density_b, that of the weights")
     if others:
-        remarks.append(f"not read, carried along: {', '.join(found[column] for column in others)}; {_known()}")
+        remarks.append(f"not read, carried along: {', '.join(found[column] for column in others)}; {read}")
     return names, tuple(remarks)
 
 
@@ -104,19 +116,15 @@ def _renamed(columns: dict[str, str], names: dict[str, str]) -> dict[str, str]:
     return {names.get(column, column): value for column, value in columns.items()}
 
 
-def _known() -> str:
-    return f"read are {', '.join((*REQUIRED, *COLUMNS))}"
-
-
 def _shape(row: Row, accelerator: Accelerator) -> Shape:
-    m, n, k = (_whole(row, column) for column in ("m", "n", "k"))
-    batch, count = (_whole(row, column) if row.get(column) else 1 for column in ("batch", "count"))
-    gemm = _typed(row, plain_gemm(m, n, k, "", 0, _density(row, "density_a"), _weight(row)), accelerator)
+    m, n, k = (whole(row, column) for column in ("m", "n", "k"))
+    batch, count = (whole(row, column, 1) for column in ("batch", "count"))
+    gemm = typed(row, plain_gemm(m, n, k, "", 0, density_of(row, "density_a"), weight_pattern(row)), accelerator)
     name = row.get("layer") or f"{m}x{n}x{k}"
     return Shape(row.raw, replace(gemm, batch=batch), row.where, count, name)
 
 
-def _typed(row: Row, gemm: Gemm, accelerator: Accelerator) -> Gemm:
+def typed(row: Row, gemm: Gemm, accelerator: Accelerator) -> Gemm:
     """The product with the types of its three operands, which the array must be able to multiply."""
     dtype = row.get("dtype") or accelerator.compute.native_type
     weight, output = (row.get(column) or dtype for column in ("weight_dtype", "output_dtype"))
@@ -134,14 +142,17 @@ def _typed(row: Row, gemm: Gemm, accelerator: Accelerator) -> Gemm:
     return replace(gemm, **{side: replace(getattr(gemm, side), bits=size) for side, size in bits.items()})
 
 
-def _whole(row: Row, column: str) -> int:
+def whole(row: Row, column: str, missing: int | None = None, least: int = 1) -> int:
+    """A whole number from `least` to `LARGEST`; `missing` where the column is not there or empty."""
     text = row.get(column)
+    if not text and missing is not None:
+        return missing
     try:
         value = int(text)
     except ValueError:
         raise row.error(column, f"{text!r} is not a whole number") from None
-    if not 1 <= value <= LARGEST:
-        raise row.error(column, f"{value} must lie between 1 and {LARGEST}")
+    if not least <= value <= LARGEST:
+        raise row.error(column, f"{value} must lie between {least} and {LARGEST}")
     return value
 
 
@@ -149,7 +160,7 @@ def _weight_bits(row: Row, dtype: str, accelerator: Accelerator) -> int:
     """Bits of a stored element of B; those of the type where nothing is said."""
     if not row.get("weight_bits"):
         return BITS[dtype]
-    bits = _whole(row, "weight_bits")
+    bits = whole(row, "weight_bits")
     if bits > BITS[dtype]:
         raise row.error("weight_bits", f"{bits} are more than the {BITS[dtype]} of {dtype}")
     if accelerator.gpu is not None and bits != BITS[dtype]:
@@ -160,7 +171,7 @@ def _weight_bits(row: Row, dtype: str, accelerator: Accelerator) -> int:
     return bits
 
 
-def _density(row: Row, column: str) -> Pattern:
+def density_of(row: Row, column: str) -> Pattern:
     text = row.get(column)
     if not text:
         return DENSE
@@ -173,9 +184,9 @@ def _density(row: Row, column: str) -> Pattern:
     return DENSE if share == 1 else Uniform(share)
 
 
-def _weight(row: Row) -> Pattern:
+def weight_pattern(row: Row) -> Pattern:
     """Pattern of B from its density or its N:M, which must not contradict each other."""
-    law, text = _density(row, "density_b"), row.get("pattern").lower()
+    law, text = density_of(row, "density_b"), row.get("pattern").lower()
     if text in ("", "dense"):
         if text and not law.is_dense:
             raise row.error("pattern", f"dense contradicts density_b {law.density:g}; leave one of them out")

@@ -1,9 +1,9 @@
-"""The verb `gemm`: price a table of matrix products."""
+"""The verbs `gemm` and `conv`: price a table of matrix products, or of convolutions."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,9 +25,15 @@ from zerocast.analysis.command_line import (
 from zerocast.analysis.remark import note
 
 if TYPE_CHECKING:
+    from zerocast.accelerators import Accelerator
+    from zerocast.analysis.gemm_columns import Table
     from zerocast.analysis.run import Step
 
 _OPTION = typer.Option
+
+
+Out = Annotated[Path, _OPTION("--out", help="CSV to write.")]
+Nests = Annotated[bool, _OPTION("--nests", help="Print each mapping as a loop nest, and why it is taken.")]
 
 
 def gemm_command(
@@ -38,12 +44,12 @@ def gemm_command(
         ),
     ],
     accelerator: AcceleratorName,
-    out: Annotated[Path, _OPTION("--out", help="CSV to write.")],
+    out: Out,
     settings: Settings = None,
     objective: Objective = "latency",
     fidelity: Fidelity = "analytic",
     mapping: GivenMapping = None,
-    nests: Annotated[bool, _OPTION("--nests", help="Print each mapping as a loop nest, and why it is taken.")] = False,
+    nests: Nests = False,
 ) -> None:
     """Price a table of matrix products.
 
@@ -51,23 +57,58 @@ def gemm_command(
     Mappings are given by the column layer, or by sizes such as 512x64x128.
     """
     from zerocast.analysis.gemm_columns import read_shapes
+
+    _price(read_shapes, shapes, load_accelerator(accelerator, settings), out, (objective, fidelity), mapping, nests)
+
+
+def conv_command(
+    layers: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV with SCALE-Sim's columns (IFMAP Height, ..., Strides), or C, K, P, Q, R, S and any of N, stride, "
+            "dilation, groups, padding, count, dtype, density_a, density_b, pattern, layer."
+        ),
+    ],
+    accelerator: AcceleratorName,
+    out: Out,
+    settings: Settings = None,
+    objective: Objective = "latency",
+    fidelity: Fidelity = "analytic",
+    mapping: GivenMapping = None,
+    nests: Nests = False,
+) -> None:
+    """Price a table of convolutions.
+
+    Each line is a convolution as a captured one is, windows and all. Patterns lie along input channels. Mappings are
+    given by the column layer, or by sizes NxCxKxPxQxRxS.
+    """
+    from zerocast.analysis.conv_columns import read_convolutions
+
+    machine = load_accelerator(accelerator, settings)
+    _price(read_convolutions, layers, machine, out, (objective, fidelity), mapping, nests)
+
+
+def _price(
+    read: Callable[[Path, Accelerator], Table], shapes: Path, machine: Accelerator, out: Path, how: tuple[str, str],
+    mapping: Path | None, nests: bool,
+) -> None:  # fmt: skip
+    """Read a table, price its lines and write them beside it; how: objective and fidelity."""
     from zerocast.analysis.gemm_table import given_shapes, nests_text, price_shapes, remarks, totals, write_table
     from zerocast.analysis.run import one_of
 
-    one_of("--objective", objective, OBJECTIVES)
-    one_of("--fidelity", fidelity, FIDELITIES)
+    one_of("--objective", how[0], OBJECTIVES)
+    one_of("--fidelity", how[1], FIDELITIES)
     writable(out)
     spare(out, shapes)
-    machine = load_accelerator(accelerator, settings)
-    table = read_shapes(shapes, machine)
+    table = read(shapes, machine)
     for remark in table.remarks:
         note(remark)
     asked = table.shapes if mapping is None else given_shapes(table.shapes, mapping, machine)
     with _shapes_step() as step:
-        priced = list(price_shapes(asked, machine, objective, fidelity, step))
+        priced = list(price_shapes(asked, machine, *how, step))
         write_table(out, table, priced)
     if nests:
-        typer.echo(f"{nests_text(table, priced, machine, objective)}\n")
+        typer.echo(f"{nests_text(table, priced, machine, how[0])}\n")
     typer.echo(f"{len(table.shapes)} shapes on {machine.name}{totals(table, priced)}{remarks(priced)}, written: {out}")
 
 
