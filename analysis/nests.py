@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from zerocast.accelerators.schema import Accelerator
-from zerocast.accelerators.schema.given import Given
+from zerocast.accelerators.schema.given import Given, Pass
 from zerocast.analysis.deep_nests import deep_binding, deep_loops
 from zerocast.analysis.units import si
 from zerocast.simulator.compute import completes, rate_of
@@ -58,7 +58,7 @@ def nests(products: Products, accelerator: Accelerator, objective: Objective = "
     ops: dict[Gemm, list[str]] = {}
     for name, parts in products.items():
         for place, gemm in enumerate(parts, 1):
-            if gemm.given is not None:
+            if gemm.given is not None and gemm.given.passes == Pass():
                 ops.setdefault(gemm, []).append(f"{name} ({place} of {len(parts)})" if len(parts) > 1 else name)
     deep = is_nested(accelerator)
     costs = {gemm: NestSearch(gemm, accelerator).best() if deep else best_mapping(gemm, accelerator) for gemm in ops}

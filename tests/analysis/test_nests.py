@@ -98,7 +98,8 @@ def test_equal_products_are_drawn_once_and_the_longest_comes_first() -> None:
 def test_a_table_prints_its_nests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shapes = tmp_path / "shapes.csv"
     shapes.write_text("M,N,K,layer\n512,512,512,fc\n")
-    for accelerator, words in (("systolic-32x32", "fc: 512 x 512 x 512"), ("nvidia-h100-sxm", "no nests")):
+    for accelerator, words in (("systolic-32x32", "fc: 512 x 512 x 512"), ("nvidia-h100-sxm", "no nests"),
+                               ("eyeriss-v1", "no nests")):  # fmt: skip
         assert (
             main(["gemm", str(shapes), "--accelerator", accelerator, "--nests", "--out", str(tmp_path / "o.csv")]) == 0
         )
