@@ -139,9 +139,11 @@ class Search:
         return self._known[key]
 
     def _mapping(self, picks: Picks, designs: Index) -> Mapping:
-        mapping, complete = self._tiles.mapping(picks.tile, picks.order), self._tiles.complete[picks.order, picks.tile]
-        capacities = self.rates.at(designs).capacity_bytes
-        return replace(mapping, held=held(self.gemm, self.accelerator, mapping, complete, capacities))
+        mapping, at = self._tiles.mapping(picks.tile, picks.order), (picks.order, picks.tile)
+        capacities = {name: size[designs] for name, size in self.rates.capacity_bytes.items()}
+        if self._last is not None and all(np.all(capacities[name] == size) for name, size in self._last[0].items()):
+            return replace(mapping, held={side: flags[at] for side, flags in self._last[1].held.items()})
+        return replace(mapping, held=held(self.gemm, self.accelerator, mapping, self._tiles.complete[at], capacities))
 
     def dataflow(self, tile: int) -> Dataflow:
         """Dataflow of a tile of the mapspace."""
@@ -313,10 +315,11 @@ class _Tiles:
     def part(self, at: Any, flows: NDArray[np.bool_]) -> ArrayCost:
         """Array costs of some of the tiles, by whether a fold's stream goes on."""
 
+        at = np.arange(len(self.ends)) if isinstance(at, slice) else at
+        which = np.asarray(flows).astype(np.intp)
+
         def pick(names: Iterable[str]) -> Iterator[Any]:
-            for name in names:
-                apart, flowing = self._columns[name]
-                yield np.where(flows, flowing[at], apart[at])
+            return (self._columns[name][which, at] for name in names)
 
         ports = PortBytes(*pick(_names(PortBytes)))
         tile = TileBytes(*(self._columns[name][at] for name in _names(TileBytes)))  # type: ignore[arg-type]
@@ -327,11 +330,11 @@ class _Room:
     """What fits buffers of one size, and what then crosses the link.
 
     mid: bytes but the first load and the last store [orders, tiles], inf where it does not fit; least_order: the order
-    of the fewest, least_mid these [tiles].
+    of the fewest, least_mid these [tiles]. held: by operand [orders, tiles].
     """
 
     def __init__(self, gemm: Gemm, accelerator: Accelerator, tiles: _Tiles, capacity_bytes: dict[str, float]) -> None:
-        found = []
+        found, stays = [], []
         for number, dataflow in enumerate(tiles.dataflows):
             here = tiles.grid == number
             complete = tiles.complete[:, here]
@@ -341,7 +344,9 @@ class _Room:
             fits = reduce(np.logical_and, (size <= capacity_bytes[name] for name, size in needs.items()))
             read, write = link_bytes(gemm, mapping, tiles.part(here, np.asarray(False)).tile)
             found.append(np.where(fits & _distinct(mapping, tiles.orders), read + write - tiles.ends[here], np.inf))
+            stays.append({side: np.broadcast_to(flags, found[-1].shape) for side, flags in mapping.held.items()})
         self.mid = np.concatenate(found, axis=1)
+        self.held = {side: np.concatenate([each[side] for each in stays], axis=1) for side in stays[0]}
         self.least_order = tiles.orders[self.mid[tiles.orders].argmin(axis=0)]
         self.least_mid = self.mid[self.least_order, np.arange(self.mid.shape[1])]
 
