@@ -32,6 +32,7 @@ from zerocast.simulator.gemm_cost import (
 from zerocast.simulator.given import words
 from zerocast.simulator.mapping import EVERY_ORDER, ORDERS, THIN_ABOVE, Mapping, mapspace, orders_of, tile_units
 from zerocast.simulator.rates import Rates, rates_of
+from zerocast.simulator.tiles import MOST_TILES
 from zerocast.simulator.traffic import PortBytes, TileBytes, buffer_needs, held, link_bytes, operand_needs
 
 Array = NDArray[np.float64]
@@ -46,10 +47,6 @@ architect would pay.
 
 _EQUAL = 1e-12
 """Figures closer than this are ties."""
-
-FINER = {"latency": 1e-3, "energy": _EQUAL, "edp": _EQUAL, "cycles": _EQUAL}
-"""How much of an objective finer tiles must gain to be taken at equal energy: a shorter first load is not worth tiles
-of single elements, which no memory delivers one by one."""
 
 _ROUNDING = 1e-12
 """Room that a bound gets against the rounding of what it bounds."""
@@ -94,8 +91,9 @@ class Search:
     def best(self) -> Picks:
         """For each design, among the mappings within `SLACK` of the least objective the one of least energy.
 
-        Ties are broken by the objective (within `FINER`), then by the fewest tiles, then by the first in the order
-        dataflow, loop order, tile M, N, K ascending, so that the choice is deterministic.
+        Ties are broken by the objective, then by the fewest tiles, then by the first in the order dataflow, loop order,
+        tile M, N, K ascending, so that the choice is deterministic. Mappings of more than `MOST_TILES` are for products
+        that no other fits.
         """
         designs = len(self.rates.clock_hz)
         tile, order = np.full(designs, -1), np.zeros(designs, dtype=np.intp)
@@ -191,7 +189,7 @@ class Search:
 
     def _first(self, entry: _Entries, at: Index, goal: Array) -> Index:
         """Of the entries `at`, all of equal energy in their design, the one to take for each design."""
-        at = at[_lowest(entry.design[at], goal, FINER[self.objective])]
+        at = at[_lowest(entry.design[at], goal)]
         at = at[_lowest(entry.design[at], self._tiles.count[entry.tile[at]])]
         sequence = np.lexsort((entry.tile[at], entry.order[at], self._tiles.grid[entry.tile[at]], entry.design[at]))
         _, first = np.unique(entry.design[at][sequence], return_index=True)
@@ -264,11 +262,11 @@ class Search:
         return gemm_energy(self.gemm, self.accelerator, part.macs, part.ports, moved, rates.j_per_byte).total_j
 
 
-def _lowest(group: Index, figure: Array, slack: float = _EQUAL) -> NDArray[np.bool_]:
-    """Which figures are the least of their group, or within a share of it."""
+def _lowest(group: Index, figure: Array) -> NDArray[np.bool_]:
+    """Which figures are the least of their group."""
     lowest = np.full(int(group.max(initial=-1)) + 1, np.inf)
     np.minimum.at(lowest, group, figure)
-    return figure <= lowest[group] * (1 + slack)
+    return figure <= lowest[group] * (1 + _EQUAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +344,8 @@ class _Room:
             found.append(np.where(fits & _distinct(mapping, tiles.orders), read + write - tiles.ends[here], np.inf))
             stays.append({side: np.broadcast_to(flags, found[-1].shape) for side, flags in mapping.held.items()})
         self.mid = np.concatenate(found, axis=1)
+        if np.isfinite(self.mid[:, few := tiles.count <= MOST_TILES]).any():
+            self.mid[:, ~few] = np.inf
         self.held = {side: np.concatenate([each[side] for each in stays], axis=1) for side in stays[0]}
         self.least_order = tiles.orders[self.mid[tiles.orders].argmin(axis=0)]
         self.least_mid = self.mid[self.least_order, np.arange(self.mid.shape[1])]

@@ -25,8 +25,8 @@ from zerocast.simulator.traffic import element_bits, tile_bytes
 
 Array = NDArray[np.float64]
 
-MOST_TILES = 4_000_000
-"""Tiles walked at most for one product; more do not fit in memory at once."""
+MOST_TILES = 1_000_000
+"""Tiles walked at most for one product, so that they fit in memory at once; a search takes more only where it must."""
 
 
 @dataclass(frozen=True, slots=True)
