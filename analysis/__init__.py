@@ -8,11 +8,11 @@ from typing import Any
 from zerocast.analysis.errors import AnalysisError
 
 _LATER = {
-    "report": "zerocast.analysis.reporting",
-    "gain": "zerocast.analysis.speedup",
-    "without_zeros": "zerocast.analysis.baseline",
-    "price_shapes": "zerocast.analysis.gemm_table",
-    "read_shapes": "zerocast.analysis.gemm_columns",
+    "report": "zerocast.analysis.reports.page",
+    "gain": "zerocast.analysis.run.speedup",
+    "without_zeros": "zerocast.analysis.run.baseline",
+    "price_shapes": "zerocast.analysis.products.table",
+    "read_shapes": "zerocast.analysis.products.gemm_columns",
 }
 
 __all__ = ["AnalysisError", *_LATER]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from zerocast.analysis.command_line import (
+from zerocast.analysis.commands.command_line import (
     FIDELITIES,
     OBJECTIVES,
     AcceleratorName,
@@ -25,11 +25,11 @@ from zerocast.analysis.command_line import (
     spare,
     writable,
 )
-from zerocast.analysis.explore_commands import explore_command, export_command, plot_command
-from zerocast.analysis.gemm_command import conv_command, gemm_command
-from zerocast.analysis.remark import note
-from zerocast.analysis.trace_command import trace_command
-from zerocast.analysis.validate_command import validate_command
+from zerocast.analysis.commands.explore import explore_command, export_command, plot_command
+from zerocast.analysis.commands.gemm import conv_command, gemm_command
+from zerocast.analysis.commands.remark import note
+from zerocast.analysis.commands.trace import trace_command
+from zerocast.analysis.commands.validate import validate_command
 from zerocast.extras import MissingExtra
 
 app = typer.Typer(
@@ -95,7 +95,7 @@ def run(
 
     The network is pruned by a recipe and compared with its dense self, best mapped, on the same accelerator.
     """
-    from zerocast.analysis.run import Network, arguments_of, compare, one_of
+    from zerocast.analysis.run.network import Network, arguments_of, compare, one_of
 
     one_of("--fidelity", fidelity, FIDELITIES)
     one_of("--objective", objective, OBJECTIVES)
@@ -103,9 +103,9 @@ def run(
                       tokens, image, arguments_of(model_arguments or ()), tuple(dense or ()))  # fmt: skip
     machine = load_accelerator(accelerator, settings)
     out.mkdir(parents=True, exist_ok=True)
-    from zerocast.analysis.console import output, progress
-    from zerocast.analysis.reporting import report
-    from zerocast.analysis.summary_text import print_run
+    from zerocast.analysis.commands.console import output, progress
+    from zerocast.analysis.reports.page import report
+    from zerocast.analysis.reports.summary_text import print_run
 
     with progress() as steps:
         result, other = compare(
@@ -122,7 +122,7 @@ def run(
 @app.command("list")
 def list_names(what: Annotated[str, typer.Argument(help="models, recipes or accelerators.")]) -> None:
     """Name what there is to choose from."""
-    from zerocast.analysis import listing
+    from zerocast.analysis.commands import listing
     from zerocast.analysis.errors import AnalysisError
 
     kinds = {"models": listing.models, "recipes": listing.recipes, "accelerators": listing.accelerators}
@@ -143,7 +143,7 @@ def show(
 
         typer.echo(dump(load_accelerator(accelerator, settings)), nl=False)
         return
-    from zerocast.analysis.parameters_text import print_parameters
+    from zerocast.analysis.commands.parameters import print_parameters
 
     print_parameters(load_accelerator(accelerator, settings))
 
@@ -169,10 +169,10 @@ def lower(
 
     The other commands read it without PyTorch, and without the model's code.
     """
-    from zerocast.analysis.console import progress
+    from zerocast.analysis.commands.console import progress
     from zerocast.analysis.errors import AnalysisError
-    from zerocast.analysis.run import Network, arguments_of
-    from zerocast.analysis.run import lower as lower_network
+    from zerocast.analysis.run.network import Network, arguments_of
+    from zerocast.analysis.run.network import lower as lower_network
 
     if out.suffix != ".npz":
         raise AnalysisError(f"--out {str(out)!r}: a workload file must end in .npz")
@@ -220,7 +220,7 @@ def calibrate(
 
     Use the file with `--set gpu.calibration=FILE.yaml`.
     """
-    from zerocast.analysis.calibrate import calibrate as fit
+    from zerocast.analysis.calibration.calibrate import calibrate as fit
     from zerocast.analysis.errors import AnalysisError
 
     if out.suffix not in (".yaml", ".yml"):

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zerocast.accelerators.library import load as load
     from zerocast.analysis.explore.command import explore as explore
-    from zerocast.analysis.reporting import report as report
-    from zerocast.analysis.speedup import gain as gain
+    from zerocast.analysis.reports.page import report as report
+    from zerocast.analysis.run.speedup import gain as gain
     from zerocast.simulator.simulate import simulate as simulate
     from zerocast.workloads.from_torch import capture as capture
     from zerocast.workloads.recipes import prune as prune
@@ -34,8 +34,8 @@ _HOME = {
     "load": "accelerators.library",
     "simulate": "simulator.simulate",
     "explore": "analysis.explore.command",
-    "gain": "analysis.speedup",
-    "report": "analysis.reporting",
+    "gain": "analysis.run.speedup",
+    "report": "analysis.reports.page",
 }
 
 __all__ = list(_HOME)

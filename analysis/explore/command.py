@@ -12,23 +12,23 @@ from pathlib import Path
 
 from rich.console import Console
 
-from zerocast.analysis.console import output, progress
+from zerocast.analysis.commands.console import output, progress
 from zerocast.analysis.errors import AnalysisError
-from zerocast.analysis.explore.checks import entries
-from zerocast.analysis.explore.crews import Crew, Here, Pool
-from zerocast.analysis.explore.designs import count, grid
-from zerocast.analysis.explore.metrics import OF_SAMPLES
-from zerocast.analysis.explore.networks import Networks, file_of
-from zerocast.analysis.explore.progress import Report
-from zerocast.analysis.explore.random_search import random_search
-from zerocast.analysis.explore.reading import read_space
-from zerocast.analysis.explore.session import Method, Session, facts_of, open_run, run_id, terms_of, total_of
-from zerocast.analysis.explore.space import Space, of_workload
-from zerocast.analysis.explore.store import Priced, Row, Store
-from zerocast.analysis.explore.summary import print_summary
-from zerocast.analysis.explore.table import read_table, so_far, was_priced
-from zerocast.analysis.explore.words import pace
-from zerocast.analysis.run import Step, one_of
+from zerocast.analysis.explore.pricing.crews import Crew, Here, Pool
+from zerocast.analysis.explore.pricing.metrics import OF_SAMPLES
+from zerocast.analysis.explore.pricing.networks import Networks, file_of
+from zerocast.analysis.explore.pricing.store import Priced, Row, Store
+from zerocast.analysis.explore.search.designs import count, grid
+from zerocast.analysis.explore.search.random_search import random_search
+from zerocast.analysis.explore.search.session import Method, Session, facts_of, open_run, run_id, terms_of, total_of
+from zerocast.analysis.explore.show.progress import Report
+from zerocast.analysis.explore.show.summary import print_summary
+from zerocast.analysis.explore.show.table import read_table, so_far, was_priced
+from zerocast.analysis.explore.show.words import pace
+from zerocast.analysis.explore.space.checks import entries
+from zerocast.analysis.explore.space.definition import Space, of_workload
+from zerocast.analysis.explore.space.reading import read_space
+from zerocast.analysis.run.network import Step, one_of
 
 METHODS = ("grid", "random", "nsga2", "tpe")
 TRIALS = 200
@@ -79,7 +79,7 @@ def _method(space: Space, method: str, trials: int | None, seed: int) -> Method:
         return Method(method, trials or TRIALS, seed)
     number = count(space)
     if number is None:
-        from zerocast.analysis.explore.domains import Range
+        from zerocast.analysis.explore.space.domains import Range
 
         name = next(p.name for p in space.parameters if isinstance(p.domain, Range))
         raise AnalysisError(
@@ -149,7 +149,7 @@ def _explore(session: Session, method: Method, report: Report) -> str:
     report.expect(method.trials)
     if method.name == "random":
         return random_search(session, method.trials, method.seed)
-    from zerocast.analysis.explore.search import search
+    from zerocast.analysis.explore.search.samplers import search
 
     return search(session, method.name, method.trials, method.seed)
 
@@ -179,7 +179,7 @@ def _crew(space: Space, out: Path, workers: int, dask: str | None) -> Iterator[C
     crew: Crew
     terms, file = terms_of(space), partial(file_of, out)
     if dask is not None:
-        from zerocast.analysis.explore.cluster import Cluster
+        from zerocast.analysis.explore.pricing.cluster import Cluster
 
         crew = Cluster(terms, file, dask)
     elif workers == 1:

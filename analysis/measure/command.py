@@ -19,17 +19,17 @@ from typing import Any
 import torch
 
 from zerocast.analysis.errors import AnalysisError
-from zerocast.analysis.measure.bandwidth import measure_bandwidth
-from zerocast.analysis.measure.energy import measure_energy
-from zerocast.analysis.measure.gemm import measure_gemm
-from zerocast.analysis.measure.networks import measure_networks, measure_training
+from zerocast.analysis.measure.machine.provenance import provenance
+from zerocast.analysis.measure.machine.target import find_target
 from zerocast.analysis.measure.options import Options, parse
 from zerocast.analysis.measure.protocol import DeviceLost, Session
-from zerocast.analysis.measure.provenance import provenance
 from zerocast.analysis.measure.results import ResultFile, unfinished
-from zerocast.analysis.measure.shapes import RISKY, SHAPES, list_hash, read_shapes
+from zerocast.analysis.measure.suites.bandwidth import measure_bandwidth
+from zerocast.analysis.measure.suites.energy import measure_energy
+from zerocast.analysis.measure.suites.gemm import measure_gemm
+from zerocast.analysis.measure.suites.networks import measure_networks, measure_training
+from zerocast.analysis.measure.suites.shapes import RISKY, SHAPES, list_hash, read_shapes
 from zerocast.analysis.measure.summary import summary
-from zerocast.analysis.measure.target import find_target
 
 MEASURE = {
     "bandwidth": measure_bandwidth,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from zerocast.analysis.errors import AnalysisError
-from zerocast.analysis.measure.timing import REGIMES
+from zerocast.analysis.measure.machine.timing import REGIMES
 
 SUITES = ("bandwidth", "gemm", "network", "training", "energy")
 """In the order in which they run."""
@@ -48,7 +48,7 @@ class _Parser(argparse.ArgumentParser):
 
 def parse(argv: list[str]) -> Options:
     """The request in a command line. Raises `AnalysisError`; SystemExit(0) after --help."""
-    from zerocast.analysis.measure.shapes import VARIANTS
+    from zerocast.analysis.measure.suites.shapes import VARIANTS
 
     given = _parser().parse_args(argv)
     suites = SUITES if given.suite == "all" else _names("--suite", given.suite, SUITES)

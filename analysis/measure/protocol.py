@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
+from zerocast.analysis.measure.machine.target import Target
+from zerocast.analysis.measure.machine.timing import REGIMES, CaptureError, Regime, Timing, kernels_of, time_calls
 from zerocast.analysis.measure.options import SHARE, Options
 from zerocast.analysis.measure.results import ResultFile
-from zerocast.analysis.measure.target import Target
-from zerocast.analysis.measure.timing import REGIMES, CaptureError, Regime, Timing, kernels_of, time_calls
 
 PROFILED_SHARE = 0.3
 """Most of a session that kernel names may take; the anchors' are always looked up."""

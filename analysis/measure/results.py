@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zerocast.analysis.errors import AnalysisError
-from zerocast.analysis.measure.drift import anchor_drift, lacking
+from zerocast.analysis.measure.machine.drift import anchor_drift, lacking
 
 if TYPE_CHECKING:
     import pandas

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from zerocast.analysis.measure.drift import drift_words
+from zerocast.analysis.measure.machine.drift import drift_words
 from zerocast.analysis.measure.options import SUITES
 from zerocast.analysis.measure.results import load_measurements
 

@@ -1,4 +1,4 @@
-"""Hold predictions against references: published figures, peer simulators. One file per suite."""
+"""Hold predictions against references: published figures, peer simulators. One file per suite in `suites/`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run(suite: str | None = None, say: Say = lambda message: None, part: str | N
         raise SimulationError(f"unknown suite {suite!r}; choose {', '.join(SUITES)}, or none for all")
     rows: list[Comparison] = []
     for name in [suite] if suite else list(SUITES):
-        module = importlib.import_module(f"zerocast.analysis.validate.{name}")
+        module = importlib.import_module(f"zerocast.analysis.validate.suites.{name}")
         if part is None:
             rows += module.compare(say)
             continue

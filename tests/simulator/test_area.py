@@ -11,8 +11,8 @@ from small_workloads import forward
 from zerocast.accelerators import Accelerator, load
 from zerocast.accelerators.errors import AcceleratorError
 from zerocast.accelerators.tables import area_table, node_scaling
-from zerocast.analysis.validate.area import feather
 from zerocast.analysis.validate.comparison import reference_rows
+from zerocast.analysis.validate.suites.area import feather
 from zerocast.simulator.area import area, flip_flops, idle_power_w, operand_select_change_um2
 from zerocast.simulator.area_match import (
     benes_um2,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from zerocast.analysis.explore.pareto import Values, front
+from zerocast.analysis.explore.search.pareto import Values, front
 
 
 def hypervolume(values: Values, reference: Sequence[float]) -> float:

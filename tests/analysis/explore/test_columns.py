@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from zerocast.analysis.explore.columns import Column, fit, short_names
-from zerocast.analysis.explore.words import design_count, pace
+from zerocast.analysis.explore.show.columns import Column, fit, short_names
+from zerocast.analysis.explore.show.words import design_count, pace
 
 KEYS = [Column("number", ("7", "12"), is_key=True), Column("design", ("0123456789ab",) * 2, True, is_key=True)]
 WIDE = [Column("weight_buffer.capacity_bytes", ("1", "2")), Column("technology.clock_hz", ("1e+08", "4e+08"))]

@@ -10,13 +10,13 @@ import pytest
 
 from zerocast.analysis.cli import main
 from zerocast.analysis.errors import AnalysisError
-from zerocast.analysis.explore.conditions import MOST_COUNTED
-from zerocast.analysis.explore.designs import count, grid, settle
-from zerocast.analysis.explore.domains import Choices, choices, stretch
-from zerocast.analysis.explore.expressions import parse_expression
-from zerocast.analysis.explore.reading import read_space
-from zerocast.analysis.explore.session import Method, run_id
-from zerocast.analysis.explore.table import read_table
+from zerocast.analysis.explore.search.designs import count, grid, settle
+from zerocast.analysis.explore.search.session import Method, run_id
+from zerocast.analysis.explore.show.table import read_table
+from zerocast.analysis.explore.space.conditions import MOST_COUNTED
+from zerocast.analysis.explore.space.domains import Choices, choices, stretch
+from zerocast.analysis.explore.space.expressions import parse_expression
+from zerocast.analysis.explore.space.reading import read_space
 
 ROWS = "compute.rows: [16, 32]"
 COLS = "compute.cols: [16, 32]"

@@ -15,9 +15,9 @@ from pandas.testing import assert_frame_equal
 
 from zerocast.analysis.cli import main
 from zerocast.analysis.errors import AnalysisError
-from zerocast.analysis.explore.export import export
-from zerocast.analysis.explore.store import Store
-from zerocast.analysis.explore.table import read_table
+from zerocast.analysis.explore.pricing.store import Store
+from zerocast.analysis.explore.show.export import export
+from zerocast.analysis.explore.show.table import read_table
 from zerocast.workloads.ir import Workload
 from zerocast.workloads.store import save
 

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zerocast.analysis.errors import AnalysisError
-from zerocast.analysis.explore.designs import count, grid, sample, settle
-from zerocast.analysis.explore.domains import Choices, stretch
-from zerocast.analysis.explore.expressions import parse_expression
-from zerocast.analysis.explore.reading import read_space
-from zerocast.analysis.explore.search import _neighbours
+from zerocast.analysis.explore.search.designs import count, grid, sample, settle
+from zerocast.analysis.explore.search.samplers import _neighbours
+from zerocast.analysis.explore.space.domains import Choices, stretch
+from zerocast.analysis.explore.space.expressions import parse_expression
+from zerocast.analysis.explore.space.reading import read_space
 
 NUMBER = st.integers(-5, 5)
 

@@ -15,9 +15,9 @@ from pandas.testing import assert_frame_equal
 from zerocast.accelerators import load
 from zerocast.analysis.cli import main
 from zerocast.analysis.errors import AnalysisError
-from zerocast.analysis.explore.reading import read_space
-from zerocast.analysis.explore.table import Table, read_table, yaml_value
-from zerocast.analysis.run import overrides
+from zerocast.analysis.explore.show.table import Table, read_table, yaml_value
+from zerocast.analysis.explore.space.reading import read_space
+from zerocast.analysis.run.network import overrides
 from zerocast.simulator import simulate
 from zerocast.simulator.cost import OVER_OPS
 from zerocast.simulator.size import over_budget
@@ -243,7 +243,7 @@ def test_options_that_do_not_fit(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("zerocast.analysis.explore.cluster.CONNECT_S", 1)
+    monkeypatch.setattr("zerocast.analysis.explore.pricing.cluster.CONNECT_S", 1)
     assert main(["explore", str(write_space()), "--out", str(tmp_path / "out"), *arguments]) == 2
     said = capsys.readouterr().err
     assert all(word in said for word in words), said

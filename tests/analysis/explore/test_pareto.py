@@ -6,7 +6,7 @@ from hypervolume import hypervolume
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zerocast.analysis.explore.pareto import crowding, front, losses
+from zerocast.analysis.explore.search.pareto import crowding, front, losses
 
 POINTS = st.lists(st.tuples(*[st.integers(0, 6)] * 3), min_size=1, max_size=25)
 

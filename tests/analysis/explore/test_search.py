@@ -9,8 +9,8 @@ import pytest
 from hypervolume import hypervolume
 
 from zerocast.analysis.cli import main
-from zerocast.analysis.explore.pareto import losses
-from zerocast.analysis.explore.table import Table, read_table
+from zerocast.analysis.explore.search.pareto import losses
+from zerocast.analysis.explore.show.table import Table, read_table
 
 ROWS = ("compute.rows: [16, 32]", "compute.rows: {from: 4, to: 44, step: 4}")
 COLS = ("compute.cols: [16, 32]", "compute.cols: {from: 4, to: 44, step: 4}")

@@ -9,7 +9,7 @@ import pytest
 from zerocast.accelerators import AcceleratorError
 from zerocast.analysis.cli import main
 from zerocast.analysis.errors import AnalysisError
-from zerocast.analysis.explore.reading import read_space
+from zerocast.analysis.explore.space.reading import read_space
 from zerocast.workloads.errors import WorkloadError
 
 ROWS = "compute.rows: [16, 32]"

@@ -20,12 +20,12 @@ from small_space import SPACE
 
 from zerocast.analysis.cli import main
 from zerocast.analysis.errors import AnalysisError
-from zerocast.analysis.explore.crews import Died, Done, Outcome
-from zerocast.analysis.explore.metrics import STORED
-from zerocast.analysis.explore.pricing import Chunk
-from zerocast.analysis.explore.store import Priced, Row, Store
-from zerocast.analysis.explore.sweep import DIED, Sweep
-from zerocast.analysis.explore.table import read_table
+from zerocast.analysis.explore.pricing.chunks import Chunk
+from zerocast.analysis.explore.pricing.crews import Died, Done, Outcome
+from zerocast.analysis.explore.pricing.metrics import STORED
+from zerocast.analysis.explore.pricing.store import Priced, Row, Store
+from zerocast.analysis.explore.pricing.sweep import DIED, Sweep
+from zerocast.analysis.explore.show.table import read_table
 
 ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-c", "import sys; from zerocast.analysis.cli import main; sys.exit(main())"]

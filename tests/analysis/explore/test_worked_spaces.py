@@ -9,9 +9,9 @@ import pytest
 
 from zerocast.accelerators import load
 from zerocast.analysis.cli import main
-from zerocast.analysis.explore.designs import count
-from zerocast.analysis.explore.reading import read_space
-from zerocast.analysis.explore.table import read_table
+from zerocast.analysis.explore.search.designs import count
+from zerocast.analysis.explore.show.table import read_table
+from zerocast.analysis.explore.space.reading import read_space
 from zerocast.simulator import simulate
 from zerocast.workloads.store import load_workload
 

@@ -1,0 +1,1 @@
+"""A GPU's constants from measurements: read, doubted, fitted."""

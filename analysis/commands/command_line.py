@@ -1,0 +1,59 @@
+"""What several verbs of the command line share: options, and the checks before the long work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from zerocast.accelerators import Accelerator
+
+_OPTION = typer.Option
+AcceleratorName = Annotated[str, _OPTION("--accelerator", help="Template name or YAML file.")]
+Settings = Annotated[list[str] | None, _OPTION("--set", metavar="KEY=VALUE", help="E.g. compute.rows=64.")]
+Objective = Annotated[
+    str, _OPTION("--objective", help="Choose mappings for latency, energy, edp or cycles (of the array alone).")
+]
+Fidelity = Annotated[str, _OPTION("--fidelity", help="analytic or tile.")]
+Tokens = Annotated[int | None, _OPTION("--tokens", help="Sequence length of a language model of the zoo.")]
+Image = Annotated[int | None, _OPTION("--image", help="Side of the square images of a network of the zoo.")]
+ModelArguments = Annotated[
+    list[str] | None,
+    _OPTION("--model-arg", metavar="KEY=VALUE", help="Argument of the zoo's constructor or of your factory."),
+]
+Dense = Annotated[
+    list[str] | None, _OPTION("--dense", metavar="GLOB", help="With --prune: layers that stay dense, e.g. 'layer1.*'.")
+]
+GivenMapping = Annotated[
+    Path | None, _OPTION("--mapping", help="YAML: what is fixed of mappings, by glob of layer; the rest is searched.")
+]
+OBJECTIVES = ("latency", "energy", "edp", "cycles")
+FIDELITIES = ("analytic", "tile")
+
+
+def load_accelerator(name: str, settings: list[str] | None) -> Accelerator:
+    """The accelerator of `--accelerator` with the values of `--set`."""
+    from zerocast.accelerators import load
+    from zerocast.analysis.run.network import overrides
+
+    return load(name, overrides(settings or []))
+
+
+def writable(file: Path, option: str = "--out") -> None:
+    """Refuse a folder, and a file in a folder that does not exist, before the long work, not after it."""
+    from zerocast.analysis.errors import AnalysisError
+
+    if file.is_dir():  # which is also what an empty text becomes
+        raise AnalysisError(f"{option} {str(file)!r} is a folder; name a file")
+    if not file.parent.is_dir():
+        raise AnalysisError(f"{option} {str(file)!r}: there is no folder {str(file.parent)!r}")
+
+
+def spare(out: Path, read: Path | None) -> None:
+    """Refuse to write over what is read."""
+    from zerocast.analysis.errors import AnalysisError
+
+    if read is not None and out.exists() and read.exists() and out.samefile(read):
+        raise AnalysisError(f"--out {str(out)!r} is the file to read; name another file")

@@ -1,0 +1,124 @@
+"""The verbs `gemm` and `conv`: price a table of matrix products, or of convolutions."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zerocast.analysis.commands.command_line import (
+    FIDELITIES,
+    OBJECTIVES,
+    AcceleratorName,
+    Fidelity,
+    GivenMapping,
+    Objective,
+    Settings,
+    load_accelerator,
+    spare,
+    writable,
+)
+from zerocast.analysis.commands.remark import note
+
+if TYPE_CHECKING:
+    from zerocast.accelerators import Accelerator
+    from zerocast.analysis.products.gemm_columns import Table
+    from zerocast.analysis.run.network import Step
+
+_OPTION = typer.Option
+
+
+Out = Annotated[Path, _OPTION("--out", help="CSV to write.")]
+Nests = Annotated[bool, _OPTION("--nests", help="Print each mapping as a loop nest, and why it is taken.")]
+
+
+def gemm_command(
+    shapes: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV with columns M, N, K and any of batch, count, dtype, density_a, density_b, pattern, layer."
+        ),
+    ],
+    accelerator: AcceleratorName,
+    out: Out,
+    settings: Settings = None,
+    objective: Objective = "latency",
+    fidelity: Fidelity = "analytic",
+    mapping: GivenMapping = None,
+    nests: Nests = False,
+) -> None:
+    """Price a table of matrix products.
+
+    2:4 weights that a GPU cannot skip are priced dense; a shape that fits no mapping has NaN. The column note says why.
+    Mappings are given by the column layer, or by sizes such as 512x64x128.
+    """
+    from zerocast.analysis.products.gemm_columns import read_shapes
+
+    _price(read_shapes, shapes, load_accelerator(accelerator, settings), out, (objective, fidelity), mapping, nests)
+
+
+def conv_command(
+    layers: Annotated[
+        Path,
+        typer.Argument(
+            help="CSV with SCALE-Sim's columns (IFMAP Height, ..., Strides), or C, K, P, Q, R, S and any of N, stride, "
+            "dilation, groups, padding, count, dtype, density_a, density_b, pattern, layer."
+        ),
+    ],
+    accelerator: AcceleratorName,
+    out: Out,
+    settings: Settings = None,
+    objective: Objective = "latency",
+    fidelity: Fidelity = "analytic",
+    mapping: GivenMapping = None,
+    nests: Nests = False,
+) -> None:
+    """Price a table of convolutions.
+
+    Each line is a convolution as a captured one is, windows and all. Patterns lie along input channels. Mappings are
+    given by the column layer, or by sizes NxCxKxPxQxRxS.
+    """
+    from zerocast.analysis.products.conv_columns import read_convolutions
+
+    machine = load_accelerator(accelerator, settings)
+    _price(read_convolutions, layers, machine, out, (objective, fidelity), mapping, nests)
+
+
+def _price(
+    read: Callable[[Path, Accelerator], Table], shapes: Path, machine: Accelerator, out: Path, how: tuple[str, str],
+    mapping: Path | None, nests: bool,
+) -> None:  # fmt: skip
+    """Read a table, price its lines and write them beside it; how: objective and fidelity."""
+    from zerocast.analysis.products.table import given_shapes, nests_text, price_shapes, remarks, totals, write_table
+    from zerocast.analysis.run.network import one_of
+
+    one_of("--objective", how[0], OBJECTIVES)
+    one_of("--fidelity", how[1], FIDELITIES)
+    writable(out)
+    spare(out, shapes)
+    table = read(shapes, machine)
+    for remark in table.remarks:
+        note(remark)
+    asked = table.shapes if mapping is None else given_shapes(table.shapes, mapping, machine)
+    with _shapes_step() as step:
+        priced = list(price_shapes(asked, machine, *how, step))
+        write_table(out, table, priced)
+    if nests:
+        typer.echo(f"{nests_text(table, priced, machine, how[0])}\n")
+    typer.echo(f"{len(table.shapes)} shapes on {machine.name}{totals(table, priced)}{remarks(priced)}, written: {out}")
+
+
+@contextmanager
+def _shapes_step() -> Iterator[Step]:
+    """A bar where someone watches; otherwise nothing, and nothing imported for it."""
+    if not sys.stderr.isatty():
+        yield lambda done, of: None
+        return
+    from zerocast.analysis.commands.console import progress
+
+    with progress() as steps, steps("shapes") as step:
+        yield step

@@ -1,0 +1,1 @@
+"""Who prices the designs, what of them is kept, and where."""

@@ -1,0 +1,135 @@
+"""What a worker does: price a chunk of designs of one workload. It needs no PyTorch and no store."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from zerocast.accelerators import Accelerator, AcceleratorError, Variants
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.explore.pricing.metrics import metrics
+from zerocast.analysis.explore.pricing.store import Priced
+from zerocast.analysis.explore.pricing.version import code_version
+from zerocast.simulator.cost import Totals
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.simulate import simulate
+from zerocast.simulator.size import over_budget
+from zerocast.workloads.ir import Workload
+from zerocast.workloads.store import load_workload
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What all designs of a run have in common. description: of the accelerator, JSON; origin:
+    its name in errors. code: who prices."""
+
+    description: str
+    origin: str
+    objective: str
+    fidelity: str
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Designs that one worker prices at once. workload: hash of its content. overrides: of each design. groups: of
+    each design what differs between designs of unlike structure, empty where that is not known."""
+
+    workload: str
+    keys: tuple[str, ...]
+    overrides: tuple[Mapping[str, Any], ...]
+    groups: tuple[str, ...] = ()
+
+    def part(self, first: int, last: int) -> Chunk:
+        """Some of the designs."""
+        return Chunk(self.workload, self.keys[first:last], self.overrides[first:last], self.groups[first:last])
+
+
+def price(terms: Terms, file: str | bytes, chunk: Chunk) -> tuple[list[Priced], float]:
+    """Price the designs of a chunk, in order, and say how many seconds it took.
+
+    A design that cannot be built or mapped comes as an error with its reason. file: the workload's, by path, or its
+    content. Raises `AnalysisError` where this is another program than the one that asks.
+    """
+    if terms.code != code_version():
+        raise AnalysisError(
+            f"a worker runs zerocast {code_version()}, the exploration {terms.code}; install the same on all workers"
+        )
+    start = time.perf_counter()
+    workload = _read(chunk.workload, file)
+    return _each_or_all(terms, workload, chunk), time.perf_counter() - start
+
+
+def _each_or_all(terms: Terms, workload: Workload, chunk: Chunk) -> list[Priced]:
+    try:
+        return _price(terms, workload, chunk)
+    except Exception as error:  # a mistake of the simulator: it must cost its own design only
+        if len(chunk.keys) == 1:
+            return [Priced(chunk.keys[0], "error", f"internal error: {type(error).__name__}: {one_line(error)}")]
+        parts = (chunk.part(n, n + 1) for n in range(len(chunk.keys)))
+        return [priced for part in parts for priced in _each_or_all(terms, workload, part)]
+
+
+def _price(terms: Terms, workload: Workload, chunk: Chunk) -> list[Priced]:
+    variants = _variants(terms.description, terms.origin)
+    built: list[Accelerator | Priced] = []
+    for key, overrides in zip(chunk.keys, chunk.overrides, strict=True):
+        try:
+            built.append(variants.build(overrides))
+        except AcceleratorError as error:
+            built.append(Priced(key, "error", one_line(error)))
+    machines = [machine for machine in built if isinstance(machine, Accelerator)]
+    options: dict[str, Any] = {"objective": terms.objective, "fidelity": terms.fidelity}
+    found = iter(simulate(workload, machines, **options))
+    return [
+        machine if isinstance(machine, Priced) else _priced(key, workload, machine, next(found))
+        for key, machine in zip(chunk.keys, built, strict=True)
+    ]
+
+
+def _priced(key: str, workload: Workload, machine: Accelerator, found: Totals | SimulationError) -> Priced:
+    if isinstance(found, SimulationError):
+        return Priced(key, "error", one_line(found))
+    part = machine.technology.fpga
+    over = [f"{used:,.0f} {name} of {has:,.0f}" for name, (used, has) in over_budget(machine).items()]
+    reason = f"needs {', '.join(over)} that {part.part} has" if over and part is not None else ""
+    return Priced(key, "infeasible" if reason else "ok", reason, metrics(workload, machine, found))
+
+
+def one_line(error: Exception) -> str:
+    """An error's message without line breaks."""
+    return " ".join(str(error).split())
+
+
+@lru_cache(maxsize=4)
+def _variants(description: str, origin: str) -> Variants:
+    return Variants(json.loads(description), origin)
+
+
+_workloads: dict[str, Workload] = {}
+_MOST_WORKLOADS = 4
+_reading = threading.Lock()
+"""A dask worker prices on several threads."""
+
+
+def _read(content: str, file: str | bytes) -> Workload:
+    with _reading:
+        if content not in _workloads:
+            while len(_workloads) >= _MOST_WORKLOADS:
+                _workloads.pop(next(iter(_workloads)))
+            _workloads[content] = load_workload(Path(file)) if isinstance(file, str) else _from_bytes(file)
+        return _workloads[content]
+
+
+def _from_bytes(content: bytes) -> Workload:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "workload.npz"
+        path.write_bytes(content)
+        return load_workload(path)

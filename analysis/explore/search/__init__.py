@@ -1,0 +1,1 @@
+"""Which designs are asked for: grids, random ones, samplers, and one run of them."""

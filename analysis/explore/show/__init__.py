@@ -1,0 +1,1 @@
+"""What a run says and hands out: its table, its progress, its summary."""

@@ -1,0 +1,1 @@
+"""Tables of matrix products and convolutions: what their columns mean, and what each line costs."""

@@ -1,0 +1,1 @@
+"""What a result looks like: tables, loop nests, plots, pages; pictures of many designs."""

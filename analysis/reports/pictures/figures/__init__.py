@@ -1,0 +1,1 @@
+"""The figures of an exploration, one file each."""

@@ -1,0 +1,238 @@
+"""From a model's name to a result and its baseline: lower, prune, simulate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+
+from zerocast.accelerators import Accelerator
+from zerocast.analysis.errors import AnalysisError
+from zerocast.analysis.run.baseline import has_zeros, same_work, without_zeros
+from zerocast.simulator import Result, SimulationError, simulate
+from zerocast.simulator.given import read_page
+from zerocast.workloads.dtypes import check_dtype
+from zerocast.workloads.ir import Workload
+
+Step = Callable[[int, int], None]
+"""Told how many parts of a step are done, and how many there are."""
+
+
+class Steps(Protocol):
+    """Announces the long steps: `with steps("simulate") as step` gives the callback to report to."""
+
+    def __call__(self, what: str, /) -> AbstractContextManager[Step]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What to lower: a zoo name, "path/to/file.py:factory" or a saved workload (.npz), and how.
+
+    prune: recipe, None for dense. batch, dtype: None for the model's own and fp16. trace: file with the measured
+    zeros of its activations; masks: take the real masks of its first runs, not densities (inference alone). tokens,
+    image: sizes of the input, None for the model's own. arguments: of its constructor, by name. dense: globs of layers
+    that the recipe leaves alone.
+    """
+
+    model: str
+    prune: str | None = None
+    training: bool = False
+    batch: int | None = None
+    optimizer: str | None = None
+    dtype: str | None = None
+    allow_unknown: bool = False
+    trace: str | None = None
+    masks: bool = False
+    tokens: int | None = None
+    image: int | None = None
+    arguments: tuple[tuple[str, Any], ...] = ()
+    dense: tuple[str, ...] = ()
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether the model is a saved workload, which needs no PyTorch."""
+        return self.model.endswith(".npz")
+
+
+def check(network: Network) -> None:
+    """Refuse what can be refused before the slow steps: `AnalysisError` or `WorkloadError`."""
+    if network.is_saved:
+        given = {"--prune": network.prune, "--training": network.training, "--batch": network.batch,
+                 "--optimizer": network.optimizer, "--dtype": network.dtype, "--tokens": network.tokens,
+                 "--image": network.image, "--model-arg": network.arguments, "--dense": network.dense}  # fmt: skip
+        if wrong := [option for option, value in given.items() if value]:
+            raise AnalysisError(
+                f"{', '.join(wrong)} cannot change the saved workload {network.model!r}; "
+                f"give {'it' if len(wrong) == 1 else 'them'} to `zerocast lower`"
+            )
+        return
+    if network.batch is not None and network.batch < 1:
+        raise AnalysisError(f"--batch {network.batch}: must be 1 or more")
+    for option, size in (("--tokens", network.tokens), ("--image", network.image)):
+        if size is not None and size < 1:
+            raise AnalysisError(f"{option} {size}: must be 1 or more")
+    if network.dense and network.prune is None:
+        raise AnalysisError("--dense: names layers that a recipe leaves alone; give the recipe with --prune")
+    one_of("--optimizer", network.optimizer or "sgd_momentum", ("sgd_momentum", "adamw"))
+    check_dtype(network.dtype or "fp16", network.training)
+    if network.prune is not None:
+        from zerocast.workloads.recipes import parse
+
+        parse(network.prune)
+
+
+def lower(network: Network, steps: Steps) -> Workload:
+    """The workload of a network, pruned by its recipe, its activations with the densities of its trace.
+
+    Imports PyTorch unless it is a saved one.
+    """
+    check(network)
+    workload = _lower(network, steps)
+    if network.trace is None:
+        return workload
+    from zerocast.workloads.tracing import apply_trace, load_trace
+
+    masks = network.masks and not workload.meta.get("training")
+    return apply_trace(workload, load_trace(network.trace), masks=masks)
+
+
+def _lower(network: Network, steps: Steps) -> Workload:
+    if network.is_saved:
+        from zerocast.workloads.store import load_workload
+
+        return load_workload(network.model)
+    from zerocast.workloads import capture, prune
+    from zerocast.workloads.zoo import build
+
+    with steps("build"):
+        module, inputs = build(
+            network.model, batch=network.batch, tokens=network.tokens, image=network.image, **dict(network.arguments)
+        )
+    pruning = None
+    if network.prune is not None:
+        with steps("prune"):
+            module, pruning = prune(module, network.prune, inputs, dense=network.dense)
+    with steps("capture"):
+        return capture(
+            module, inputs, name=title_of(network.model), training=network.training, pruning=pruning,
+            optimizer=network.optimizer or "sgd_momentum", dtype=network.dtype or "fp16",
+            allow_unknown=network.allow_unknown,
+        )  # fmt: skip
+
+
+def baseline_of(network: Network, workload: Workload, wanted: str | None, steps: Steps) -> Workload | None:
+    """What to compare with, if anything.
+
+    wanted: `none`, `dense`, a recipe, or FILE.npz; None stands for dense where a recipe left zeros or a trace
+    measured some.
+    """
+    if wanted == "none":
+        return None
+    if wanted is not None and wanted.endswith(".npz"):
+        return same_work(workload, lower(Network(wanted), steps), wanted)
+    removed = bool(workload.meta.get("channels_removed"))
+    if wanted is None and not (removed or has_zeros(workload) or workload.meta.get("trace")):
+        return None
+    if wanted in (None, "dense"):
+        again = removed and not network.is_saved
+        return lower(replace(network, prune=None, dense=()), steps) if again else without_zeros(workload)
+    if network.is_saved:
+        raise AnalysisError(f"--baseline {wanted!r}: a saved workload compares with dense, none or FILE.npz")
+    return lower(replace(network, prune=wanted), steps)
+
+
+def compare(
+    network: Network,
+    accelerator: Accelerator,
+    steps: Steps,
+    *,
+    baseline: str | None = None,
+    objective: str = "latency",
+    fidelity: str = "analytic",
+    mapping: Path | None = None,
+    allow_overflow: bool = False,
+) -> tuple[Result, Result | None]:
+    """Simulate a network and its baseline on the same accelerator; `mapping` is the network's, not the baseline's."""
+    check(network)
+    if mapping is not None:
+        read_page(mapping, accelerator)  # its mistakes before the long work
+    workload = lower(network, steps)
+    other = baseline_of(network, workload, baseline, steps)
+    options: dict[str, Any] = {"objective": objective, "fidelity": fidelity, "allow_overflow": allow_overflow}
+    with steps("simulate") as step:
+        result = simulate(workload, accelerator, mapping=mapping, progress=step, **options)
+    if other is None:
+        return result, None
+    with steps("simulate the baseline") as step:
+        try:
+            return result, simulate(other, accelerator, progress=step, **options)
+        except SimulationError as error:
+            raise AnalysisError(f"the baseline cannot be priced: {error}; --baseline none leaves it out") from None
+
+
+def one_of(option: str, value: str, allowed: Iterable[str]) -> str:
+    """The value, or `AnalysisError` with what is allowed."""
+    names = list(allowed)
+    if value not in names:
+        raise AnalysisError(f"{option} {value!r}: choose {', '.join(names[:-1])} or {names[-1]}")
+    return value
+
+
+def overrides(settings: Iterable[str], option: str = "--set", example: str = "compute.rows=64") -> dict[str, Any]:
+    """`key=value` settings as dotted paths and YAML values, in order. option: where they were given, for errors."""
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals or not key.strip():
+            raise AnalysisError(f"{option} {setting!r}: write key=value, e.g. {example}")
+        try:
+            values[key.strip()] = _number(yaml.safe_load(text))
+        except yaml.YAMLError:
+            raise AnalysisError(f"{option} {setting!r}: {text!r} is not a YAML value") from None
+    return values
+
+
+def arguments_of(settings: Iterable[str]) -> tuple[tuple[str, Any], ...]:
+    """`--model-arg key=value` as arguments, in the order of their names; lists as tuples.
+
+    Raises `AnalysisError` for a name twice, and for what has an option of its own.
+    """
+    listed = list(settings)
+    values = overrides(listed, "--model-arg", "depth=6")
+    if len(values) < len(listed):
+        raise AnalysisError(f"--model-arg: an argument is there twice in {', '.join(listed)}; give each once")
+    return arguments_from(values)
+
+
+def arguments_from(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Arguments of a model by name as `Network` keeps them."""
+    for name in ("batch", "tokens", "image"):
+        if name in values:
+            raise AnalysisError(f"the model's argument {name!r} has an option of its own: --{name}")
+    if "name" in values:
+        raise AnalysisError("an argument called 'name' cannot be handed on; rename it in the factory")
+    return tuple((name, _frozen(values[name])) for name in sorted(values))
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 1e9 as text, because it has no dot; people mean the number."""
+    if isinstance(value, list):
+        return [_number(item) for item in value]
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+
+
+def title_of(model: str) -> str:
+    """Name of the workload: the zoo's, or that of the user's factory."""
+    path, _, factory = model.rpartition(":")
+    return f"{Path(path).stem}.{factory}" if path else model
