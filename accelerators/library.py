@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Hashable, Mapping
+from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,15 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 def templates() -> list[str]:
     """Names of the shipped templates; `systolic-RxC` scales to any array."""
-    folder = files("zerocast.accelerators") / "templates"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(_shipped())
+
+
+@cache
+def _shipped() -> dict[str, Traversable]:
+    """The shipped templates by name: folders group them by what kind of machine they are, and are in no name."""
+    kinds = [kind for kind in (files("zerocast.accelerators") / "templates").iterdir() if kind.is_dir()]
+    entries = [entry for kind in kinds for entry in kind.iterdir() if entry.name.endswith(".yaml")]
+    return {entry.name.removesuffix(".yaml"): entry for entry in entries}
 
 
 def load(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> Accelerator:
@@ -160,15 +169,14 @@ def _twice(root: yaml.Node | None) -> yaml.Node | None:
 
 
 def _read(name: str) -> dict[str, Any]:
-    folder = files("zerocast.accelerators") / "templates"
     path = Path(name)
     if path.suffix in _SUFFIXES:
         if not path.is_file():
             raise AcceleratorError(f"no accelerator file {name!r}; `zerocast list accelerators` names the templates")
         return read_file(path)
     scaled = _SYSTOLIC.match(name)
-    template = folder / f"{'systolic-32x32' if scaled else name}.yaml"
-    if not template.is_file():
+    template = _shipped().get("systolic-32x32" if scaled else name)
+    if template is None:
         close = difflib.get_close_matches(name, templates(), n=2)
         hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(templates())}, or a YAML file"
         raise AcceleratorError(f"unknown accelerator {name!r}; {hint}")

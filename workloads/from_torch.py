@@ -14,9 +14,9 @@ from zerocast.workloads.dtypes import check_dtype
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Op, Tensor, Workload
 from zerocast.workloads.lowering.builder import Builder, NoRule
-from zerocast.workloads.lowering.export import export, quiet, taken_apart
+from zerocast.workloads.lowering.exporting.export import export, quiet, taken_apart
+from zerocast.workloads.lowering.exporting.masks import check_finite, unwrapped, weight_names
 from zerocast.workloads.lowering.folding import fold
-from zerocast.workloads.lowering.masks import check_finite, unwrapped, weight_names
 from zerocast.workloads.lowering.origins import Origin, source
 from zerocast.workloads.lowering.stored import settle
 from zerocast.workloads.lowering.values import Value

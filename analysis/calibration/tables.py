@@ -55,7 +55,7 @@ def part_of_network(name: str) -> str:
 @cache
 def dense_table(dtype: str) -> pd.DataFrame:
     """Measured dense products on SXM cards in bf16 or fp8: gpu, M, N, K, us, source, dtype and part."""
-    table = pd.read_csv(files("zerocast.analysis") / "references" / f"gpu_dense_{dtype}.csv.gz")  # type: ignore[call-overload]
+    table = pd.read_csv(files("zerocast.analysis") / "references" / "gpu" / f"gpu_dense_{dtype}.csv.gz")  # type: ignore[call-overload]
     pairs = {pair: part_of_pair(*pair) for pair in set(zip(table.N, table.K, strict=True))}
     part = [pairs[pair] for pair in zip(table.N, table.K, strict=True)]
     return table.assign(dtype=dtype, part=part)
@@ -64,7 +64,7 @@ def dense_table(dtype: str) -> pd.DataFrame:
 @cache
 def sparse_table() -> pd.DataFrame:
     """Measured products on PCIe cards, dense and 2:4, with dtype in lower case and the part of their network."""
-    table = pd.read_csv(files("zerocast.analysis") / "references" / "gpu_2to4.csv")  # type: ignore[call-overload]
+    table = pd.read_csv(files("zerocast.analysis") / "references" / "gpu" / "gpu_2to4.csv")  # type: ignore[call-overload]
     part = {name: part_of_network(name) for name in table.shape_set.unique()}
     return table.assign(dtype=table.dtype.str.lower(), part=table.shape_set.map(part))
 

@@ -73,7 +73,7 @@ def information(suite: str, what: str, predicted: float, unit: str, note: str = 
 
 
 def reference_rows(name: str) -> list[dict[str, str]]:
-    """Rows of a CSV file in `analysis/references`."""
+    """Rows of a CSV file in `analysis/references`, named by its path there."""
     text = (files("zerocast.analysis") / "references" / name).read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))
 

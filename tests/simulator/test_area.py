@@ -25,7 +25,7 @@ from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.simulate import simulate
 
 TABLE = area_table("area-45nm")
-NANGATE = [(row["circuit"], int(row["size"]), float(row["area_um2"])) for row in reference_rows("area_cells.csv")]
+NANGATE = [(row["circuit"], int(row["size"]), float(row["area_um2"])) for row in reference_rows("area/area_cells.csv")]
 
 
 def total(accelerator: Accelerator) -> float:

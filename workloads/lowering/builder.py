@@ -13,9 +13,9 @@ from torch.fx import Node
 from zerocast.workloads.blame import place_in
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import BITS, Op, Role, Tensor
+from zerocast.workloads.lowering.exporting.watch import checkpoint_of
 from zerocast.workloads.lowering.origins import Origin
 from zerocast.workloads.lowering.values import Value
-from zerocast.workloads.lowering.watch import checkpoint_of
 from zerocast.workloads.patterns.detect import Found
 from zerocast.workloads.training.autograd import Checkpoint
 

@@ -13,13 +13,13 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from zerocast.workloads.blame import line, place_in
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Transfer, Vector
-from zerocast.workloads.lowering import attention, contractions, convolution, movement, vectors, views
 from zerocast.workloads.lowering.aliases import seen_elsewhere
 from zerocast.workloads.lowering.builder import Builder, Call, NoRule, elements
+from zerocast.workloads.lowering.exporting.watch import is_no_grad
 from zerocast.workloads.lowering.in_place import is_overwrite
+from zerocast.workloads.lowering.operators import attention, contractions, convolution, movement, vectors, views
 from zerocast.workloads.lowering.origins import Origin, origin_of, source
 from zerocast.workloads.lowering.values import Value, stop
-from zerocast.workloads.lowering.watch import is_no_grad
 
 RULES: dict[str, Any] = {
     **contractions.RULES, **convolution.RULES, **attention.RULES, **vectors.RULES, **movement.RULES,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from zerocast.workloads.errors import WorkloadError, closest
-from zerocast.workloads.lowering.masks import held_in, is_finite
+from zerocast.workloads.lowering.exporting.masks import held_in, is_finite
 
 HEADS = ("fc", "classifier", "head", "heads", "lm_head", "score", "logits", "qa_outputs")
 """Names that classifiers go by, as whole parts of a module path."""

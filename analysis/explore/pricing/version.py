@@ -18,7 +18,7 @@ def code_version() -> str:
     included; templates not, since a design's whole description is in its key)."""
     root = Path(__file__).parents[3]
     files = [path for room in _ROOMS for kind in ("*.py", "*.yaml") for path in (root / room).rglob(kind)]
-    files = [path for path in files if path.parent.name != "templates"]
+    files = [path for path in files if "templates" not in path.relative_to(root).parts]
     files += [Path(__file__).parent / name for name in _OWN]
     found = hashlib.sha256()
     for path in sorted(files):

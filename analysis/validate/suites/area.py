@@ -42,7 +42,7 @@ def parts() -> tuple[str, ...]:
 def compare(say: Callable[[str], None], part: str | None = None) -> list[Comparison]:
     """All comparisons of the suite, or those of one of `parts()`."""
     say("area and FPGA resources against published designs")
-    rows = [_row(row) for row in reference_rows("area.csv")] if part in (None, "published") else []
+    rows = [_row(row) for row in reference_rows("area/area.csv")] if part in (None, "published") else []
     return rows + (feather_rows() if part in (None, "feather") else [])
 
 

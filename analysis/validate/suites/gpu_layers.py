@@ -21,7 +21,7 @@ SOURCE = "github.com/casys-kaist/LLMServingSim @5daddb21a5, MIT: torch's and vLL
 def layers_elsewhere() -> list[Comparison]:
     """Share of the layers of each card that lie inside their error bars; no constant has seen one of them."""
     by_card = defaultdict(list)
-    for row in reference_rows("gpu_layers.csv"):
+    for row in reference_rows("gpu/gpu_layers.csv"):
         by_card[row["gpu"]].append(row)
     found = []
     for name, rows in by_card.items():

@@ -93,7 +93,7 @@ def test_which_card_was_measured(about: dict[str, Any], card: str, words: str) -
 
 
 def test_a_card_of_the_users_own_is_known_by_its_specification(tmp_path: Path) -> None:
-    text = yaml.safe_load((Path(__file__).parents[3] / "accelerators/templates/nvidia-h200-sxm.yaml").read_text())
+    text = yaml.safe_load((Path(__file__).parents[3] / "accelerators/templates/gpu/nvidia-h200-sxm.yaml").read_text())
     mine = tmp_path / "mine.yaml"
     mine.write_text(yaml.safe_dump({**text, "name": "mine"}))
     assert mismatch(H200, load(mine)) == ""
@@ -362,7 +362,7 @@ def own_card(tmp_path: Path) -> Callable[[str], Path]:
     """A copy of a card in a folder of its own that names a calibration."""
 
     def write(calibration: str) -> Path:
-        text = (Path(__file__).parents[3] / "accelerators/templates/nvidia-h200-sxm.yaml").read_text()
+        text = (Path(__file__).parents[3] / "accelerators/templates/gpu/nvidia-h200-sxm.yaml").read_text()
         card = tmp_path / "cards" / "mine.yaml"
         card.parent.mkdir(exist_ok=True)
         card.write_text(text.replace("calibration: hopper", f"calibration: {calibration}"))

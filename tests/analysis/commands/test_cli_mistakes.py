@@ -219,7 +219,7 @@ def test_measuring_without_pytorch(start: str) -> None:
 def test_what_is_read_is_not_written_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     table, card = tmp_path / "mine.csv", tmp_path / "card.yaml"
     table.write_text("M,N,K,us\n64,64,64,5\n")
-    card.write_text((ROOT / "accelerators" / "templates" / "nvidia-h100-sxm.yaml").read_text())
+    card.write_text((ROOT / "accelerators" / "templates" / "gpu" / "nvidia-h100-sxm.yaml").read_text())
     before = table.read_text(), card.read_text()
     validate = ["validate", "gpu", "--measured", str(table), "--accelerator", str(card), "--out", str(table)]
     calibrate = ["calibrate", str(table), "--accelerator", str(card), "--out", str(card)]

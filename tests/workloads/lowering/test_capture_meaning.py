@@ -173,7 +173,7 @@ def test_copies_and_parts_are_transfers() -> None:
 def test_all_functions_have_a_cost() -> None:
     """Every elementwise rule finds its arithmetic in the table."""
     from zerocast.workloads.flops import FLOPS
-    from zerocast.workloads.lowering import vectors
+    from zerocast.workloads.lowering.operators import vectors
 
     names = itertools.chain(vectors._ELEMENTWISE, vectors.REDUCTIONS)
     missing = [name for name in names if vectors._ALIASES.get(name, name) not in FLOPS]

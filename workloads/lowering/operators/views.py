@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from zerocast.workloads.lowering.builder import Call, NoRule, elements
-from zerocast.workloads.lowering.movement import copy, shape_of, transfer
+from zerocast.workloads.lowering.operators.movement import copy, shape_of, transfer
 from zerocast.workloads.lowering.values import Value, expand, permute, reshape, stop, windows
 
 _COPY = torch.ops.aten.copy.default

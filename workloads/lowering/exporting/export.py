@@ -19,8 +19,8 @@ from torch.utils._pytree import tree_leaves
 
 from zerocast.workloads.blame import line, place
 from zerocast.workloads.errors import WorkloadError
-from zerocast.workloads.lowering.outputs import asked_for
-from zerocast.workloads.lowering.watch import only_ours, stopped_regions, watched
+from zerocast.workloads.lowering.exporting.outputs import asked_for
+from zerocast.workloads.lowering.exporting.watch import only_ours, stopped_regions, watched
 from zerocast.workloads.neighbours import beside, folders_of
 
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")

@@ -18,7 +18,7 @@ from torch.fx.traceback import annotate, preserve_node_meta
 from torch.utils import checkpoint as checkpointing
 
 from zerocast.workloads.errors import WorkloadError
-from zerocast.workloads.lowering.custom import CustomCall
+from zerocast.workloads.lowering.exporting.custom import CustomCall
 from zerocast.workloads.training.autograd import Checkpoint
 
 _KEY = "zerocast.checkpoint"

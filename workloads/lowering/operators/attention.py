@@ -8,7 +8,7 @@ from typing import Any
 from zerocast.workloads.flops import FLOPS, is_elementwise
 from zerocast.workloads.ir import Affine, Vector
 from zerocast.workloads.lowering.builder import Call
-from zerocast.workloads.lowering.contractions import contract, plain
+from zerocast.workloads.lowering.operators.contractions import contract, plain
 from zerocast.workloads.lowering.values import Value
 
 

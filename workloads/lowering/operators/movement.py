@@ -1,4 +1,4 @@
-"""Movement, which is not free (views are: `workloads.lowering.views`).
+"""Movement, which is not free (views are: `workloads.lowering.operators.views`).
 
 - contiguous and clone cost a transfer where PyTorch would really copy;
 - cat, stack, repeat, roll, flip and padding are transfers; embedding, gather, top-k and scatter are index

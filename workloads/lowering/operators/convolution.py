@@ -7,7 +7,7 @@ from typing import Any
 
 from zerocast.workloads.ir import Affine
 from zerocast.workloads.lowering.builder import Call
-from zerocast.workloads.lowering.contractions import contract, plain
+from zerocast.workloads.lowering.operators.contractions import contract, plain
 from zerocast.workloads.lowering.values import Value
 
 _POSITIONS = ("p", "q", "o")

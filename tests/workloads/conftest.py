@@ -1,0 +1,1 @@
+r"""Its folder is on the path of the tests below it, which share \`small_models\`."""

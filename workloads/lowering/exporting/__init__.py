@@ -1,0 +1,1 @@
+"""From a model to an exported graph, and what the graph itself does not show."""
