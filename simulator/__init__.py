@@ -2,10 +2,10 @@
 
 from zerocast.simulator.cost import OpRow, Totals
 from zerocast.simulator.errors import SimulationError
-from zerocast.simulator.gemm import Gemm, plain_gemm
-from zerocast.simulator.gemm_cost import gemm_cost
+from zerocast.simulator.products.gemm import Gemm, plain_gemm
+from zerocast.simulator.products.gemm_cost import gemm_cost
+from zerocast.simulator.products.search import best_mapping
 from zerocast.simulator.result import Result
-from zerocast.simulator.search import best_mapping
 from zerocast.simulator.simulate import simulate
 
 __all__ = [

@@ -37,9 +37,9 @@ class OpRow:
     costed: False for an op that nothing runs, which is in no total. fallback: why N:M weights run on a dense kernel,
     `refused` by the sparse one or `slower` on it; else "".
     ideal_cycles: cycles of a full array with every skippable zero skipped; utilisation = ideal / cycles spent.
-    lost_*_cycles: why cycles are more than the ideal ones (`simulator.engine.losses`; of systolic arrays, whose folds
-    lose by fill and edges alike, all but memory stays 0); port: an engine waiting for a buffer's port; memory: waiting
-    for the off-chip link.
+    lost_*_cycles: why cycles are more than the ideal ones (`simulator.laws.lanes.losses`; of systolic arrays, whose
+    folds lose by fill and edges alike, all but memory stays 0); port: an engine waiting for a buffer's port; memory:
+    waiting for the off-chip link.
     expected_cycles: what the analytic fidelity gives for `cycles` under the same mapping; 0 where there is but one.
     spread_s: one standard deviation of the latency under random zeros.
     memories: of several depths, read_bytes, write_bytes and energy_j of each memory by its name, as JSON.

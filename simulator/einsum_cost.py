@@ -11,13 +11,13 @@ import numpy as np
 from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.cost import OVER_PRODUCTS, Figures, OpRow, in_order
 from zerocast.simulator.errors import SimulationError
-from zerocast.simulator.gemm import Gemm
-from zerocast.simulator.gemm_cost import Objective
 from zerocast.simulator.gpu import gpu_rows, refusal
-from zerocast.simulator.nest_product import NestProduct, is_nested, refuse_unfilled
-from zerocast.simulator.product import Product
+from zerocast.simulator.laws.rows import RowProduct
+from zerocast.simulator.nests.product import NestProduct, is_nested, refuse_unfilled
+from zerocast.simulator.products.gemm import Gemm
+from zerocast.simulator.products.gemm_cost import Objective
+from zerocast.simulator.products.product import Product
 from zerocast.simulator.rates import Rates, rates_of
-from zerocast.simulator.rows import RowProduct
 from zerocast.workloads.ir import Einsum
 
 

@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 from zerocast.accelerators.schema import Accelerator, Memory
 from zerocast.accelerators.schema.accelerator import memory_j_per_byte
 from zerocast.accelerators.tables import energy_table
-from zerocast.simulator.compute import multiplied_as
-from zerocast.simulator.gemm import Gemm
-from zerocast.simulator.pairs import SIDES, met_share
-from zerocast.simulator.traffic import PortBytes
+from zerocast.simulator.laws.array import multiplied_as
+from zerocast.simulator.products.gemm import Gemm
+from zerocast.simulator.products.pairs import SIDES, met_share
+from zerocast.simulator.products.traffic import PortBytes
 
 Array = NDArray[np.float64]
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.cost import OpRow
 from zerocast.simulator.gpu.trust import latency_bounds
-from zerocast.simulator.overflow import overflow
-from zerocast.simulator.program import Program
+from zerocast.simulator.program.overflow import overflow
+from zerocast.simulator.program.program import Program
 from zerocast.workloads.ir import Workload
 
 AGREE = 0.03

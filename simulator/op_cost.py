@@ -10,7 +10,7 @@ import numpy as np
 from zerocast.simulator.cost import Figures, OpRow
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.gpu.trust import unit_bounds
-from zerocast.simulator.program import Program
+from zerocast.simulator.program.program import Program
 from zerocast.simulator.unit_cost import is_work, unit_cost
 from zerocast.workloads.ir import Einsum, Op, Vector
 

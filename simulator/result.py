@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zerocast.simulator.cost import COLUMNS, OVER_OPS, OpRow, in_order
-from zerocast.simulator.gemm import Gemm
-from zerocast.simulator.given import dump_page
+from zerocast.simulator.products.gemm import Gemm
+from zerocast.simulator.products.given import dump_page
 from zerocast.workloads.ir import Workload
 
 if TYPE_CHECKING:

@@ -10,20 +10,20 @@ import numpy as np
 
 from zerocast.accelerators.library import load
 from zerocast.accelerators.schema import Accelerator
-from zerocast.simulator.area import idle_power_w
 from zerocast.simulator.cost import OVER_OPS, Array, Totals
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.errors import SimulationError
-from zerocast.simulator.gemm_cost import Objective
-from zerocast.simulator.given import Page, given_products
-from zerocast.simulator.memory import memory_of
 from zerocast.simulator.notes import run_notes
 from zerocast.simulator.op_cost import op_figures, op_row
-from zerocast.simulator.overflow import refusal_of_overflow
-from zerocast.simulator.program import Program, program, program_key
+from zerocast.simulator.products.gemm_cost import Objective
+from zerocast.simulator.products.given import Page, given_products
+from zerocast.simulator.program.memory import memory_of
+from zerocast.simulator.program.overflow import refusal_of_overflow
+from zerocast.simulator.program.program import Program, program, program_key
 from zerocast.simulator.rates import same_structure
 from zerocast.simulator.result import Result
-from zerocast.simulator.size import size_of
+from zerocast.simulator.size.area import idle_power_w
+from zerocast.simulator.size.size import size_of
 from zerocast.workloads.ir import Workload
 
 Fidelity = Literal["analytic", "tile"]

@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from zerocast.accelerators.schema import Accelerator, Memory, Operand, Unit
 from zerocast.accelerators.tables import energy_table
-from zerocast.simulator.footprint import stored_bytes
 from zerocast.simulator.gpu.power import streamed_j_per_byte, within_power
 from zerocast.simulator.gpu.streaming import streamed_share
+from zerocast.simulator.program.footprint import stored_bytes
 from zerocast.simulator.rates import Rates, rates_of
 from zerocast.workloads.formats import storage_bits
 from zerocast.workloads.ir import Index, Op, Tensor, Transfer, Vector

@@ -18,10 +18,10 @@ from zerocast.analysis.calibration.measured_device import mismatches
 from zerocast.analysis.calibration.measured_table import MeasuredFile, measured_products, read_measured
 from zerocast.analysis.calibration.plausible import IMPLAUSIBLE, REMEDY, implausible, refuse
 from zerocast.analysis.errors import AnalysisError
-from zerocast.simulator.gpu.calibration import LEVELS, SUFFIXES, Calibrated, Calibration, calibration_of
 from zerocast.simulator.gpu.card import gpu_part, type_class
-from zerocast.simulator.gpu.fitting import Measured, fit
-from zerocast.simulator.gpu.neighbours import correction, log_shapes
+from zerocast.simulator.gpu.fit.calibration import LEVELS, SUFFIXES, Calibrated, Calibration, calibration_of
+from zerocast.simulator.gpu.fit.fitting import Measured, fit
+from zerocast.simulator.gpu.fit.neighbours import correction, log_shapes
 from zerocast.simulator.gpu.problem import Problem
 from zerocast.simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, choose
 

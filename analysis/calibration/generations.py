@@ -20,10 +20,10 @@ from zerocast.analysis.calibration.tables import (
     sparse_rows,
     sparse_table,
 )
-from zerocast.simulator.gpu.calibration import FORMAT, LEVELS, VERSION
-from zerocast.simulator.gpu.constants import Constants
-from zerocast.simulator.gpu.fitting import GEMM_CONSTANTS, Measured, fit
-from zerocast.simulator.gpu.neighbours import log_shapes, spread
+from zerocast.simulator.gpu.fit.calibration import FORMAT, LEVELS, VERSION
+from zerocast.simulator.gpu.fit.constants import Constants
+from zerocast.simulator.gpu.fit.fitting import GEMM_CONSTANTS, Measured, fit
+from zerocast.simulator.gpu.fit.neighbours import log_shapes, spread
 from zerocast.simulator.gpu.predict import UNSEEN_BAR
 from zerocast.simulator.gpu.problem import Problem
 from zerocast.simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, Kernels, choose

@@ -15,7 +15,7 @@ from zerocast.analysis.calibration.tables import WIDTH
 from zerocast.analysis.csv_table import read_table
 from zerocast.analysis.errors import AnalysisError
 from zerocast.simulator.gpu.card import card_of
-from zerocast.simulator.gpu.fitting import Measured
+from zerocast.simulator.gpu.fit.fitting import Measured
 from zerocast.simulator.gpu.problem import join, problem
 
 COLUMNS = ("M", "N", "K", "us")

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from zerocast.analysis.errors import AnalysisError
-from zerocast.simulator.gpu.calibration import Calibrated
-from zerocast.simulator.gpu.fitting import Measured
+from zerocast.simulator.gpu.fit.calibration import Calibrated
+from zerocast.simulator.gpu.fit.fitting import Measured
 from zerocast.simulator.gpu.predict import predict, roofline_parts
 
 # Of the 32,000 public times in the suite `gpu` none exceeds 0.91 of its card's peak rate or 1.6 times the bandwidth of

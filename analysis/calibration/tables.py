@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zerocast.accelerators import load
 from zerocast.simulator.gpu.card import card_of
-from zerocast.simulator.gpu.fitting import Measured
+from zerocast.simulator.gpu.fit.fitting import Measured
 from zerocast.simulator.gpu.problem import Problem, join, problem
 
 SEED = 0

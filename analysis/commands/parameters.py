@@ -11,8 +11,8 @@ from zerocast.accelerators import Accelerator
 from zerocast.accelerators.tables import area_table, energy_table
 from zerocast.analysis.commands.console import output
 from zerocast.analysis.commands.listing import parameters
-from zerocast.simulator.area import area
-from zerocast.simulator.resources import fpga_resources
+from zerocast.simulator.size.area import area
+from zerocast.simulator.size.resources import fpga_resources
 
 
 def print_parameters(accelerator: Accelerator) -> None:

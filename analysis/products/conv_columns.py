@@ -18,7 +18,7 @@ from zerocast.analysis.products.gemm_columns import (
     weight_pattern,
     whole,
 )
-from zerocast.simulator.gemm import Gemm, gemms
+from zerocast.simulator.products.gemm import Gemm, gemms
 from zerocast.workloads.ir import Affine, Einsum, Tensor, Workload
 from zerocast.workloads.patterns import NM, Pattern
 

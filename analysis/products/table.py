@@ -17,7 +17,7 @@ from zerocast.analysis.products.unseen_zeros import unseen_zeros
 from zerocast.analysis.reports.nests import nests
 from zerocast.simulator import Gemm, SimulationError
 from zerocast.simulator.einsum_cost import Pricer
-from zerocast.simulator.given import Page, given_products
+from zerocast.simulator.products.given import Page, given_products
 
 RESULTS = (
     "latency_s", "cycles", "energy_j", "dram_read_bytes", "dram_write_bytes", "bound", "dataflow",

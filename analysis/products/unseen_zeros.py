@@ -5,8 +5,8 @@ from __future__ import annotations
 from zerocast.accelerators import Accelerator
 from zerocast.accelerators.schema import Operand as Side
 from zerocast.simulator import Gemm
-from zerocast.simulator.gemm import Operand
-from zerocast.simulator.traffic import element_bits
+from zerocast.simulator.products.gemm import Operand
+from zerocast.simulator.products.traffic import element_bits
 
 
 def unseen_zeros(gemm: Gemm, accelerator: Accelerator) -> str:

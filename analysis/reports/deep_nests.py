@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from zerocast.analysis.units import si
-from zerocast.simulator.mapping import ORDERS
-from zerocast.simulator.nest_cost import NestCost
-from zerocast.simulator.nest_space import tile_needs
+from zerocast.simulator.nests.cost import NestCost
+from zerocast.simulator.nests.space import tile_needs
+from zerocast.simulator.products.mapping import ORDERS
 
 
 def one(value: Any) -> float:

@@ -11,19 +11,19 @@ from zerocast.accelerators.schema import Accelerator
 from zerocast.accelerators.schema.given import Given, Pass
 from zerocast.analysis.reports.deep_nests import deep_binding, deep_loops
 from zerocast.analysis.units import si
-from zerocast.simulator.compute import completes, rate_of
 from zerocast.simulator.errors import SimulationError
-from zerocast.simulator.gemm import Gemm
-from zerocast.simulator.gemm_cost import GemmCost, Objective, gemm_cost
-from zerocast.simulator.given import Products
-from zerocast.simulator.mapping import ORDERS, Mapping, mapping_of
-from zerocast.simulator.nest_cost import NestCost
-from zerocast.simulator.nest_product import is_nested
-from zerocast.simulator.nest_search import NestSearch
-from zerocast.simulator.product import WINDOW, operand_bytes
+from zerocast.simulator.laws.array import completes, rate_of
+from zerocast.simulator.nests.cost import NestCost
+from zerocast.simulator.nests.product import is_nested
+from zerocast.simulator.nests.search import NestSearch
+from zerocast.simulator.products.gemm import Gemm
+from zerocast.simulator.products.gemm_cost import GemmCost, Objective, gemm_cost
+from zerocast.simulator.products.given import Products
+from zerocast.simulator.products.mapping import ORDERS, Mapping, mapping_of
+from zerocast.simulator.products.product import WINDOW, operand_bytes
+from zerocast.simulator.products.search import Search, best_mapping
+from zerocast.simulator.products.traffic import operand_needs, tile_bytes
 from zerocast.simulator.rates import rates_of
-from zerocast.simulator.search import Search, best_mapping
-from zerocast.simulator.traffic import operand_needs, tile_bytes
 
 SEEN = 0.01
 """Smallest change of the objective that is told: less than that goes for energy (`search.SLACK`)."""

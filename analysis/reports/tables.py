@@ -13,7 +13,7 @@ from zerocast.accelerators.schema import Accelerator
 from zerocast.analysis.run.speedup import gain
 from zerocast.simulator.cost import COLUMNS, OpRow
 from zerocast.simulator.result import Result
-from zerocast.simulator.size import over_budget
+from zerocast.simulator.size.size import over_budget
 
 PHASES = ("FF", "BP", "WU", "UPDATE")
 OUTSIDE = "(model)"

@@ -14,7 +14,7 @@ from zerocast.accelerators import Accelerator
 from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.run.baseline import has_zeros, same_work, without_zeros
 from zerocast.simulator import Result, SimulationError, simulate
-from zerocast.simulator.given import read_page
+from zerocast.simulator.products.given import read_page
 from zerocast.workloads.dtypes import check_dtype
 from zerocast.workloads.ir import Workload
 

@@ -6,8 +6,8 @@ import math
 from itertools import permutations
 
 from zerocast.accelerators.schema import Accelerator, Unit
-from zerocast.simulator.gemm import Gemm
 from zerocast.simulator.gpu.streaming import streamed_bytes_per_s
+from zerocast.simulator.products.gemm import Gemm
 from zerocast.workloads.ir import Einsum
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zerocast.simulator.gpu.calibration import LEVELS, Calibrated
-from zerocast.simulator.gpu.neighbours import correction, log_shapes, nearest
+from zerocast.simulator.gpu.fit.calibration import LEVELS, Calibrated
+from zerocast.simulator.gpu.fit.neighbours import correction, log_shapes, nearest
 from zerocast.simulator.gpu.problem import Problem
 from zerocast.simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, Chosen, choose
 

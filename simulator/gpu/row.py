@@ -11,15 +11,15 @@ from zerocast.accelerators.schema import Accelerator, Unit
 from zerocast.accelerators.tables import energy_table
 from zerocast.simulator.cost import OpRow
 from zerocast.simulator.energy import access_j_per_byte
-from zerocast.simulator.gemm import Gemm
-from zerocast.simulator.gpu.calibration import Calibrated, calibration_of
 from zerocast.simulator.gpu.card import Card, card_of, gpu_part, type_class
 from zerocast.simulator.gpu.direct import direct_seconds, direct_unit
+from zerocast.simulator.gpu.fit.calibration import Calibrated, calibration_of
 from zerocast.simulator.gpu.power import streamed_j_per_byte, within_power
 from zerocast.simulator.gpu.predict import UNSEEN_BAR, Prediction, predict, with_doubt
 from zerocast.simulator.gpu.problem import Problem, kept_share, problem, weight_share
 from zerocast.simulator.gpu.rules import group_of, refusal
-from zerocast.simulator.pairs import effectual_macs
+from zerocast.simulator.products.gemm import Gemm
+from zerocast.simulator.products.pairs import effectual_macs
 
 
 def gpu_rows(gemms: Sequence[Gemm], accelerator: Accelerator) -> list[OpRow]:

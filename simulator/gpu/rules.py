@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from zerocast.accelerators.schema import Accelerator
-from zerocast.simulator.gemm import Gemm
 from zerocast.simulator.gpu.card import gpu_part, type_class
 from zerocast.simulator.gpu.problem import KEPT
+from zerocast.simulator.products.gemm import Gemm
 from zerocast.workloads.patterns import NM
 
 GROUP = 4

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from zerocast.accelerators.schema import Accelerator
-from zerocast.simulator.gpu.calibration import calibration_of
+from zerocast.simulator.gpu.fit.calibration import calibration_of
 
 
 def streamed_share(accelerator: Accelerator) -> float:

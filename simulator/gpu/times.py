@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from zerocast.simulator.gpu.constants import Constants
+from zerocast.simulator.gpu.fit.constants import Constants
 from zerocast.simulator.gpu.problem import Array, Problem
 
 CHUNK = 1024

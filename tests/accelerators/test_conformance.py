@@ -11,12 +11,12 @@ from pydantic import BaseModel
 
 from zerocast.accelerators import Accelerator, dump, energy_table, load, parse, templates
 from zerocast.simulator import OpRow, plain_gemm
-from zerocast.simulator.area import area
 from zerocast.simulator.einsum_cost import Pricer
-from zerocast.simulator.resources import fpga_resources
-from zerocast.simulator.search import SLACK
-from zerocast.simulator.size import over_budget
-from zerocast.simulator.traffic import element_bits
+from zerocast.simulator.products.search import SLACK
+from zerocast.simulator.products.traffic import element_bits
+from zerocast.simulator.size.area import area
+from zerocast.simulator.size.resources import fpga_resources
+from zerocast.simulator.size.size import over_budget
 from zerocast.workloads.ir import BITS
 from zerocast.workloads.patterns import DENSE, NM, Pattern
 

@@ -15,9 +15,9 @@ import torch
 from zerocast.accelerators import load, parse
 from zerocast.accelerators.library import describe
 from zerocast.simulator import plain_gemm, simulate
-from zerocast.simulator.engine import arranged, cycles, operands
-from zerocast.simulator.gemm_cost import gemm_cost
-from zerocast.simulator.mapping import mapping_of
+from zerocast.simulator.laws.lanes import arranged, cycles, operands
+from zerocast.simulator.products.gemm_cost import gemm_cost
+from zerocast.simulator.products.mapping import mapping_of
 from zerocast.workloads import Workload, apply_trace, build, capture, expand_training, prune, save, trace
 from zerocast.workloads.pruning import apply_pruning
 from zerocast.workloads.tracing.photos import SCALES, photo_files, read_photo

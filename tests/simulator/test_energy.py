@@ -9,9 +9,9 @@ import pytest
 
 from zerocast.accelerators import AcceleratorError, energy_table, load
 from zerocast.simulator import best_mapping, gemm_cost, plain_gemm
-from zerocast.simulator.compute import skips
 from zerocast.simulator.energy import access_j_per_byte, executed_macs
-from zerocast.simulator.mapping import mapping_of
+from zerocast.simulator.laws.array import skips
+from zerocast.simulator.products.mapping import mapping_of
 from zerocast.workloads.patterns import DENSE, NM, Uniform
 
 PJ = 1e-12

@@ -18,7 +18,7 @@ from problems import kept
 
 from zerocast.accelerators import Accelerator, energy_table, load, templates
 from zerocast.simulator import OpRow, Result, plain_gemm, simulate
-from zerocast.simulator.mapping import mapping_of
+from zerocast.simulator.products.mapping import mapping_of
 from zerocast.workloads import Einsum, Index, Op, Tensor, Transfer, Vector, Workload
 from zerocast.workloads.ir import BITS
 

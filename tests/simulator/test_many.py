@@ -16,11 +16,11 @@ from small_workloads import forward, step
 from zerocast.accelerators import Accelerator, load
 from zerocast.simulator import SimulationError, Totals, plain_gemm, simulate
 from zerocast.simulator.cost import OVER_OPS
-from zerocast.simulator.gemm_cost import Objective, gemm_cost
-from zerocast.simulator.mapping import ORDERS, mapping_of, mapspace
+from zerocast.simulator.products.gemm_cost import Objective, gemm_cost
+from zerocast.simulator.products.mapping import ORDERS, mapping_of, mapspace
+from zerocast.simulator.products.search import Search
+from zerocast.simulator.products.traffic import TileBytes, changes, link_bytes, tile_bytes
 from zerocast.simulator.rates import is_rate, rates_of, same_structure
-from zerocast.simulator.search import Search
-from zerocast.simulator.traffic import TileBytes, changes, link_bytes, tile_bytes
 from zerocast.workloads.patterns import DENSE, NM, Uniform
 
 RATES: dict[str, list[Any]] = {

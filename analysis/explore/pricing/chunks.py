@@ -20,7 +20,7 @@ from zerocast.analysis.explore.pricing.version import code_version
 from zerocast.simulator.cost import Totals
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.simulate import simulate
-from zerocast.simulator.size import over_budget
+from zerocast.simulator.size.size import over_budget
 from zerocast.workloads.ir import Workload
 from zerocast.workloads.store import load_workload
 

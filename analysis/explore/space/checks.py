@@ -24,7 +24,7 @@ from zerocast.analysis.explore.space.definition import WORKLOAD, Choice, Entry, 
 from zerocast.analysis.explore.space.domains import Choices
 from zerocast.analysis.explore.space.expressions import Lookup
 from zerocast.analysis.run.network import check as check_network
-from zerocast.simulator.size import size_of
+from zerocast.simulator.size.size import size_of
 from zerocast.workloads.errors import WorkloadError, closest
 from zerocast.workloads.zoo.registry import ENTRIES
 

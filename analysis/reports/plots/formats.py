@@ -14,9 +14,9 @@ from zerocast.accelerators.schema import Accelerator
 from zerocast.analysis.reports.plots.times import COLOURS as PASSES
 from zerocast.analysis.reports.plots.times import new_figure, tidy
 from zerocast.simulator.cost import OpRow
-from zerocast.simulator.gemm import Operand
+from zerocast.simulator.products.gemm import Operand
+from zerocast.simulator.products.traffic import element_bits
 from zerocast.simulator.result import Result
-from zerocast.simulator.traffic import element_bits
 from zerocast.workloads.formats import RUN_BITS, storage_bits
 from zerocast.workloads.ir import BITS
 from zerocast.workloads.patterns.uniform import Uniform

@@ -9,7 +9,7 @@ from zerocast.analysis.reports.plots.times import Stacks, by_layer, heaviest, ne
 from zerocast.analysis.reports.tables import OUTSIDE
 from zerocast.analysis.units import scale_of
 from zerocast.simulator.cost import OpRow
-from zerocast.simulator.engine.losses import CAUSES
+from zerocast.simulator.laws.lanes.losses import CAUSES
 from zerocast.simulator.result import Result
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ ENGINES = ("zero_skipping", "row_stationary")
 """Dataflows whose rows say by cause what they lose; folds of a systolic array do not."""
 
 LOSSES = (*CAUSES, "port", "memory", "launch")
-"""Why the array is not multiplying: `simulator.engine.losses`, waiting for the ports of the buffers and for the
+"""Why the array is not multiplying: `simulator.laws.lanes.losses`, waiting for the ports of the buffers and for the
 off-chip link, and the host's overhead before an op."""
 
 COLOURS = {

@@ -8,9 +8,9 @@ from dataclasses import replace
 from zerocast.accelerators import Accelerator, load
 from zerocast.accelerators.tables import area_table
 from zerocast.analysis.validate.comparison import Comparison, against, published, reference_rows
-from zerocast.simulator.area import Area, area, buffer_um2, idle_power_w
-from zerocast.simulator.area_engine import queue_bits
-from zerocast.simulator.resources import fpga_resources
+from zerocast.simulator.size.area import Area, area, buffer_um2, idle_power_w
+from zerocast.simulator.size.area_engine import queue_bits
+from zerocast.simulator.size.resources import fpga_resources
 
 SUITE = "area"
 TOLERANCE = 0.3

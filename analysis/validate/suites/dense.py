@@ -13,7 +13,7 @@ from zerocast.accelerators.schema import Dataflow
 from zerocast.analysis.validate.comparison import Comparison, against, reference_rows
 from zerocast.simulator import best_mapping
 from zerocast.simulator.einsum_cost import Pricer
-from zerocast.simulator.gemm import plain_gemm
+from zerocast.simulator.products.gemm import plain_gemm
 
 DATAFLOWS: dict[str, Dataflow] = {
     "os": "output_stationary",

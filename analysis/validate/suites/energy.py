@@ -14,7 +14,7 @@ from zerocast.analysis.validate.suites.zeroskip.layers import layers, workload_o
 from zerocast.analysis.validate.suites.zeroskip.rows import product_of, rows_of
 from zerocast.simulator import OpRow, simulate
 from zerocast.simulator.einsum_cost import Pricer
-from zerocast.simulator.rows import RowCost, best_rows
+from zerocast.simulator.laws.rows import RowCost, best_rows
 
 SUITE = "energy"
 TOLERANCE = 0.3

@@ -25,10 +25,10 @@ from zerocast.analysis.calibration.tables import (
 )
 from zerocast.analysis.validate.comparison import Comparison, at_least, at_most, information
 from zerocast.analysis.validate.suites.gpu_layers import layers_elsewhere
-from zerocast.simulator.gpu.calibration import Calibrated, calibration_of
 from zerocast.simulator.gpu.card import TYPE_CLASSES
-from zerocast.simulator.gpu.constants import Constants
-from zerocast.simulator.gpu.fitting import GEMM_CONSTANTS, Measured, fit
+from zerocast.simulator.gpu.fit.calibration import Calibrated, calibration_of
+from zerocast.simulator.gpu.fit.constants import Constants
+from zerocast.simulator.gpu.fit.fitting import GEMM_CONSTANTS, Measured, fit
 from zerocast.simulator.gpu.predict import UNSEEN_BAR, datasheet_roofline, fitted_roofline, predict, roofline_parts
 from zerocast.simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, choose
 

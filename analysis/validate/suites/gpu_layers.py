@@ -8,8 +8,8 @@ import numpy as np
 
 from zerocast.accelerators import load
 from zerocast.analysis.validate.comparison import Comparison, reference_rows
-from zerocast.simulator.gpu.calibration import calibration_of
 from zerocast.simulator.gpu.card import card_of, gpu_part
+from zerocast.simulator.gpu.fit.calibration import calibration_of
 from zerocast.simulator.gpu.predict import predict
 from zerocast.simulator.gpu.problem import problem
 

@@ -16,9 +16,9 @@ from zerocast.analysis.calibration.plausible import IMPLAUSIBLE, REMEDY, implaus
 from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.validate.comparison import Comparison, at_least, at_most, information
 from zerocast.simulator.errors import SimulationError
-from zerocast.simulator.gpu.calibration import LEVELS, Calibrated, calibration_of
 from zerocast.simulator.gpu.card import gpu_part, type_class
-from zerocast.simulator.gpu.fitting import Measured
+from zerocast.simulator.gpu.fit.calibration import LEVELS, Calibrated, calibration_of
+from zerocast.simulator.gpu.fit.fitting import Measured
 from zerocast.simulator.gpu.predict import Prediction, datasheet_roofline, predict
 
 TOLERANCE = dict(zip(LEVELS, (0.25, 0.15, 0.09), strict=True))

@@ -17,7 +17,7 @@ import torch
 from zerocast.accelerators import Accelerator, load
 from zerocast.analysis.validate.comparison import Comparison, against, below, information, reference_rows
 from zerocast.simulator import simulate
-from zerocast.simulator.resources import fpga_resources
+from zerocast.simulator.size.resources import fpga_resources
 from zerocast.workloads import build, capture, expand_training, prune
 from zerocast.workloads.ir import Workload
 from zerocast.workloads.pruning import apply_pruning

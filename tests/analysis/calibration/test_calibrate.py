@@ -22,9 +22,9 @@ from zerocast.analysis.calibration.tables import CARDS, dense_measured, dense_ta
 from zerocast.analysis.cli import main
 from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.measure.results import FORMAT
-from zerocast.simulator.gpu.calibration import calibration_of
 from zerocast.simulator.gpu.card import card_of, type_class
-from zerocast.simulator.gpu.fitting import Measured
+from zerocast.simulator.gpu.fit.calibration import calibration_of
+from zerocast.simulator.gpu.fit.fitting import Measured
 from zerocast.simulator.gpu.problem import problem
 
 H200 = {"device": "NVIDIA H200", "host_cpu": "some processor", "sms": 132, "memory_bytes": 150_000_000_000}

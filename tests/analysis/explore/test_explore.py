@@ -20,7 +20,7 @@ from zerocast.analysis.explore.space.reading import read_space
 from zerocast.analysis.run.network import overrides
 from zerocast.simulator import simulate
 from zerocast.simulator.cost import OVER_OPS
-from zerocast.simulator.size import over_budget
+from zerocast.simulator.size.size import over_budget
 from zerocast.workloads.store import load_workload
 
 MANY = ("compute.rows: [16, 32]", "compute.rows: [4, 8, 12, 16, 20, 24, 28, 32, 40, 48]")

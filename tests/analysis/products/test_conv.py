@@ -17,7 +17,7 @@ from zerocast.accelerators import load
 from zerocast.analysis.cli import app
 from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.products.conv_columns import read_convolutions
-from zerocast.simulator.gemm import Gemm, gemms
+from zerocast.simulator.products.gemm import Gemm, gemms
 from zerocast.workloads import capture
 
 ARRAY = load("systolic-32x32")

@@ -13,7 +13,7 @@ from zerocast.accelerators.schema.given import Extents, Given, GivenLevel
 from zerocast.analysis.cli import main
 from zerocast.analysis.reports.nests import Nest, nests
 from zerocast.simulator import Gemm, best_mapping, plain_gemm
-from zerocast.simulator.given import given_of
+from zerocast.simulator.products.given import given_of
 
 ARRAY = load("systolic-32x32")
 SQUARE = plain_gemm(512, 512, 512, "fp16", 16)

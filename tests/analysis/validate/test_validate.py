@@ -15,7 +15,7 @@ from zerocast.analysis.validate.comparison import against, below, information, r
 from zerocast.analysis.validate.record import known_misses
 from zerocast.analysis.validate.suites import area, dense, sat
 from zerocast.simulator import SimulationError, best_mapping, plain_gemm
-from zerocast.simulator.compute import array_cycles
+from zerocast.simulator.laws.array import array_cycles
 
 
 def test_tpu_like_rows_are_exact() -> None:
@@ -100,7 +100,7 @@ def test_sat_average_is_near_the_published_one_and_below_the_mac_ceiling() -> No
 
 def test_sat_fits_its_part_and_a_doubled_array_does_not() -> None:
     assert all(row.ok for row in sat.budget())
-    from zerocast.simulator.size import over_budget
+    from zerocast.simulator.size.size import over_budget
 
     assert over_budget(load("sat-vcu1525")) == {}
     assert "dsp" in over_budget(load("sat-vcu1525", {"compute.rows": 64, "compute.cols": 64}))

@@ -17,7 +17,7 @@ from zerocast.analysis.validate.comparison import Comparison, information, refer
 from zerocast.analysis.validate.suites import zeroskip
 from zerocast.analysis.validate.suites.zeroskip import dstc, eie, eyeriss_pe, hisparse, mcbbs, rows, sigma
 from zerocast.simulator import SimulationError, plain_gemm, simulate
-from zerocast.simulator.engine import engine_cycles
+from zerocast.simulator.laws.lanes import engine_cycles
 from zerocast.workloads.ir import Einsum, Workload
 from zerocast.workloads.patterns import DENSE, Mask, Uniform
 

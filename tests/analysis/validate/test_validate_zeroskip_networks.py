@@ -20,8 +20,8 @@ from zerocast.analysis.validate.suites.zeroskip.layers import Layer, layers, uni
 from zerocast.analysis.validate.suites.zeroskip.scnn import DENSITIES, equal_at
 from zerocast.analysis.validate.verdict import missing
 from zerocast.simulator import SimulationError
-from zerocast.simulator.engine.losses import CAUSES
-from zerocast.simulator.gemm import gemms
+from zerocast.simulator.laws.lanes.losses import CAUSES
+from zerocast.simulator.products.gemm import gemms
 
 MACS = {"alexnet": 665_784_864, "vgg16": 15_346_630_656, "googlenet": 1_581_647_872, "mobilenet_half_128": 49_160_192}
 """AlexNet (666 M), VGG-16 (15.3 G), GoogLeNet (1.58 G) without their classifiers, MobileNet (49.2 M) with its own."""

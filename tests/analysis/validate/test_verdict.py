@@ -17,7 +17,7 @@ from zerocast.analysis.validate.comparison import Comparison, against, at_least,
 from zerocast.analysis.validate.page import page
 from zerocast.analysis.validate.record import Miss, key_of, known_misses, merged, off, record_text, recorded
 from zerocast.analysis.validate.verdict import judge, missing
-from zerocast.simulator import compute
+from zerocast.simulator.laws import array as compute
 
 
 def verdict(row: Comparison, before: float | None, bound: float | None = None) -> tuple[str, str, str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from zerocast.accelerators import load
 from zerocast.analysis.validate.comparison import Comparison, against
 from zerocast.analysis.validate.suites.zeroskip.rows import SUITE, fact, product_of, rows_of
-from zerocast.simulator.engine import engine_cycles
-from zerocast.simulator.gemm import plain_gemm
+from zerocast.simulator.laws.lanes import engine_cycles
+from zerocast.simulator.products.gemm import plain_gemm
 
 
 def compare(tolerance: float = 0.08, most: int = 1024) -> list[Comparison]:

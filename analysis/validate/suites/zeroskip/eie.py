@@ -7,9 +7,9 @@ from statistics import median
 from zerocast.accelerators import Accelerator, load
 from zerocast.analysis.validate.comparison import Comparison, against
 from zerocast.analysis.validate.suites.zeroskip.rows import SUITE, rows_of, shown, zeros_of
-from zerocast.simulator.engine import engine_cycles
 from zerocast.simulator.errors import SimulationError
-from zerocast.simulator.gemm import Gemm, plain_gemm
+from zerocast.simulator.laws.lanes import engine_cycles
+from zerocast.simulator.products.gemm import Gemm, plain_gemm
 from zerocast.workloads.formats import storage_bits
 from zerocast.workloads.patterns import Uniform
 

@@ -10,7 +10,7 @@ from zerocast.analysis.validate.comparison import Comparison, against, informati
 from zerocast.analysis.validate.suites.zeroskip.layers import Layer, layers, without_zeros, workload_of
 from zerocast.analysis.validate.suites.zeroskip.rows import SUITE
 from zerocast.simulator import OpRow, simulate
-from zerocast.simulator.engine.losses import CAUSES
+from zerocast.simulator.laws.lanes.losses import CAUSES
 from zerocast.simulator.simulate import Fidelity
 
 PAPER = "Eyeriss v2 (Chen et al., JETCAS 2019, arXiv 1807.07928)"

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from zerocast.accelerators import load
 from zerocast.analysis.validate.comparison import Comparison, against, at_most
 from zerocast.analysis.validate.suites.zeroskip.rows import SUITE, Row, fact, numbers, rows_of, zeros_of
-from zerocast.simulator.engine import engine_cycles
-from zerocast.simulator.gemm import Gemm, plain_gemm
+from zerocast.simulator.laws.lanes import engine_cycles
+from zerocast.simulator.products.gemm import Gemm, plain_gemm
 from zerocast.workloads.patterns import Mask, Pattern
 
 Bits = NDArray[np.bool_]

@@ -9,8 +9,8 @@ from zerocast.analysis.validate.comparison import Comparison, against, informati
 from zerocast.analysis.validate.suites.zeroskip.layers import layers, without_zeros, workload_of
 from zerocast.analysis.validate.suites.zeroskip.rows import SUITE, Row
 from zerocast.simulator.errors import SimulationError
-from zerocast.simulator.gemm import Gemm, gemms
-from zerocast.simulator.rows import RowCost, RowProduct, best_rows
+from zerocast.simulator.laws.rows import RowCost, RowProduct, best_rows
+from zerocast.simulator.products.gemm import Gemm, gemms
 
 TOLERANCES = {"processing": 0.08, "total": 0.12, "global buffer": 0.10, "DRAM": 0.10, "power": 0.20}
 """Relative error allowed for each measured figure of a layer."""

@@ -6,7 +6,7 @@ from zerocast.accelerators import load
 from zerocast.analysis.validate.comparison import Comparison, against
 from zerocast.analysis.validate.suites.zeroskip.rows import SUITE, fact, numbers, rows_of
 from zerocast.simulator.einsum_cost import Pricer
-from zerocast.simulator.gemm import plain_gemm
+from zerocast.simulator.products.gemm import plain_gemm
 from zerocast.workloads.patterns import DENSE, Uniform
 
 NOTES = {

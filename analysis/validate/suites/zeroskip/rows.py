@@ -6,7 +6,7 @@ import re
 
 from zerocast.analysis.validate.comparison import Comparison, reference_rows
 from zerocast.simulator.errors import SimulationError
-from zerocast.simulator.gemm import Gemm, plain_gemm
+from zerocast.simulator.products.gemm import Gemm, plain_gemm
 from zerocast.workloads.patterns import DENSE, Pattern, Uniform
 
 SUITE = "zeroskip"

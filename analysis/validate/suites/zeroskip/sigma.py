@@ -5,7 +5,7 @@ from __future__ import annotations
 from zerocast.accelerators import load
 from zerocast.analysis.validate.comparison import Comparison, against
 from zerocast.analysis.validate.suites.zeroskip.rows import SUITE, product_of, rows_of
-from zerocast.simulator.engine import engine_cycles
+from zerocast.simulator.laws.lanes import engine_cycles
 
 
 def compare(tolerance: float = 0.03) -> list[Comparison]:

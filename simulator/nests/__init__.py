@@ -1,0 +1,1 @@
+"""Products on several depths of memories: nested mappings, their cost, their search."""

@@ -1,0 +1,239 @@
+"""The nested mapping of a product: bounds for every chain of tiles, exact prices for those near the best.
+
+Chains of tiles grow from the outermost depth inwards. A chain is dropped once the least that it can cost is more than
+what has been reached; complete ones are priced with every order of loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zerocast.accelerators.schema import Accelerator
+from zerocast.accelerators.schema.given import Given
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.nests.cost import NestCost, compute_energy
+from zerocast.simulator.nests.levels import Tiling
+from zerocast.simulator.nests.space import LIMIT, Candidates, NestSpace, array_tiling
+from zerocast.simulator.products.gemm import Gemm
+from zerocast.simulator.products.gemm_cost import Objective
+from zerocast.simulator.products.given import words
+from zerocast.simulator.products.mapping import ORDERS
+from zerocast.simulator.products.search import SLACK
+from zerocast.simulator.rates import Rates, rates_of
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+_FIRST = 8
+"""Chains that are completed and priced before others are looked at."""
+_FEW = 24
+"""Complete chains that are priced in all orders at once, without a look at their array first."""
+_SOME = 64
+"""Complete chains that are priced first, in all orders."""
+_MOST = 512
+"""Chains that are completed together."""
+_REFINED = 512
+"""Complete chains whose array is priced together."""
+_AT_ONCE = 128
+"""Complete chains that are priced together, in all orders."""
+_EQUAL = 1e-9
+"""Room that a bound gets against the rounding of what it bounds."""
+
+Key = Callable[[Array, Array], Array]
+"""What is made small, from cycles and joules."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Chains:
+    """Chains of candidates by depth [chains, depths], joules of their own boundaries, and what none of their mappings
+    is below."""
+
+    picks: Index
+    own: Array
+    cycles: Array
+    joules: Array
+
+    def at(self, index: Index | NDArray[np.bool_]) -> _Chains:
+        return _Chains(self.picks[index], self.own[index], self.cycles[index], self.joules[index])
+
+
+class NestSearch:
+    """The mapspace of a product on one design with several depths, and the mapping to use."""
+
+    def __init__(
+        self, gemm: Gemm, accelerator: Accelerator, objective: Objective = "latency", limit: int = LIMIT
+    ) -> None:
+        self._asked = gemm
+        self.gemm, self.accelerator, self.objective = gemm.free, accelerator, objective
+        self.rates: Rates = rates_of([accelerator]).at(0)
+        given, flows = gemm.given or Given(), accelerator.compute.dataflows
+        flows = flows if accelerator.schedule.offline else flows[:1]
+        flows = flows if given.dataflow is None else (given.dataflow,)
+        self.spaces = [NestSpace(gemm, accelerator, flow, self.rates, objective != "cycles", limit) for flow in flows]
+        fixed = [given.level(depth).order for depth in range(accelerator.depths)]
+        self.orders = tuple(
+            np.arange(len(ORDERS)) if order is None else np.array([ORDERS.index(order)]) for order in fixed
+        )
+        self._joules = [compute_energy(gemm.free, accelerator, flow, self.rates).total_j for flow in flows]
+        self._best: tuple[float, NestCost | None] = np.inf, None
+
+    def best(self) -> NestCost:
+        """The mapping of least objective; of those within `SLACK` of it that of least energy, or where energy is asked
+        for that of least time. `SimulationError` where none fits."""
+        keys: dict[str, tuple[Key, Key]] = {
+            "latency": (_cycles, _joules), "cycles": (_cycles, _joules), "energy": (_joules, _cycles),
+            "edp": (_product, _product),
+        }  # fmt: skip
+        first, second = keys[self.objective]
+        self._minimise(first, first, np.inf)
+        least, found = self._best
+        timed = self.objective in ("latency", "edp")
+        self.least = least / float(self.rates.clock_hz) if timed else least
+        if found is None:
+            raise no_nest(self._asked, self.accelerator)
+        if second != first:
+            self._best = float(np.ravel(second(self._figure(found), found.energy.total_j))[0]), found
+            self._minimise(second, first, least * (1 + SLACK[self.objective] + _EQUAL))
+        chosen = self._best[1]
+        assert chosen is not None
+        return chosen
+
+    def _figure(self, cost: NestCost) -> Array:
+        """Cycles of a mapping as the objective counts them."""
+        return cost.busy_cycles if self.objective == "cycles" else cost.cycles
+
+    def _minimise(self, key: Key, bounded: Key, ceiling: float) -> None:
+        """Make a key small over all mappings whose other key is up to the ceiling."""
+        for space, joules in zip(self.spaces, self._joules, strict=True):
+            top = space.candidates[0]
+            chains = _Chains(np.arange(len(top.own))[:, None], top.own + joules, top.cycles, top.joules + joules)
+            chains = self._open(chains, key, bounded, ceiling)
+            start, size = 0, _FIRST
+            while start < len(chains.own):
+                part = self._open(
+                    chains.at(np.arange(start, min(start + size, len(chains.own)))), key, bounded, ceiling
+                )
+                start, size = start + size, _MOST
+                for depth in range(1, len(space.candidates)):
+                    inner = space.candidates[depth]
+                    own = part.own.min(initial=np.inf)
+                    alone = _Chains(np.arange(len(inner.own)), inner.own, inner.cycles, own + inner.joules)
+                    some = self._open(alone, key, bounded, ceiling).picks
+                    part = self._open(
+                        _joined(part, space.candidates[: depth + 1], np.sort(some)), key, bounded, ceiling
+                    )
+                self._complete(space, part, key, bounded, ceiling)
+
+    def _complete(self, space: NestSpace, part: _Chains, key: Key, bounded: Key, ceiling: float) -> None:
+        """Price what may be better of complete chains, those of the least bound first."""
+        count = _SOME
+        while len(part.own):
+            head = self._open(
+                self._refined(space, part.at(np.arange(min(_REFINED, len(part.own))))), key, bounded, ceiling
+            )
+            part = part.at(np.arange(min(_REFINED, len(part.own)), len(part.own)))
+            while len(head.own):
+                self._price(space, head.at(np.arange(min(count, len(head.own)))), key, bounded, ceiling)
+                head = self._open(head.at(np.arange(count, len(head.own))), key, bounded, ceiling)
+                count = _AT_ONCE
+            part = self._open(part, key, bounded, ceiling)
+
+    def _open(self, chains: _Chains, key: Key, bounded: Key, ceiling: float) -> _Chains:
+        """Chains that may still hold something better, the least first."""
+        low = key(chains.cycles, chains.joules) * (1 - _EQUAL)
+        left = (low < self._best[0]) & (bounded(chains.cycles, chains.joules) * (1 - _EQUAL) <= ceiling)
+        return chains.at(np.flatnonzero(left)[np.argsort(low[left], kind="stable")])
+
+    def _refined(self, space: NestSpace, chains: _Chains) -> _Chains:
+        """Complete chains, with what their array takes, edges and ports included, in place of the least it may take."""
+        if len(chains.own) <= _FEW:
+            return chains
+        link = [
+            each.link[at].reshape(-1, *(1 for _ in self.orders))
+            for each, at in zip(space.candidates, chains.picks.T, strict=True)
+        ]
+        some = tuple(order[:1] for order in self.orders)
+        costs = [self.cost(space, chains.picks, some, spread) for spread in space.array]
+        found = [cost.least_cycles(link) if space.timed else cost.busy_cycles for cost in costs]
+        cycles = np.min([each.ravel() for each in found], axis=0)
+        return replace(chains, cycles=cycles)
+
+    def _price(self, space: NestSpace, chains: _Chains, key: Key, bounded: Key, ceiling: float) -> None:
+        """Price complete chains in all orders, and keep the best."""
+        for spread in space.array:
+            cost = self.cost(space, chains.picks, self.orders, spread)
+            none = np.zeros(1)
+            cycles = none if key is bounded is _joules else self._figure(cost)
+            joules = none if key is bounded is _cycles else cost.energy.total_j
+            cycles, joules = np.broadcast_arrays(cycles, joules)
+            shape = (len(chains.picks), *(len(order) for order in self.orders))
+            fit = np.broadcast_to(space.fit(cost.counts) & (bounded(cycles, joules) <= ceiling), shape)
+            goal = np.where(fit, key(cycles, joules), np.inf)
+            chain, *order = np.unravel_index(int(goal.argmin()), goal.shape)
+            if goal[chain, *order] < self._best[0]:
+                best = tuple(every[at : at + 1] for every, at in zip(self.orders, order, strict=True))
+                self._best = float(goal[chain, *order]), self.cost(space, chains.picks[chain : chain + 1], best, spread)
+
+    def cost(self, space: NestSpace, picks: Index, orders: tuple[Index, ...], spread: dict[str, Array]) -> NestCost:
+        """Cost of chains of candidates under orders of loops [chains, orders of depth 1, of depth 2, ...]."""
+        levels, column = [], (-1, *(1 for _ in orders))
+        for depth, candidates in enumerate(space.candidates):
+            at, tiling = picks[:, depth], candidates.tiling
+            copies = {side: count[at].reshape(column) for side, count in tiling.spread.items()}
+            m, n, k = (getattr(tiling, side)[at].reshape(column) for side in "mnk")
+            axis = (-1, *(1 for _ in orders[depth + 1 :]))
+            levels.append(Tiling(m, n, k, orders[depth].reshape(axis), copies))
+        levels.append(array_tiling(space, levels[-1], spread))
+        return NestCost(self.gemm, self.accelerator, space.dataflow, tuple(levels), self.rates)
+
+
+def _cycles(cycles: Array, joules: Array) -> Array:
+    return cycles
+
+
+def _joules(cycles: Array, joules: Array) -> Array:
+    return joules
+
+
+def _product(cycles: Array, joules: Array) -> Array:
+    return cycles * joules
+
+
+def chains(space: NestSpace) -> Index:
+    """Every chain of candidates of a space [chains, depths]."""
+    top = space.candidates[0]
+    every = _Chains(np.arange(len(top.own))[:, None], top.own, top.cycles, top.joules)
+    for depth in range(1, len(space.candidates)):
+        every = _joined(every, space.candidates[: depth + 1], np.arange(len(space.candidates[depth].own)))
+    return every.picks
+
+
+def _joined(chains: _Chains, candidates: Sequence[Candidates], some: Index) -> _Chains:
+    """Chains one depth longer: with each of some candidates that lies in their last tile."""
+    *outside, inner = candidates
+    last = chains.picks[:, -1]
+    within = np.ones((len(last), len(some)), dtype=bool)
+    for side in "mnk":
+        within &= inner.needs[side][some] <= outside[-1].tile[side][last][:, None]
+    chain, pick = np.nonzero(within)
+    pick = some[pick]
+    picks, cycles = chains.picks[chain], inner.cycles[pick]
+    for depth in range(len(outside), 0, -1):
+        cycles = outside[depth - 1].piped(picks[:, depth - 1], cycles)
+    own = chains.own[chain]
+    return _Chains(np.column_stack([picks, pick]), own + inner.own[pick], cycles, own + inner.joules[pick])
+
+
+def no_nest(gemm: Gemm, accelerator: Accelerator) -> SimulationError:
+    """Names the memories, and what is given of the mapping."""
+    memories = ", ".join(f"{memory.name} {memory.capacity_bytes:g} B" for memory in accelerator.buffers)
+    given = f" with {words(gemm.given)} given" if gemm.given is not None else ""
+    remedy = "give smaller tiles or enlarge" if given else "enlarge"
+    return SimulationError(
+        f"no mapping{given} of a {gemm.m} x {gemm.n} x {gemm.k} product fits {accelerator.name}: the memories have "
+        f"{memories}; {remedy} memories.*.capacity_bytes, or shrink compute.rows/cols"
+    )

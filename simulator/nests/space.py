@@ -1,0 +1,317 @@
+"""The mapspace of a product on several depths of memories, and what no mapping of it can be below.
+
+A depth's candidates are the tiles of one grid that fit its memories, with each way to lay copies of them side by side.
+What crosses a boundary is at least what the tile further in asks for: each operand as often as the loop that it does
+not depend on has tiles, but for one operand, which may stay. So the least of everything further in is, for every tile
+of the grid, a minimum over all smaller ones: accumulated along each side, not searched over pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zerocast.accelerators.schema import Accelerator, Dataflow, Fanout, Memory, Operand
+from zerocast.accelerators.schema.given import Given
+from zerocast.simulator.nests.cost import tile_cycles, tile_ports
+from zerocast.simulator.nests.levels import FREE, OPERANDS, Counts, Tiling, depth_of, path
+from zerocast.simulator.products.gemm import Gemm
+from zerocast.simulator.products.mapping import Unit, tile_extents, tile_units
+from zerocast.simulator.products.traffic import element_bits
+from zerocast.simulator.rates import Rates
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+LIMIT = 16
+"""Tile sizes kept per side and depth."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Tiles of one depth, each with copies side by side [candidates].
+
+    tile: place in the grid by side; needs: the least place that the tile outside may have, so that no copy idles.
+    link, first: cycles of the link that brings them in, and of its first load and last store; own: joules of that.
+    cycles, joules: what no mapping with this tile is below, from this depth inwards.
+    """
+
+    tiling: Tiling
+    tile: dict[str, Index]
+    needs: dict[str, Index]
+    link: Array
+    first: Array
+    own: Array
+    cycles: Array
+    joules: Array
+    doubled: bool
+
+    def piped(self, at: Any, inside: Array) -> Array:
+        """Cycles that no mapping with some of the tiles is below when what lies further in takes `inside`."""
+        link, first = self.link[at], self.first[at]
+        return first + np.maximum(inside, link - first) if self.doubled else inside + link
+
+
+class NestSpace:
+    """Candidates of every depth for one dataflow. timed: whether links count for the cycles."""
+
+    def __init__(
+        self, gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, rates: Rates, timed: bool = True,
+        limit: int = LIMIT,
+    ) -> None:  # fmt: skip
+        self.gemm, self.accelerator, self.dataflow = gemm.free, accelerator, dataflow
+        self.rates, self.timed, self.depths = rates, timed, accelerator.depths
+        units = dict(zip("mnk", tile_units(gemm, accelerator, dataflow), strict=True))
+        self.units = {side: float(unit) for side, unit in units.items()}
+        self.given = gemm.given or Given()
+        self.extents = {side: self._extents(side, unit, limit) for side, unit in units.items()}
+        self.shape = tuple(len(self.extents[side]) for side in "mnk")
+        self.array = [{side: np.asarray(float(count)) for side, count in options.items()}
+                      for options in self._options(self.depths)]  # fmt: skip
+        self.candidates: list[Candidates] = []
+        for depth in range(self.depths, 0, -1):
+            self.candidates.insert(0, self._candidates(depth))
+
+    def _extents(self, side: str, unit: Unit, limit: int) -> Array:
+        """Grid of the tiles along a side, those that are given among them."""
+        given = [getattr(level.tile, side) for level in self.given.levels]
+        fixed = [float(each) for each in given if each]
+        return np.unique(np.r_[thinned(getattr(self.gemm, side), unit, limit), fixed])
+
+    def _options(self, depth: int) -> list[dict[str, int]]:
+        """Ways to lay copies side by side over the fan-out of a depth, as far as they are not given."""
+        fanout = self.accelerator.fanout_at(depth)
+        if fanout is None:
+            return [{}]
+        most = {side: math.ceil(getattr(self.gemm, side) / self.units[side]) for side in "mnk"}
+        fixed = self.given.level(depth).spread.model_dump(exclude_none=True)
+        every = [each | fixed for each in _shares(fanout, most | {"groups": self.gemm.batch})]
+        return list({tuple(each.items()): each for each in every if math.prod(each.values()) <= fanout.count}.values())
+
+    def fits(self, depth: int, m: Array, n: Array, k: Array, groups: Array | float = 1.0) -> NDArray[np.bool_]:
+        """Whether tiles fit the memories of a depth."""
+        fit = np.asarray(True)
+        for memory in self.accelerator.at_depth(depth):
+            needs = sum(tile_needs(self.gemm, self.accelerator, memory, m, n, k, groups).values(), np.asarray(0.0))
+            fit = fit & (needs <= self.rates.capacity_bytes[memory.name])
+        return fit
+
+    def fit(self, counts: Counts) -> NDArray[np.bool_]:
+        """Whether the tiles of nested mappings fit all memories, items of the batch side by side included."""
+        fit = np.asarray(True)
+        for depth, level in enumerate(counts.levels[:-1], 1):
+            fit = fit & self.fits(depth, level.m, level.n, level.k, counts.groups(depth))
+        return fit
+
+    def _candidates(self, depth: int) -> Candidates:
+        options = self._options(depth - 1)
+        axes = np.meshgrid(*(self.extents[side] for side in "mnk"), indexing="ij")
+        fit = np.flatnonzero(self.fits(depth, *(axis.ravel() for axis in axes)))
+        which, fit = np.repeat(np.arange(len(options)), len(fit)), np.tile(fit, len(options))
+        spread = {side: np.array([float(each[side]) for each in options])[which] for side in options[0]}
+        extents = {side: axis.ravel()[fit] for side, axis in zip("mnk", axes, strict=True)}
+        first = {side: np.maximum(extents[side], (spread.get(side, 1.0) - 1) * extents[side] + 1) for side in "mnk"}
+        needs = {side: np.searchsorted(self.extents[side], first[side]) for side in "mnk"}
+        fixed = {side: extent for side in "mnk" if (extent := getattr(self.given.level(depth - 1).tile, side))}
+        free = (needs[side] < len(self.extents[side]) for side in "mnk")
+        real = np.flatnonzero(np.all([*free, *(extents[side] == size for side, size in fixed.items())], axis=0))
+        tile = dict(zip("mnk", (place[real] for place in np.unravel_index(fit, self.shape)), strict=True))
+        m, n, k = (extents[side][real] for side in "mnk")
+        copies = {side: count[real] for side, count in spread.items()}
+        tiling = Tiling(m, n, k, np.zeros(1, dtype=np.intp), copies)
+        link, ends, own = self._boundary(depth, tiling)
+        if depth == self.depths:
+            arrays = [self._array(tiling, copies) for copies in self.array]
+            cycles, joules = (np.min([each[place] for each in arrays], axis=0) for place in (0, 1))
+        else:
+            cycles, joules = (table[tuple(tile.values())] for table in self._least(self.candidates[0]))
+        doubled = all(memory.double_buffered for memory in self.accelerator.at_depth(depth))
+        found = Candidates(tiling, tile, {side: needs[side][real] for side in "mnk"}, link, ends, own, cycles,
+                           own + joules, doubled)  # fmt: skip
+        return replace(found, cycles=found.piped(np.s_[:], cycles))
+
+    def _least(self, found: Candidates) -> list[Array]:
+        """Least cycles and joules of what lies further in than a tile, for each tile of the grid."""
+        tables = []
+        for figure in (found.cycles, found.joules):
+            table = np.full(self.shape, np.inf)
+            np.minimum.at(table, tuple(found.needs[side] for side in "mnk"), figure)
+            for axis in range(3):
+                table = np.minimum.accumulate(table, axis=axis)
+            tables.append(table)
+        return tables
+
+    def _boundary(self, depth: int, tiling: Tiling) -> tuple[Array, Array, Array]:
+        """Cycles of the link into a depth, those of its first load and last store, and joules of what crosses: no
+        mapping with such tiles is below them. All operands cross as often as there are tiles, but for one."""
+        shape = np.shape(tiling.m)
+        moved = [part for memory in self.accelerator.at_depth(depth) for part in self._moved(depth, tiling, memory)]
+        sums = []
+        for place in (0, 2):
+            saved = (np.broadcast_to(part[place] - part[place + 1], shape) for part in moved)
+            most = np.max([np.zeros(shape), *saved], axis=0)
+            sums.append(sum((part[place] for part in moved), np.zeros(shape)) - most)
+        joules, load = sums
+        rate = self._rate(depth) if self.timed else math.inf
+        ends = sum((part[4] for part in moved), np.zeros(shape)) if depth == 1 else np.zeros(shape)
+        return load / rate, np.minimum(ends, load) / rate, joules
+
+    def _rate(self, depth: int) -> float:
+        """Bytes per cycle of all copies of the memories outside a depth."""
+        if depth == 1:
+            return float(self.rates.dram_bytes_per_s / self.rates.clock_hz)
+        rates = [memory.bytes_per_cycle for memory in self.accelerator.at_depth(depth - 1)]
+        return math.inf if None in rates else sum(rate for rate in rates if rate) * self.accelerator.copies(depth - 1)
+
+    def _moved(self, depth: int, tiling: Tiling, memory: Memory) -> Iterator[tuple[Array, Array, Array, Array, Array]]:
+        """For each operand that a memory takes in: joules when it comes as often as it has tiles, and when it stays;
+        bytes on the link, likewise; and those of its first load or last store."""
+        gemm, price = self.gemm, self.rates.j_per_byte
+        for operand in memory.holds:
+            way, free, side = path(self.accelerator, operand), FREE[operand], getattr(gemm, operand)
+            if memory is way[0]:
+                continue
+            outer = way[way.index(memory) - 1]
+            top = depth_of(self.accelerator, outer)
+            apart = np.ceil(getattr(gemm, free) / getattr(tiling, free))
+            shared = np.ceil(
+                getattr(gemm, free) / (getattr(tiling, free) * self._together(operand, top, depth, tiling))
+            )
+            link, both = float(top == depth - 1), price[outer.name] + price[memory.name]
+            own = [np.ceil(getattr(gemm, each) / (getattr(tiling, each) * tiling.copies(each)))
+                   for each in "mnk" if each != free]  # fmt: skip
+            tiles = own[0] * own[1] * math.ceil(gemm.batch)
+            words = gemm.batch * (side.unique if operand != "output" else gemm.m * gemm.n)
+            if operand != "output":
+                size, each = words * element_bits(outer, operand, side) / 8, np.ones_like(apart)
+                yield (size * (shared * price[outer.name] + apart * price[memory.name]), size * both * each,
+                       link * size * shared, link * size * each, link * size / tiles)  # fmt: skip
+                continue
+            wide = words * self.accelerator.compute.accumulate_bits / 8
+            final = words * element_bits(outer, "output", side) / 8 if top == 0 else wide
+            back = (shared - 1) * wide * (0.0 if self._adds_up(self.depths + 1) else 1.0)
+            out = (shared - 1) * wide + final
+            yield ((out + back) * both, final * both * np.ones_like(apart), link * (out + back * (depth == 1)),
+                   link * final * np.ones_like(apart), link * final / tiles)  # fmt: skip
+
+    def _adds_up(self, depth: int) -> bool:
+        """Whether a fan-out outside of a depth adds sums up, so that some copies start them from nothing."""
+        return any("k" in fan.over for each in range(depth) if (fan := self.accelerator.fanout_at(each)) is not None)
+
+    def _together(self, operand: Operand, top: int, depth: int, *tilings: Tiling) -> Array:
+        """Most copies that take an operand together on its way from depth `top` to a depth, the copies of the last
+        of its tilings known."""
+        together = np.asarray(1.0)
+        for level in range(top, depth):
+            fan = self.accelerator.fanout_at(level)
+            if fan is None or FREE[operand] not in fan.over or not (fan.multicast or operand == "output"):
+                continue
+            place = level - (depth - len(tilings))
+            together = together * (tilings[place].copies(FREE[operand]) if place >= 0 else float(fan.count))
+        return together
+
+    def _array(self, tiling: Tiling, spread: dict[str, Array]) -> tuple[Array, Array]:
+        """Cycles and joules of the array and its ports that no mapping with such innermost tiles is below."""
+        gemm, accelerator = self.gemm, self.accelerator
+        inner = array_tiling(self, tiling, spread)
+        low = {}
+        for side in "mnk":
+            over = math.ceil(getattr(gemm, side) / self.units[side]) * self.units[side] - getattr(gemm, side)
+            extent = getattr(inner, side)  # the last unit of the product may be cut
+            low[side] = np.maximum(extent - over, np.minimum(extent, 1.0))
+        cycles = tile_cycles(gemm, accelerator, self.dataflow, low["m"], low["n"], low["k"])
+        steps, volume = np.asarray(1.0), np.asarray(1.0)
+        for side in "mnk":
+            unit, size = self.units[side], math.ceil(getattr(gemm, side) / self.units[side])
+            mine = np.maximum(np.floor(getattr(tiling, side) / unit + 1e-6), 1.0)
+            turns = np.ceil(size / (mine * tiling.copies(side))) - 1
+            reach = turns * mine + np.minimum(mine, size - turns * mine * tiling.copies(side))
+            steps = steps * reach / spread.get(side, 1.0)
+            volume = volume * np.maximum(np.ceil(getattr(inner, side) / unit - 1e-6), 1.0)
+        turns = np.ceil(gemm.batch / tiling.copies("groups")) / spread.get("groups", 1.0)
+        total = turns * steps * cycles / volume / accelerator.copies(self.depths - 1)
+        return total, self._ports(tiling, inner)
+
+    def _ports(self, tiling: Tiling, inner: Tiling) -> Array:
+        gemm, joules = self.gemm, np.asarray(0.0)
+        ports = tile_ports(gemm, self.accelerator, self.dataflow, inner.m, inner.n, inner.k)
+        for operand in OPERANDS:
+            memory = path(self.accelerator, operand)[-1]
+            top = depth_of(self.accelerator, memory)
+            each = {"input": ports.input_read, "weight": ports.weight_read, "output": ports.output_write}[operand]
+            together = self._together(operand, top, self.depths + 1, tiling, inner)
+            total = gemm.macs * each / (inner.m * inner.n * inner.k) / together
+            if operand == "output":
+                once = gemm.batch * gemm.m * gemm.n * self.accelerator.compute.accumulate_bits / 8
+                total = np.maximum(total, once)
+                total = total if self._adds_up(top) else 2 * total - once
+            joules = joules + total * self.rates.j_per_byte[memory.name]
+        return joules
+
+
+def thinned(size: int, unit: Unit, limit: int) -> NDArray[np.float64]:
+    """Tile extents of a side, `limit` at most: of those near each place of a log scale the one that leaves the shortest
+    edge, as a share of the side."""
+    every = tile_extents(size, unit, 1 << 30)
+    if len(every) <= limit:
+        return every
+    place = np.round(np.log(every / every[0]) / np.log(every[-1] / every[0]) * (limit - 1)).astype(int)
+    waste = np.ceil(size / every) * every
+    best = np.lexsort((-every, waste, place))
+    _, first = np.unique(place[best], return_index=True)
+    return np.unique(np.r_[every[0], every[best[first]], every[-1]])
+
+
+def array_tiling(space: NestSpace, tiling: Tiling, spread: dict[str, Array]) -> Tiling:
+    """The array's tiling of innermost tiles: copies side by side take whole units each."""
+    extents: dict[str, Array] = {}
+    for side in "mnk":
+        tile, count, unit = getattr(tiling, side), spread.get(side, 1.0), space.units[side]
+        units = np.maximum(np.ceil(tile / unit - 1e-6), 1.0)
+        cut = np.where(np.asarray(count) > 1, np.minimum(np.ceil(np.ceil(units / count) * unit - 1e-9), tile), tile)
+        extents[side] = cut
+    return Tiling(extents["m"], extents["n"], extents["k"], np.zeros(1, dtype=np.intp), spread)
+
+
+def tile_needs(
+    gemm: Gemm, accelerator: Accelerator, memory: Memory, m: Array, n: Array, k: Array, groups: Array | float = 1.0
+) -> dict[str, Array]:
+    """Bytes that the tiles of each operand take in an on-chip memory, twice where it is doubled; all of an operand that
+    lives there for good."""
+    whole = gemm.m * gemm.k
+    overlap = gemm.input.unique * np.minimum(1 + gemm.input.halo / m, whole / gemm.input.unique)
+    sizes = {
+        "input": np.maximum(m * k * np.minimum(overlap / whole, 1.0), m),
+        "weight": n * k * gemm.weight.unique / (gemm.n * gemm.k),
+        "output": m * n,
+    }
+    every = {"input": gemm.input.unique, "weight": gemm.weight.unique, "output": gemm.m * gemm.n}
+    found: dict[str, Array] = {}
+    for side in memory.holds:
+        bits = (
+            accelerator.compute.accumulate_bits if side == "output" else element_bits(memory, side, getattr(gemm, side))
+        )
+        stays = path(accelerator, side)[0] is memory
+        copies = 1 if stays or not memory.double_buffered else 2
+        size = gemm.batch * every[side] / accelerator.copies(memory.depth) if stays else groups * sizes[side]
+        found[side] = copies * np.asarray(size, dtype=float) * bits / 8 + 0.0 * m
+    return found
+
+
+def _shares(fanout: Fanout, most: dict[str, int]) -> Iterator[dict[str, int]]:
+    """Copies by side: all products that divide the count, no side above the most that it can fill."""
+
+    def share(sides: Sequence[str], left: int) -> Iterator[dict[str, int]]:
+        if not sides:
+            yield {}
+            return
+        for count in (each for each in range(1, left + 1) if left % each == 0):
+            for rest in share(sides[1:], left // count):
+                yield {sides[0]: min(count, most[sides[0]])} | rest
+
+    yield from share(fanout.over, fanout.count)

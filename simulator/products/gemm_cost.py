@@ -1,0 +1,185 @@
+"""Cost of one matrix product under one or a million mappings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from zerocast.accelerators.schema import Accelerator
+from zerocast.simulator.energy import Energy, executed_macs, gemm_energy
+from zerocast.simulator.laws.array import STREAMED, array_cycles, goes_on, reduction_steps, skips, unrolled_cycles
+from zerocast.simulator.laws.lanes import engine_cycles
+from zerocast.simulator.products.gemm import Gemm
+from zerocast.simulator.products.mapping import Mapping
+from zerocast.simulator.products.pipeline import PipelineTime, pipeline_time
+from zerocast.simulator.products.traffic import PortBytes, TileBytes, changes, ends, port_bytes, tile_bytes
+from zerocast.simulator.rates import Rates, rates_of
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Objective = Literal["latency", "energy", "edp", "cycles"]
+
+
+@dataclass(frozen=True, slots=True)
+class GemmCost:
+    """Cost of a product; every field broadcasts over the mapping's arrays, and over designs.
+
+    cycles: of the array, ports included, without off-chip waits. macs: executed ones.
+    """
+
+    mapping: Mapping
+    cycles: Array
+    port_cycles: Array
+    steps_share: Array
+    time: PipelineTime
+    ports: PortBytes
+    energy: Energy
+    macs: Array
+
+    @property
+    def latency_s(self) -> Array:
+        """Seconds of the whole product."""
+        return self.time.latency_s
+
+    def objective(self, objective: Objective) -> Array:
+        """The figure to be made small: seconds, joules, their product, or cycles of the array alone."""
+        if objective == "cycles":
+            return self.cycles
+        if objective == "latency":
+            return self.time.latency_s
+        if objective == "energy":
+            return self.energy.total_j
+        return self.time.latency_s * self.energy.total_j
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayCost:
+    """The part of a cost that does not depend on the order of the loops over tiles.
+
+    array_cycles: without ports. macs: executed ones.
+    """
+
+    array_cycles: Array
+    port_cycles: Array
+    steps_share: Array
+    macs: Array
+    ports: PortBytes
+    tile: TileBytes
+
+    @property
+    def busy_cycles(self) -> Array:
+        """Array and ports, whichever takes longer."""
+        return np.maximum(self.array_cycles, self.port_cycles)
+
+
+def array_cost(
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: float = 0.0, flows: ArrayLike | None = None
+) -> ArrayCost:
+    """Array cycles, port traffic and tile sizes of a product; broadcasts over the mapping. flows: whether a fold's
+    stream goes on from tile to tile, where that is known without the order of the loops."""
+    steps, last = tile_steps(gemm, accelerator, mapping, spread)
+    flows = goes_on(gemm, accelerator, mapping) if flows is None else np.asarray(flows, dtype=bool)
+    cycles, reduced = total_cycles(gemm, accelerator, mapping, steps, last, flows, spread)
+    ports = port_bytes(gemm, accelerator, mapping, steps, last, flows)
+    port_cycles = _port_cycles(accelerator, ports)
+    share = np.minimum(reduced / gemm.k, 1.0)
+    macs = executed_macs(gemm, accelerator, share, skips(gemm, accelerator, mapping.dataflow))
+    tile = tile_bytes(gemm, accelerator, mapping)
+    return ArrayCost(cycles, port_cycles, share, macs, ports, tile)
+
+
+def gemm_cost(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: float = 0.0) -> GemmCost:
+    """Price a product under a mapping (or arrays of them).
+
+    `spread` moves a random pattern's step count by that many standard deviations (see `reduction_steps`).
+    """
+    return timed_cost(
+        gemm, accelerator, mapping, array_cost(gemm, accelerator, mapping, spread), rates_of([accelerator]).at(0)
+    )
+
+
+def timed_cost(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, part: ArrayCost, rates: Rates) -> GemmCost:
+    """Seconds and joules of a product from its array cost, at the rates of one design or of one for each mapping."""
+    tiles = gemm.batch * mapping.trips_m * mapping.trips_n * mapping.trips_k
+    kinds = changes(gemm, mapping, part.tile)
+    time = pipeline_time(
+        kinds,
+        ends(gemm, kinds),
+        part.tile,
+        part.busy_cycles / tiles / rates.clock_hz,
+        rates.dram_bytes_per_s,
+        accelerator.double_buffered,
+    )
+    moved = time.read_bytes + time.write_bytes
+    energy = gemm_energy(gemm, accelerator, part.macs, part.ports, moved, rates.j_per_byte)
+    return GemmCost(mapping, part.busy_cycles, part.port_cycles, part.steps_share, time, part.ports, energy, part.macs)
+
+
+def tile_steps(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: float = 0.0) -> tuple[Array, Array]:
+    """Reduction steps of a full tile along K, and of the last one, which may be shorter."""
+    last = gemm.k - (mapping.trips_k - 1) * mapping.k
+    return (
+        reduction_steps(gemm, accelerator, mapping.dataflow, mapping.k, spread),
+        reduction_steps(gemm, accelerator, mapping.dataflow, last, spread),
+    )
+
+
+def total_cycles(
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, steps: Array, last: Array, flows: Flags,
+    spread: float = 0.0,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Array cycles of the whole product, and the reduction steps left of its K. `steps`, `last`: `tile_steps`.
+
+    Exact over full and edge tiles: tiles along M and N are of two sizes (full, and the rest), so the product
+    is the sum over their four combinations; along K the steps add up. Where a fold's stream goes on from tile to tile
+    (`flows`), the tiles along the streamed rank count as one.
+    """
+    if mapping.dataflow == "zero_skipping":
+        engine = engine_cycles(gemm, accelerator)
+        share = engine.ideal * accelerator.compute.multipliers / gemm.macs
+        return engine.cycles * np.ones_like(mapping.trips_k), np.asarray(gemm.k * share)
+    reduced = steps * (mapping.trips_k - 1) + last
+    if mapping.dataflow == "unrolled":
+        return unrolled_cycles(accelerator, gemm, mapping.trips) * reduced / gemm.k, reduced
+    one = {rank: flows & (STREAMED[mapping.dataflow] == rank) for rank in "mnk"}
+    dims = np.broadcast(flows, mapping.m, mapping.n, steps).ndim
+    m, count_m = _two_sizes(gemm.m, mapping.m, mapping.trips_m, one["m"], dims)
+    n, count_n = _two_sizes(gemm.n, mapping.n, mapping.trips_n, one["n"], dims)
+    depth = _stacked(np.where(one["k"], reduced, steps), np.where(one["k"], reduced, last), dims)
+    count_k = _stacked(np.where(one["k"], 0.0, mapping.trips_k - 1), np.asarray(1.0), dims)
+    cycles = array_cycles(
+        accelerator, gemm.types, mapping.dataflow, m[:, None, None], n[None, :, None], depth[None, None],
+        (mapping.m, mapping.n, steps),
+    ) * count_m[:, None, None] * count_n[None, :, None] * count_k[None, None]  # fmt: skip
+    total: Array = np.asarray(0.0)
+    for part in cycles.reshape(8, *cycles.shape[3:]):  # one after the other: one mapping and many have the same bits
+        total = total + part
+    return gemm.batch * total, reduced
+
+
+def _stacked(full: Array, last: Array, dims: int) -> Array:
+    """Two arrays along a new first axis, before `dims` others."""
+    pair = np.stack(np.broadcast_arrays(full, last))
+    return pair.reshape(2, *(1,) * (dims + 1 - pair.ndim), *pair.shape[1:])
+
+
+def _two_sizes(extent: int, tile: Array, trips: Array, one: Flags, dims: int) -> tuple[Array, Array]:
+    """Full tiles and the last one [2, ...], and how many there are; where all are `one`, none and the whole."""
+    last = np.where(one, extent, extent - (trips - 1) * tile)
+    return _stacked(tile, last, dims), _stacked(np.where(one, 0.0, trips - 1), np.asarray(1.0), dims)
+
+
+def _port_cycles(accelerator: Accelerator, ports: PortBytes) -> Array:
+    """Cycles that the narrowest buffer port needs for its reads (reads and writes go through separate ports)."""
+    needed: Array = np.asarray(0.0)
+    reads = {"input": ports.input_read, "weight": ports.weight_read, "output": ports.output_read}
+    for memory in accelerator.buffers:
+        if memory.port_bytes_per_cycle is not None:
+            read = sum((reads[side] for side in memory.holds), np.asarray(0.0))
+            needed = np.maximum(needed, read / memory.port_bytes_per_cycle)
+            if "output" in memory.holds:
+                needed = np.maximum(needed, ports.output_write / memory.port_bytes_per_cycle)
+    return needed

@@ -1,0 +1,193 @@
+"""Mappings of a matrix product onto an array and its buffers.
+
+A mapping is a dataflow (what stays in the array), a tile (extents of M, N, K kept in the buffers) and the order
+of the three loops over tiles, outermost first. All numbers may be arrays: one `Mapping` then stands for many.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import permutations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from zerocast.accelerators.schema import Accelerator, Dataflow, Operand
+from zerocast.accelerators.schema.given import Given
+from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.laws.array import rate_of, skips
+from zerocast.simulator.products.gemm import Gemm
+from zerocast.workloads.patterns import NM
+
+ORDERS: tuple[str, ...] = tuple("".join(order) for order in permutations("mnk"))
+
+EVERY_ORDER = np.arange(len(ORDERS))[:, None, None, None]
+"""All of `ORDERS` along a first axis of their own, before those of a grid of tiles."""
+
+_PLACES = {rank: np.array([order.index(rank) for order in ORDERS]) for rank in "mnk"}
+
+_WITHIN = {a + b: _PLACES[a] > _PLACES[b] for a, b in permutations("mnk", 2)}
+"""Whether the first rank's loop lies inside the second's, by order."""
+
+THIN_ABOVE = 40
+"""Tile sizes kept per rank; longer lists are thinned to evenly spread ones on a log scale. Against the whole list
+this costs at most 0.3 % of latency on 100 products drawn up to 8,192 a side."""
+
+Unit = int | Fraction
+
+ALL_UP_TO = 12
+"""Ranks of up to this many units try every tile size."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """dataflow by name; loop order by name, or numbers into `ORDERS`; tile extents in elements, trips = number of tiles
+    along each rank. held: operands whose tiles stay, once fetched, while the loop that they do not depend on repeats
+    (`traffic.held`); they have a larger tile of their own."""
+
+    dataflow: Dataflow
+    order: str | NDArray[np.intp]
+    m: NDArray[np.float64]
+    n: NDArray[np.float64]
+    k: NDArray[np.float64]
+    trips_m: NDArray[np.float64]
+    trips_n: NDArray[np.float64]
+    trips_k: NDArray[np.float64]
+    held: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+    def at(self, index: tuple[int, ...]) -> Mapping:
+        """The single mapping at one index of the broadcast arrays."""
+        named = isinstance(self.order, str)
+        arrays = (self.m, self.n, self.k, self.trips_m, self.trips_n, self.trips_k)
+        full = np.broadcast_arrays(*arrays, *(() if named else (self.order,)))
+        order = self.order if isinstance(self.order, str) else ORDERS[int(full[-1][index])]
+        held = {side: np.broadcast_to(flags, full[0].shape)[index] for side, flags in self.held.items()}
+        m, n, k, trips_m, trips_n, trips_k = (array[index] for array in full[:6])
+        return Mapping(self.dataflow, order, m, n, k, trips_m, trips_n, trips_k, held)
+
+    def holds(self, side: str) -> NDArray[np.bool_]:
+        """Whether the tiles of an operand stay while the loop that it does not depend on repeats."""
+        return np.asarray(self.held.get(side, False))
+
+    def inside(self, rank: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Tiles that the two other loops step through inside a rank's loop, and outside of it."""
+        order = ORDERS.index(self.order) if isinstance(self.order, str) else self.order
+        first, second = (other for other in "mnk" if other != rank)
+        within, trips = [_WITHIN[other + rank][order] for other in (first, second)], self.trips
+        inner = np.where(within[0], trips[first], 1.0) * np.where(within[1], trips[second], 1.0)
+        return inner, trips[first] * trips[second] / inner
+
+    def position(self, rank: str) -> NDArray[np.intp]:
+        """Place of a rank's loop: 0 outermost, 2 innermost."""
+        return np.asarray(self.order.index(rank)) if isinstance(self.order, str) else _PLACES[rank][self.order]
+
+    @property
+    def trips(self) -> dict[str, NDArray[np.float64]]:
+        """Number of tiles by rank name."""
+        return {"m": self.trips_m, "n": self.trips_n, "k": self.trips_k}
+
+
+def mapping_of(
+    gemm: Gemm, dataflow: Dataflow, order: str | NDArray[np.intp], m: ArrayLike, n: ArrayLike, k: ArrayLike
+) -> Mapping:
+    """The mapping with tiles of m x n x k elements (cut to the problem's size)."""
+    extents = [np.minimum(np.asarray(e, dtype=float), d) for e, d in ((m, gemm.m), (n, gemm.n), (k, gemm.k))]
+    trips = [np.ceil(d / e) for e, d in zip(extents, (gemm.m, gemm.n, gemm.k), strict=True)]
+    return Mapping(dataflow, order, *extents, *trips)
+
+
+def orders_of(gemm: Gemm) -> NDArray[np.intp]:
+    """Loop orders of the mapspace, as numbers into `ORDERS`: all, or the one that the product gives."""
+    order = gemm.given.level(0).order if gemm.given is not None else None
+    return np.arange(len(ORDERS)) if order is None else np.array([ORDERS.index(order)])
+
+
+def tile_units(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> tuple[Unit, Unit, Unit]:
+    """Granularity of M, N, K tiles: whole folds of the array, and along K whole N:M groups and full lanes; of an
+    unrolled array the elements that a step takes on average, since edges along every rank leave it partly idle.
+
+    A smaller tile would leave part of the array idle in every fold. An engine that skips zeros takes any tile of whole
+    windows. `SimulationError` for row_stationary, which maps no product in tiles.
+    """
+    if dataflow == "row_stationary":
+        raise SimulationError(
+            f"{accelerator.name} is row-stationary and has no tiled mappings; price its products with "
+            "zerocast.simulator.laws.rows.RowProduct or simulate"
+        )
+    if dataflow == "zero_skipping":
+        return 1, 1, gemm.conv.taps if gemm.conv is not None else 1
+    compute = accelerator.compute
+    if dataflow == "unrolled":
+        units = gemm.units(compute)
+        return Fraction(gemm.m, units["m"]), Fraction(gemm.n, units["n"]), Fraction(gemm.k, units["k"])
+    lanes = max(int(compute.macs_per_pe * rate_of(accelerator, gemm.types)), 1)
+    skipped = skips(gemm, accelerator, dataflow)
+    pattern = getattr(gemm, skipped).structured if skipped else None
+    laws: dict[Operand, NM | None] = {side: getattr(gemm, side).structured for side in ("input", "weight")}
+    group = math.lcm(
+        *(law.m for side, law in laws.items() if law and (side == skipped or _by_groups(accelerator, side)))
+    )
+    if dataflow == "output_stationary":
+        kept = group if pattern is None else group * pattern.n // pattern.m
+        return compute.rows, compute.cols, group * lanes // math.gcd(kept, lanes)
+    density = 1.0 if pattern is None else pattern.density
+    depth = -(-int(compute.rows * lanes / density) // group) * group
+    if dataflow == "weight_stationary":
+        return 1, compute.cols, depth
+    return compute.cols, 1, depth
+
+
+def _by_groups(accelerator: Accelerator, side: Operand) -> bool:
+    """Whether a memory keeps an operand by N:M groups, which tiles then do not cut."""
+    return any("nm_offsets" in memory.formats.get(side, ()) for memory in accelerator.memories)
+
+
+def tile_extents(extent: int, unit: Unit, limit: int = THIN_ABOVE) -> NDArray[np.float64]:
+    """Tile extents worth trying along a rank: for each number of tiles the smallest tile that gives it.
+
+    A larger tile with the same number of tiles takes more buffer and moves the same bytes; it can only be quicker
+    where folds interleave in fuller groups or the last tile is short, which tells where tiles are few: ranks of
+    up to `ALL_UP_TO` units try every size. Lists longer than `limit` are thinned evenly on a log scale (first and
+    last stay).
+    """
+    units = -(-extent // unit)
+    sizes = np.arange(1, units + 1) if units <= ALL_UP_TO else _smallest_tiles(units)
+    if len(sizes) > limit:
+        wanted = np.geomspace(sizes[0], sizes[-1], limit)
+        above = np.clip(np.searchsorted(sizes, wanted), 1, len(sizes) - 1)
+        nearer = np.where(wanted - sizes[above - 1] < sizes[above] - wanted, above - 1, above)
+        sizes = sizes[np.unique(nearer)]
+    return np.minimum(np.ceil(sizes * float(unit) - 1e-9), extent)
+
+
+def _smallest_tiles(units: int) -> NDArray[np.int64]:
+    """The values of ceil(units / t) over t = 1, 2, ..., ascending, in O(sqrt(units)).
+
+    Up to the root every count t gives its own value; the small values s are those that their own count returns.
+    """
+    root = math.isqrt(units)
+    low = np.arange(1, root + 2)
+    large = -(-units // low)
+    small = low[-(-units // -(-units // low)) == low]
+    return np.unique(np.concatenate([small, large]))
+
+
+def mapspace(gemm: Gemm, accelerator: Accelerator, limit: int = THIN_ABOVE) -> Iterator[Mapping]:
+    """One `Mapping` of arrays [orders, m tiles, n tiles, k tiles] per dataflow.
+
+    Without offline scheduling only the first dataflow of the list is tried. What the product gives of its mapping takes
+    the place of the lists: such a tile need not be of whole units.
+    """
+    given = gemm.given or Given()
+    dataflows = accelerator.compute.dataflows if accelerator.schedule.offline else accelerator.compute.dataflows[:1]
+    for dataflow in dataflows if given.dataflow is None else (given.dataflow,):
+        units = dict(zip("mnk", tile_units(gemm, accelerator, dataflow), strict=True))
+        fixed = {rank: getattr(given.level(0).tile, rank) for rank in "mnk"}
+        m, n, k = (
+            np.array([float(fixed[rank])]) if fixed[rank] else tile_extents(getattr(gemm, rank), units[rank], limit)
+            for rank in "mnk"
+        )
+        yield mapping_of(gemm, dataflow, EVERY_ORDER, m[:, None, None], n[None, :, None], k[None, None, :])

@@ -1,0 +1,189 @@
+"""A matrix product on a tiled array: mapping search, walk, and what it costs on each of many designs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+
+from zerocast.accelerators.schema import Accelerator
+from zerocast.simulator.cost import Array, Figures, OpRow
+from zerocast.simulator.energy import register_bits
+from zerocast.simulator.laws.array import rate_of, skips
+from zerocast.simulator.laws.lanes import engine_cycles
+from zerocast.simulator.products.gemm import Gemm
+from zerocast.simulator.products.gemm_cost import Objective, array_cost, gemm_cost
+from zerocast.simulator.products.given import given_of
+from zerocast.simulator.products.mapping import Mapping
+from zerocast.simulator.products.pairs import effectual_macs
+from zerocast.simulator.products.search import SLACK, Picks, Search, no_fit
+from zerocast.simulator.products.tiles import MOST_TILES, Stream, Walk, tile_stream, tiles_of
+from zerocast.simulator.products.traffic import link_bytes, tile_bytes
+from zerocast.simulator.rates import Rates
+
+SURPRISE = 0.005
+"""How much longer a walk may be than the closed form promised before other mappings are walked."""
+
+RIVALS = 16
+"""Mappings that are then walked."""
+
+WINDOW = 0.02
+"""How much more than the least of the objective a rival may promise."""
+
+
+class Product:
+    """A product under the mapping that each design takes.
+
+    accelerators: designs of one structure, with their rates as arrays. failed: by design, why no mapping fits it; its
+    figures mean nothing.
+    """
+
+    def __init__(
+        self, gemm: Gemm, accelerators: Sequence[Accelerator], rates: Rates, objective: Objective, fidelity: str
+    ) -> None:
+        self.gemm, self.accelerator, self.rates = gemm.free, accelerators[0], rates
+        self._objective, self._masks = objective, fidelity == "tile"
+        self._search = Search(gemm, self.accelerator, rates, objective)
+        picks = self._search.best()
+        unfit = np.flatnonzero(picks.tile < 0).tolist()
+        self.failed = {design: no_fit(gemm, accelerators[design]) for design in unfit}
+        self._tile, self._order = np.maximum(picks.tile, 0), picks.order
+        self._streams: dict[tuple[int, int, bool, str], Stream | None] = {}
+        self._walks = self._settled()
+        self._cost = self._search.cost(Picks(self._tile, self._order), np.arange(len(self._tile)))
+
+    def _settled(self) -> list[Walk]:
+        """The walk of each design's mapping. Where tiles of several sizes make the walk longer than the closed form
+        promised, the next best mappings are walked too and the shortest wins."""
+        every = range(len(self._tile))
+        walks = [self._walk(design, self._tile[design], self._order[design]) for design in every]
+        if self._objective in ("latency", "edp"):
+            promised = self._search.cost(Picks(self._tile, self._order), np.arange(len(every))).time.latency_s
+            surprised = np.array([walk.latency_s for walk in walks]) > (1 + SURPRISE) * promised
+            surprised[list(self.failed)] = False
+            late = np.flatnonzero(surprised)
+            for design, rivals, energy in self._search.contenders(late, RIVALS, WINDOW):
+                walks[design] = self._rival(design, rivals, energy)
+        self._expected_cycles = np.array([walk.cycles for walk in walks])
+        if self._masks:
+            walks = [self._walk(design, self._tile[design], self._order[design], True) for design in every]
+        return walks
+
+    def _rival(self, design: int, picks: Picks, energy: Array) -> Walk:
+        """Of good mappings that are walked, that of least energy among those within `SLACK` of the least objective."""
+        walks = [self._walk(design, *pick) for pick in zip(picks.tile, picks.order, strict=True)]
+        goal = np.array([walk.latency_s for walk in walks]) * (energy if self._objective == "edp" else 1.0)
+        near = np.flatnonzero(goal <= goal.min() * (1 + SLACK[self._objective]))
+        best = min(near, key=lambda at: (energy[at], goal[at]))
+        self._tile[design], self._order[design] = picks.tile[best], picks.order[best]
+        return walks[best]
+
+    def _walk(self, design: int, tile: int, order: int, masks: bool = False) -> Walk:
+        """The walk of a mapping on a design; its closed form where there are too many tiles."""
+        mapping = self._search.mapping(int(tile), int(order), design)
+        key = (int(tile), int(order), masks, repr(mapping.held))
+        if key not in self._streams:
+            few = masks or tiles_of(mapping) <= MOST_TILES
+            self._streams[key] = tile_stream(self.gemm, self.accelerator, mapping, masks) if few else None
+        stream = self._streams[key]
+        if stream is not None:
+            return stream.walk(float(self.rates.clock_hz[design]), float(self.rates.dram_bytes_per_s[design]))
+        cost = self._search.cost(Picks(np.array([tile]), np.array([order])), np.array([design]))
+        time = cost.time
+        figures = (time.latency_s, time.link_s, cost.cycles, time.read_bytes, time.write_bytes)
+        return Walk(*(float(np.ravel(figure)[0]) for figure in figures))
+
+    @cached_property
+    def figures(self) -> Figures:
+        """What the product costs on each design."""
+        gemm, cost = self.gemm, self._cost
+        latency, link, cycles, read, write = (
+            np.array([getattr(walk, name) for walk in self._walks])
+            for name in ("latency_s", "link_s", "cycles", "read_bytes", "write_bytes")
+        )
+        ports, energy = cost.ports, cost.energy
+        columns = {
+            "macs": gemm.macs, "effectual_macs": effectual_macs(gemm), "flops": 2.0 * cost.macs,
+            "cycles": np.maximum(cycles, cost.port_cycles), "ideal_cycles": self._ideal_cycles(), "latency_s": latency,
+            "dram_read_bytes": read, "dram_write_bytes": write,
+            "buffer_read_bytes": ports.input_read + ports.weight_read + ports.output_read + write,
+            "buffer_write_bytes": ports.output_write + read,
+            "register_bytes": cost.macs * register_bits(gemm, self.accelerator) / 8,
+            "mac_j": energy.mac_j, "register_j": energy.register_j, "buffer_j": energy.buffer_j,
+            "dram_j": energy.dram_j, "energy_j": energy.total_j,
+        }  # fmt: skip
+        full = {name: np.broadcast_to(np.asarray(value, dtype=float), latency.shape) for name, value in columns.items()}
+        return Figures(link, np.broadcast_to(cost.time.weight_prologue_s, latency.shape), full)
+
+    def _ideal_cycles(self) -> Array:
+        """Cycles of a full array with every skippable zero skipped."""
+        compute = self.accelerator.compute
+        rate = compute.rows * compute.cols * compute.macs_per_pe * rate_of(self.accelerator, self.gemm.types)
+        ideal = self.gemm.macs * np.minimum(self._cost.steps_share, 1.0) / rate
+        if "zero_skipping" not in compute.dataflows:
+            return ideal
+        engine = np.array([self._search.dataflow(int(tile)) == "zero_skipping" for tile in self._tile])
+        return np.where(engine, engine_cycles(self.gemm, self.accelerator, self._masks).ideal, ideal)
+
+    @property
+    def mapped(self) -> Gemm:
+        """The product with the mapping that the first design takes."""
+        return replace(self.gemm, given=given_of(self._search.mapping(int(self._tile[0]), int(self._order[0]))))
+
+    def row(self) -> OpRow:
+        """The row of a product on a single design, without name and schedule."""
+        gemm, accelerator, figures = self.gemm, self.accelerator, self.figures
+        sums = {name: float(value[0]) for name, value in figures.columns.items()}
+        mapping = self._search.mapping(int(self._tile[0]), int(self._order[0]))
+        latency, cycles, ideal = sums["latency_s"], sums["cycles"], sums["ideal_cycles"]
+        clock = accelerator.technology.clock_hz
+        promised = float(self._cost.time.latency_s[0])
+        wide = gemm_cost(gemm, accelerator, mapping, spread=1.0).time.latency_s if _is_random(gemm) else promised
+        lost = {"lost_memory_cycles": max(latency * clock - cycles, 0.0)}
+        if mapping.dataflow == "zero_skipping":
+            engine = engine_cycles(gemm, accelerator, self._masks)
+            lost |= {f"lost_{cause}_cycles": cycles_lost for cause, cycles_lost in engine.losses.items()}
+            lost["lost_port_cycles"] = max(cycles - engine.cycles, 0.0)
+        if mapping.dataflow == "unrolled":
+            array = float(array_cost(gemm, accelerator, mapping).array_cycles)
+            lost |= {"lost_edge_cycles": array - ideal, "lost_port_cycles": cycles - array}
+        operands = operand_bytes(gemm, accelerator, mapping)
+        port_cycles = float(np.broadcast_to(self._cost.port_cycles, 1)[0])
+        row = OpRow(
+            op="", layer="", phase="FF", kind="einsum", function="gemm", resource="array",
+            expected_cycles=max(float(self._expected_cycles[0]), port_cycles),
+            spread_s=float(wide) - promised, utilisation=min(ideal / max(latency * clock, 1e-30), 1.0),
+            bound=_bound(port_cycles, float(figures.link_s[0]), cycles, ideal, accelerator),
+            skipped=skips(gemm, accelerator, mapping.dataflow), dataflow=mapping.dataflow, order=str(mapping.order),
+            tile_m=int(mapping.m), tile_n=int(mapping.n), tile_k=int(mapping.k),
+            m=gemm.m, n=gemm.n, k=gemm.k, batch=gemm.batch,
+            input_density=gemm.input.pattern.density, weight_density=gemm.weight.pattern.density,
+            dram_input_bytes=operands["input"], dram_weight_bytes=operands["weight"],
+            dram_output_bytes=operands["output"],
+        )  # fmt: skip
+        return replace(row, **sums | lost | {"macs": gemm.macs})  # type: ignore[arg-type]
+
+
+def operand_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> dict[str, float]:
+    """Off-chip bytes by operand under one mapping: the traffic with the other operands' tiles taken as empty."""
+    tile = tile_bytes(gemm, accelerator, mapping)
+    only = np.eye(3)
+    alone = replace(tile, input=only[0] * tile.input, weight=only[1] * tile.weight, output=only[2] * tile.output,
+                    partial=only[2] * tile.partial)  # fmt: skip
+    read, write = link_bytes(gemm, mapping, alone)
+    return dict(zip(("input", "weight", "output"), map(float, read + write), strict=True))
+
+
+def _is_random(gemm: Gemm) -> bool:
+    return any(not side.pattern.is_dense and side.structured is None for side in (gemm.input, gemm.weight))
+
+
+def _bound(port_cycles: float, link_s: float, cycles: float, ideal: float, accelerator: Accelerator) -> str:
+    """What sets the latency of a product."""
+    if link_s > cycles / accelerator.technology.clock_hz:
+        return "dram"
+    if cycles > 0 and port_cycles >= cycles * (1 - 1e-9):
+        return "port"
+    return "fill" if ideal < 0.5 * cycles else "compute"

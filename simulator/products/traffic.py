@@ -1,0 +1,313 @@
+"""Bytes moved for one matrix product: off-chip per change of tile, and through the buffers' ports.
+
+Loops over tiles run in the mapping's order. A tensor's tile is fetched again whenever an index it depends on
+changes; the tile of the innermost loop that a tensor does not depend on stays (temporal reuse), but in a buffer that
+its tensor only passes through (`Memory.keeps_tiles`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from collections.abc import Mapping as Capacity
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from zerocast.accelerators.schema import Accelerator, Memory
+from zerocast.accelerators.schema import Operand as Side
+from zerocast.simulator.laws.array import STREAMED, rate_of
+from zerocast.simulator.laws.lanes import engine_turns
+from zerocast.simulator.products.gemm import Gemm, Operand
+from zerocast.simulator.products.mapping import ORDERS, Mapping
+from zerocast.workloads.formats import storage_bits
+from zerocast.workloads.patterns import Pattern
+
+Array = NDArray[np.float64]
+Capacities = Capacity[str, Array | float]
+
+
+@dataclass(frozen=True, slots=True)
+class TileBytes:
+    """Bytes of an average tile of each operand as it crosses the off-chip link; `partial` is an output tile
+    of unfinished sums. `input_stays`, `weight_stays`: whether a tile that the next step needs too is still there.
+    All broadcast over mappings."""
+
+    input: Array
+    weight: Array
+    output: Array
+    partial: Array
+    input_stays: NDArray[np.bool_] | bool = True
+    weight_stays: NDArray[np.bool_] | bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Kinds of step from tile to tile [kinds, ...]: how often each happens, and what it loads and stores each time."""
+
+    count: Array
+    loads_bytes: Array
+    stores_bytes: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """What the first step from tile to tile loads and stores, and what the last one stores, in bytes."""
+
+    first_bytes: Array
+    last_stores_bytes: Array
+
+
+def element_bits(memory: Memory, side: str, operand: Operand) -> float:
+    """Bits per element of an operand as kept in a memory: the smallest of the formats that it allows.
+
+    A memory that does not list `uncompressed` pays for the metadata of what it does list, dense operands included.
+    """
+    choices = memory.formats.get(side, ("uncompressed",))  # type: ignore[call-overload]
+    return min(_format_bits(format_, operand) for format_ in choices)
+
+
+def _format_bits(format_: str, operand: Operand) -> float:
+    pattern = operand.pattern
+    if format_ == "uncompressed":
+        return float(operand.bits)
+    if format_ == "nm_offsets" and (operand.structured is None or pattern.is_dense):
+        return float(operand.bits)  # what has no groups is not stored by groups
+    tile = _whole_tile(pattern, operand)
+    stored = storage_bits(format_, pattern, tile, operand.bits)
+    size = float(np.prod([np.asarray(extent) for extent in tile.values()]))
+    return float(stored.value_bits + stored.metadata_bits) / size
+
+
+def _whole_tile(pattern: Pattern, operand: Operand) -> dict[str, ArrayLike]:
+    """A fiber of the operand, the unit in which formats are laid out."""
+    return dict(operand.fiber)
+
+
+def tile_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> TileBytes:
+    """Average bytes of the operands' tiles off chip, compressed, window overlap fetched once per tile."""
+    dram = accelerator.dram
+    cuts = np.maximum(mapping.trips_m - 1, 0)
+    windows = np.minimum(gemm.input.unique * (1 + cuts * gemm.input.halo / gemm.m), gemm.m * gemm.k)
+    inputs = windows * element_bits(dram, "input", gemm.input) / 8
+    weights = gemm.weight.unique * element_bits(dram, "weight", gemm.weight) / 8
+    sums = gemm.m * gemm.n / (mapping.trips_m * mapping.trips_n)
+    return TileBytes(
+        input=inputs / (mapping.trips_m * mapping.trips_k),
+        weight=weights / (mapping.trips_n * mapping.trips_k),
+        output=sums * element_bits(dram, "output", gemm.output) / 8,
+        partial=sums * accelerator.compute.accumulate_bits / 8,
+        input_stays=accelerator.buffer_of("input").keeps_tiles,
+        weight_stays=accelerator.buffer_of("weight").keeps_tiles,
+    )
+
+
+FREE: dict[Side, str] = {"input": "n", "weight": "m", "output": "k"}
+"""The rank that each operand does not depend on: its loop finds the operand's tiles again."""
+
+
+def _in_buffers(
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, complete: NDArray[np.bool_]
+) -> dict[Side, Array]:
+    """Bytes of a tile of each operand in its buffer, one copy; complete sums take their final width (`completes`)."""
+    rows, cols, depth = mapping.m, mapping.n, mapping.k
+    overlap = gemm.input.unique * np.minimum(1 + gemm.input.halo / rows, gemm.m * gemm.k / gemm.input.unique)
+    elements: dict[Side, Array] = {
+        # windows overlap along K only: a tile holds an element at least for each of its rows
+        "input": np.maximum(rows * depth * np.minimum(overlap / (gemm.m * gemm.k), 1.0), rows),
+        "weight": cols * depth * gemm.weight.unique / (gemm.n * gemm.k),
+    }
+    sums = np.where(complete, max(gemm.output.bits, 1), accelerator.compute.accumulate_bits)
+    bits = {side: element_bits(accelerator.buffer_of(side), side, getattr(gemm, side)) for side in elements}
+    return {**{side: size * bits[side] / 8 for side, size in elements.items()}, "output": rows * cols * sums / 8}
+
+
+def buffer_needs(
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, complete: NDArray[np.bool_]
+) -> dict[str, Array]:
+    """Bytes that the tiles take in each on-chip buffer, twice where it is doubled and they give way to others."""
+    needs = operand_needs(gemm, accelerator, mapping, complete)
+    return {memory.name: sum((needs[side] for side in memory.holds), np.asarray(0.0)) for memory in accelerator.buffers}
+
+
+def operand_needs(
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, complete: NDArray[np.bool_]
+) -> dict[Side, Array]:
+    """Bytes that the tiles of each operand take in its on-chip buffer."""
+    found: dict[Side, Array] = {}
+    for side, size in _in_buffers(gemm, accelerator, mapping, complete).items():
+        memory = accelerator.buffer_of(side)
+        all_held = _held_bytes(gemm, memory, *mapping.inside(FREE[side]), size)
+        found[side] = np.where(mapping.holds(side), all_held, size * _copies(memory))
+    return found
+
+
+def held(
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, complete: NDArray[np.bool_], capacity_bytes: Capacities
+) -> dict[str, NDArray[np.bool_]]:
+    """Operands whose tiles can all stay while the loop that they do not depend on repeats: their buffer has room beside
+    what else it keeps, and tiles stay in it (`Memory.keeps_tiles`). In a shared buffer the first of its `holds` comes
+    first. capacity_bytes: by memory, broadcasts against the mapping."""
+    sizes = _in_buffers(gemm, accelerator, mapping, complete)
+    found: dict[str, NDArray[np.bool_]] = {}
+    for memory in accelerator.buffers:
+        used = sum((sizes[side] * _copies(memory) for side in memory.holds), np.asarray(0.0))
+        for side in memory.holds if memory.keeps_tiles else ():
+            inner, outer = mapping.inside(FREE[side])
+            more = used + _held_bytes(gemm, memory, inner, outer, sizes[side]) - sizes[side] * _copies(memory)
+            found[side] = (inner > 1) & (mapping.trips[FREE[side]] > 1) & (more <= capacity_bytes[memory.name])
+            used = np.where(found[side], more, used)
+    return found
+
+
+def _copies(memory: Memory) -> int:
+    return 2 if memory.double_buffered else 1
+
+
+def _held_bytes(gemm: Gemm, memory: Memory, inner: Array, outer: Array, size: Array) -> Array:
+    """Bytes of all the tiles that stay, `size` each; of a whole operand that nothing follows no second copy is kept."""
+    alone = (outer == 1) & (gemm.batch == 1)
+    return np.where(alone, np.maximum(inner, _copies(memory)), inner * _copies(memory)) * size
+
+
+def link_bytes(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> tuple[Array, Array]:
+    """Bytes read and written off chip for the whole product.
+
+    An operand's tile is loaded once for each step of the loops that it depends on, and again for each trip of the
+    third loop where that one lies outside a loop of its own that has several trips, unless it is held, and where tiles
+    do not stay. An output tile that K's loop comes back to is stored unfinished and loaded again.
+    """
+    trips = mapping.trips
+
+    def again(side: Side, stays: ArrayLike = True) -> Array:
+        """Times that the tiles of an operand are visited."""
+        rank = FREE[side]
+        back = (mapping.inside(rank)[0] > 1) & ~mapping.holds(side)
+        return np.where(back | ~np.asarray(stays), trips[rank], 1.0)
+
+    inputs = trips["m"] * trips["k"] * again("input", tile.input_stays) * tile.input
+    weights = trips["n"] * trips["k"] * again("weight", tile.weight_stays) * tile.weight
+    outputs, visits = trips["m"] * trips["n"], again("output")
+    sums = outputs * (visits - 1) * tile.partial
+    return gemm.batch * (inputs + weights + sums), gemm.batch * (sums + outputs * tile.output)
+
+
+_FIRST, _MIDDLE, _LAST = range(3)
+_KINDS = tuple((place, states) for place in range(3) for states in product(range(3), repeat=place))
+"""Kinds of step from tile to tile: the place of the loop that steps, and where the loops outside of it stand."""
+
+
+def _table(value: Callable[[int, int, tuple[int, ...]], object]) -> dict[str, NDArray[Any]]:
+    """By rank, what `value(place of its loop, place that steps, states)` says of each kind in each order."""
+    return {
+        rank: np.array([[value(order.index(rank), *kind) for order in ORDERS] for kind in _KINDS]) for rank in "mnk"
+    }
+
+
+_PLACE = [place for place, _ in _KINDS]
+_STANDS = [[1 + states[outer] if outer < place else 0 for place, states in _KINDS] for outer in range(2)]
+"""For the outer and the middle loop: 0 where it does not lie outside of what steps, else 1 + where it stands."""
+
+_STEPS = _table(lambda at, place, _: at == place)
+_RESTARTS = _table(lambda at, place, _: at > place)
+_PAST_FIRST = _table(lambda at, place, states: at == place or (at < place and states[at] != _FIRST))
+_AT_FIRST = _table(lambda at, place, states: at < place and states[at] == _FIRST)
+_NOT_LAST = _table(lambda at, place, states: at == place or (at < place and states[at] != _LAST))
+
+
+def changes(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> Change:
+    """The kinds of step from one tile to the next, along a first axis, with what each moves off chip.
+
+    A loop steps and those inside of it restart, or (the last kind) the next batch item begins. What an operand needs is
+    loaded where an index that it depends on moved, unless it is held and its free loop is past its first trip. An
+    output tile that is left is stored, unfinished where K's loop is not at its last trip; one that is entered past K's
+    first trip is loaded; held sums stay.
+    """
+    order = ORDERS.index(mapping.order) if isinstance(mapping.order, str) else mapping.order
+    arrays = (order, mapping.m, mapping.n, mapping.k, tile.input, tile.weight, tile.output, *mapping.held.values())
+    shape = np.broadcast_shapes(*(np.shape(array) for array in arrays))
+    order = np.broadcast_to(order, shape)
+    moved = {rank: _STEPS[rank][:, order] | (_RESTARTS[rank][:, order] & (mapping.trips[rank] > 1)) for rank in "mnk"}
+    past = {rank: _PAST_FIRST[rank][:, order] for rank in "mnk"}
+    fresh_input = (moved["m"] | moved["k"]) & ~(mapping.holds("input") & past["n"]) | ~np.asarray(tile.input_stays)
+    fresh_weight = (moved["n"] | moved["k"]) & ~(mapping.holds("weight") & past["m"]) | ~np.asarray(tile.weight_stays)
+    left, partial = moved["m"] | moved["n"], np.where(mapping.holds("output"), 0.0, tile.partial)
+    unfinished = _NOT_LAST["k"][:, order] & ~(_AT_FIRST["k"][:, order] & (mapping.trips_k == 1))
+    kinds = Change(*np.empty((3, len(_KINDS) + 1, *shape)))
+    kinds.count[:-1] = gemm.batch * _times(mapping, shape)
+    kinds.loads_bytes[:-1] = fresh_input * tile.input + fresh_weight * tile.weight + (left & past["k"]) * partial
+    kinds.stores_bytes[:-1] = left * np.where(unfinished, partial, tile.output)
+    kinds.count[-1], kinds.loads_bytes[-1] = gemm.batch - 1.0, tile.input + tile.weight
+    kinds.stores_bytes[-1] = tile.output
+    return kinds
+
+
+def _times(mapping: Mapping, shape: tuple[int, ...]) -> Array:
+    """How often each kind of step happens in a batch item [kinds, ...]."""
+    at_m, at_n = (np.broadcast_to(mapping.position(rank), shape) for rank in "mn")
+    trips = [np.where(at_m == place, mapping.trips_m, np.where(at_n == place, mapping.trips_n, mapping.trips_k))
+             for place in range(3)]  # fmt: skip
+    at_state = [np.stack([np.ones(shape), np.ones(shape), np.maximum(each - 2, 0), each > 1]) for each in trips[:2]]
+    return (np.stack(trips)[_PLACE] - 1) * at_state[0][_STANDS[0]] * at_state[1][_STANDS[1]]
+
+
+def ends(gemm: Gemm, kinds: Change) -> Ends:
+    """The first and the last step from tile to tile: the innermost loop with several trips takes both."""
+    again = gemm.batch > 1
+    first: Array = np.where(again, kinds.loads_bytes[-1] + kinds.stores_bytes[-1], 0.0)
+    last: Array = np.where(again, kinds.stores_bytes[-1], 0.0)
+    for place in range(3):
+        begin, end = (_KINDS.index((place, (state,) * place)) for state in (_FIRST, _LAST))
+        several = kinds.count[begin] > 0
+        first = np.where(several, kinds.loads_bytes[begin] + kinds.stores_bytes[begin], first)
+        last = np.where(several, kinds.stores_bytes[end], last)
+    return Ends(first, last)
+
+
+@dataclass(frozen=True, slots=True)
+class PortBytes:
+    """Bytes between the buffers and the array for the whole product, per operand; reads feed the array."""
+
+    input_read: Array
+    weight_read: Array
+    output_read: Array
+    output_write: Array
+
+
+def port_bytes(
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, steps: Array, last: Array, flows: NDArray[np.bool_]
+) -> PortBytes:
+    """Reads and writes of the array at the buffers. `steps` is the reduction left of a full K tile after skipping,
+    `last` that of the last one; `flows`: a fold's stream goes on from tile to tile, and keeps what it holds.
+
+    An engine that skips zeros reads its inputs for each round of lanes along N and its weights for each along M.
+    Arrays that keep sums read a row of inputs for each fold along N and a column of weights for each fold along M;
+    the others read what they keep once a tile and partial sums once per fold along K.
+    """
+    compute, dataflow = accelerator.compute, mapping.dataflow
+    bits = {side: element_bits(accelerator.buffer_of(side), side, getattr(gemm, side))  # type: ignore[arg-type]
+            for side in ("input", "weight")}  # fmt: skip
+    once = np.ones_like(mapping.trips_m * mapping.trips_n * mapping.trips_k)
+    sums = gemm.batch * gemm.m * gemm.n * once
+    inputs = gemm.batch * gemm.m * gemm.k * bits["input"] / 8 * once
+    weights = gemm.batch * gemm.n * gemm.k * bits["weight"] / 8 * once
+    partial = compute.accumulate_bits / 8
+    if dataflow == "zero_skipping":
+        m_turns, n_turns = engine_turns(gemm, accelerator)
+        windows = gemm.input.unique / (gemm.m * gemm.k)  # lanes slide along windows, and read each input once
+        return PortBytes(inputs * windows * n_turns, weights * m_turns, 0.0 * once, sums * partial)
+    again = np.where(flows, 1.0, mapping.trips[STREAMED[dataflow]])
+    if STREAMED[dataflow] == "k":
+        units = gemm.units(compute)
+        folds = {"m": -(-gemm.m // compute.rows), "n": -(-gemm.n // compute.cols)} if not compute.unroll else units
+        return PortBytes(inputs * folds["n"], weights * folds["m"], sums * (again - 1) * partial,
+                         sums * again * partial)  # fmt: skip
+    lanes = compute.macs_per_pe * rate_of(accelerator, gemm.types)
+    visits = (mapping.trips_k - 1) * np.ceil(steps / lanes / compute.rows) + np.ceil(last / lanes / compute.rows)
+    if STREAMED[dataflow] == "m":
+        inputs, weights = inputs * np.ceil(gemm.n / compute.cols), weights * again
+    else:
+        inputs, weights = inputs * again, weights * np.ceil(gemm.m / compute.cols)
+    return PortBytes(inputs, weights, sums * (visits - 1) * partial, sums * visits * partial)

@@ -1,0 +1,129 @@
+"""A workload as a controller runs it: what pricing it on many designs has in common."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from zerocast.accelerators.schema import Accelerator, Unit
+from zerocast.simulator.gpu.direct import is_depthwise
+from zerocast.simulator.products.gemm import Gemm, direct_product, gemms
+from zerocast.simulator.program.footprint import Span, footprint, lives
+from zerocast.simulator.program.rewrite import Plan, plan
+from zerocast.simulator.program.schedule import Graph, Task
+from zerocast.simulator.result import Footprint
+from zerocast.simulator.unit_cost import moved_bytes
+from zerocast.workloads.ir import Einsum, Op, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Ops after the controller's rewrites. By name of op: `products` of einsums; the unit that runs any other op, and
+    the bytes that it reads and writes off chip. graph: who waits for whom. hosts: by place of an op, the place of the
+    one whose task does its work too. offsets: the off-chip memory keeps N:M weights as values and offsets."""
+
+    plan: Plan
+    products: dict[str, tuple[Gemm, ...]]
+    units: dict[str, Unit | None]
+    moved_bytes: dict[str, tuple[int, int]]
+    graph: Graph
+    hosts: dict[int, int]
+    footprint: Footprint
+    offsets: bool = False
+
+    @property
+    def ops(self) -> tuple[Op, ...]:
+        """Ops in the order of the program."""
+        return self.plan.workload.ops
+
+    def lives(self) -> list[Span]:
+        """When each tensor is in the off-chip memory."""
+        return lives(self.plan.workload, self.offsets, self.plan.never_stored)
+
+
+def program(workload: Workload, accelerator: Accelerator) -> Program:
+    """The program of a workload on an accelerator."""
+    planned = plan(workload, accelerator)
+    ops, tensors = planned.workload.ops, planned.workload.tensors
+    others = [op for op in ops if not isinstance(op, Einsum)]
+    units = {op.name: accelerator.unit_for(getattr(op, "function", "")) for op in others}
+    hosts = _hosts(planned, units)
+    place = {op.name: number for number, op in enumerate(ops)}
+    offsets = "nm_offsets" in accelerator.dram.formats.get("weight", ())
+    return Program(
+        plan=planned,
+        products={op.name: _products(planned, op, accelerator) for op in ops if isinstance(op, Einsum)},
+        units=units,
+        moved_bytes={op.name: moved_bytes(op, tensors, planned.kept(op), accelerator.dram) for op in others},
+        graph=_graph(planned, accelerator, units, hosts),
+        hosts={place[name]: place[host] for name, host in hosts.items()},
+        footprint=footprint(planned.workload, offsets, planned.never_stored),
+        offsets=offsets,
+    )
+
+
+def program_key(accelerator: Accelerator) -> str:
+    """Equal for accelerators whose programs are."""
+    units = [(unit.name, unit.functions, unit.streams) for unit in accelerator.units]
+    return repr((accelerator.schedule, units, accelerator.dram.formats, accelerator.gpu is None))
+
+
+def _products(planned: Plan, op: Einsum, accelerator: Accelerator) -> tuple[Gemm, ...]:
+    """The products of an einsum; on a GPU a depthwise convolution is one kernel. An output that stays on chip is not
+    stored, an input not fetched; of what a mask hides, a kernel may compute nothing."""
+    on_chip, shown = planned.kept(op), planned.shown.get(op.name)
+    parts = []
+    direct = accelerator.gpu is not None and accelerator.unit_for("conv2d") is not None and is_depthwise(op)
+    for gemm in (direct_product(planned.workload, op),) if direct else gemms(planned.workload, op):
+        if op.outputs[0] in on_chip:
+            gemm = replace(gemm, output=replace(gemm.output, bits=0))
+        if op.inputs[0] in on_chip:
+            gemm = replace(gemm, input=replace(gemm.input, unique=0))
+        if op.inputs[1] in on_chip:
+            gemm = replace(gemm, weight=replace(gemm.weight, unique=0))
+        if shown is not None:
+            size = max(round(getattr(gemm, shown.side) * shown.share), 1)
+            gemm = replace(gemm, computed=replace(gemm, **{shown.side: size}))
+        parts.append(gemm)
+    return tuple(parts)
+
+
+def _hosts(planned: Plan, units: dict[str, Unit | None]) -> dict[str, str]:
+    """Ops that take the output of another op of their unit on the fly -> the first of such a chain: the unit applies
+    them all to each element before it takes the next. What else they need must be there before the first begins."""
+    waits = planned.workload.dependencies()
+    place = {op.name: number for number, op in enumerate(planned.workload.ops)}
+    hosts: dict[str, str] = {}
+    for name, (source, *more) in planned.along.items():
+        if more or units.get(name) is None or units[name] != units.get(source):
+            continue
+        host = hosts.get(source, source)
+        if all(place[wait] < place[host] for wait in waits[name] if wait != source):
+            hosts[name] = host
+    return hosts
+
+
+def _graph(planned: Plan, accelerator: Accelerator, units: dict[str, Unit | None], hosts: dict[str, str]) -> Graph:
+    """Who waits for whom, and for the array, a unit, or nothing that runs it. A GPU's kernels come from one stream,
+    one after another. An op with a host ends with it; what it waits for, its host does, and what an op waits for that
+    takes another's output on the fly, its source does: they run side by side."""
+    waits = {name: list(others) for name, others in planned.workload.dependencies().items()}
+    for name, (source, *_) in reversed(planned.along.items()):
+        waits[source] += [wait for wait in waits[name] if wait != source and wait not in waits[source]]
+    writers: dict[str, str] = {}
+    tasks = []
+    for op in planned.workload.ops:
+        if op.name in hosts:
+            tasks.append(Task(op.name, "streamed", 0.0, 0.0, after=(hosts[op.name],)))
+            writers |= dict.fromkeys(op.outputs, op.name)
+            continue
+        along = tuple(hosts.get(name, name) for name in planned.along.get(op.name, ()))
+        weight = op.inputs[1] if isinstance(op, Einsum) else ""
+        unit = units.get(op.name)
+        resource = "array" if isinstance(op, Einsum) else unit.name if unit is not None else "none"
+        tasks.append(Task(
+            name=op.name, resource="stream" if accelerator.gpu is not None else resource, work_s=0.0, link_s=0.0,
+            after=tuple(wait for wait in waits[op.name] if wait not in along), along=along,
+            prologue_after=(writers[weight],) if weight in writers else (),
+        ))  # fmt: skip
+        writers |= dict.fromkeys(op.outputs, op.name)
+    return Graph(tasks)

@@ -1,0 +1,1 @@
+"""What a design takes of a chip or of an FPGA."""
