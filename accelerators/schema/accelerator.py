@@ -112,10 +112,10 @@ class Accelerator(Part):
         """The on-chip levels."""
         return self.memories[1:]
 
-    @property
-    def double_buffered(self) -> bool:
-        """Whether every on-chip buffer loads its next tile while this one computes."""
-        return all(memory.double_buffered for memory in self.buffers)
+    def overlap(self, depth: int = 1) -> float:
+        """Share of the shorter of computing and of moving tiles to a depth that hides behind the longer: the least of
+        its memories."""
+        return min(memory.hidden for memory in self.at_depth(depth))
 
     def buffer_of(self, operand: Operand) -> Memory:
         """The on-chip buffer that holds an operand; of several, the one next to the array."""

@@ -58,6 +58,11 @@ class Fold(Part):
     """Cycles added to each fold, e.g. -2 for the two skews that share their first step with the stream."""
     pipelined: bool = False
     """True where the next fold's stream follows the last without a bubble: a tile pays its skew once."""
+    block_rows: PositiveInt | None = None
+    """Most steps of a stream that one instruction takes, of rows of the input those of one line of the output alone;
+    None where a stream is not cut into instructions."""
+    block_cycles: int = Field(default=0, ge=0)
+    """Least cycles of an instruction."""
 
 
 class Compute(Part):
@@ -92,6 +97,9 @@ class Compute(Part):
     """Whether independent accumulations are interleaved to hide the accumulate latency."""
     fold: Fold = Fold()
     """Timing of a fold."""
+    packs_kernel: bool = True
+    """Weight- and input-stationary: whether the kernel positions of a convolution lie beside each other along the rows,
+    as they do where windows are gathered; false gives each a fold of its own."""
     unroll: dict[Role, PositiveInt] = Field(default_factory=dict)
     """Dataflow unrolled: how many places of each rank the multipliers take in one cycle; what is not named takes one.
     Sums stay in the array for as long as one tile's reduction goes on."""

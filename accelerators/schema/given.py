@@ -14,7 +14,8 @@ Order = Literal["mnk", "mkn", "nmk", "nkm", "kmn", "knm"]
 
 
 class Extents(Part):
-    """Elements of a tile along the ranks of out[m, n] = input[m, k] weight[k, n]."""
+    """Elements of a tile along the ranks of out[m, n] = input[m, k] weight[k, n]. m and k of a convolution may be given
+    by the ranks that make them up, which a tile then cuts into equal parts; those left out are whole."""
 
     m: PositiveInt | None = None
     """Rows of input and output: samples and positions."""
@@ -22,6 +23,18 @@ class Extents(Part):
     """Columns of weight and output: output channels."""
     k: PositiveInt | None = None
     """The reduction: input channels and kernel positions."""
+    samples: PositiveInt | None = None
+    """Of m."""
+    out_rows: PositiveInt | None = None
+    """Of m."""
+    out_cols: PositiveInt | None = None
+    """Of m."""
+    in_channels: PositiveInt | None = None
+    """Of k."""
+    kernel_rows: PositiveInt | None = None
+    """Of k."""
+    kernel_cols: PositiveInt | None = None
+    """Of k."""
 
 
 class Spread(Part):

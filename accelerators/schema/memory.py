@@ -65,6 +65,9 @@ class Memory(Part):
     """On-chip level that has others further in: bytes to and from them in one cycle, together; None for no limit."""
     double_buffered: bool = True
     """Whether the next tile loads while this one computes (each tile then takes its size twice)."""
+    overlap: float | None = Field(default=None, ge=0, le=1)
+    """On-chip level: share of the shorter of moving tiles and computing that hides behind the longer; None: all of it
+    where `double_buffered`, none where not. A controller that loads part of the next tile early lies between."""
     keeps_tiles: bool = True
     """On-chip level: whether a tile of an input or a weight that the next tile of outputs needs too is still there;
     false for a queue, or a buffer that is filled anew for every tile of outputs."""
@@ -74,6 +77,11 @@ class Memory(Part):
     """Entry of the energy table that prices an access: `dram.NAME` (per bit) or `sram` (by capacity)."""
     j_per_byte: float | None = Field(default=None, ge=0)
     """Energy of one byte read or written, in J, in place of an entry of the table; `energy_scale` leaves it alone."""
+
+    @property
+    def hidden(self) -> float:
+        """Share of the shorter of moving tiles and computing that hides behind the longer."""
+        return float(self.double_buffered) if self.overlap is None else self.overlap
 
     @field_validator("holds")
     @classmethod

@@ -20,7 +20,7 @@ from zerocast.analysis.products.gemm_columns import (
 )
 from zerocast.simulator.products.gemm import Gemm, gemms
 from zerocast.workloads.ir import Affine, Einsum, Tensor, Workload
-from zerocast.workloads.patterns import NM, Pattern
+from zerocast.workloads.patterns import DENSE, NM, Pattern
 
 LOOPS = ("C", "K", "P", "Q", "R", "S")
 """Input and output channels of all groups, rows and columns of the output, then of the kernel."""
@@ -87,16 +87,20 @@ def _shape(
     sizes = {"n": whole(row, "n", 1), **sizes}
     law = weight_pattern(row)
     filters = NM(law.n, law.m, "c") if isinstance(law, NM) else law
-    gemm = typed(row, _product(sizes, image, stride, dilation, (density_of(row, "density_a"), filters)), accelerator)
+    gemm = typed(row, convolution(sizes, stride, dilation, image, (density_of(row, "density_a"), filters)), accelerator)
     name = row.get("layer") or "x".join(str(sizes[rank]) for rank in "nckpqrs")
     return Shape(row.raw, gemm, row.where, whole(row, "count", 1), name)
 
 
-def _product(
-    sizes: dict[str, int], image: tuple[int, int], stride: int, dilation: int, laws: tuple[Pattern, Pattern]
-) -> Gemm:
-    """The product of a convolution, from the einsum that a captured one is; its types are still to be told."""
+def convolution(
+    sizes: dict[str, int], stride: int, dilation: int = 1, image: tuple[int, int] | None = None,
+    laws: tuple[Pattern, Pattern] = (DENSE, DENSE),
+) -> Gemm:  # fmt: skip
+    """The product of a convolution, from the einsum that a captured one is; its types are still to be told. sizes: n, g
+    (groups), k, c, p, q, r, s in this order; image: rows and columns of the input, by default all that windows reach;
+    laws: patterns of input and weights."""
     n, g, k, c, p, q, r, s = sizes.values()
+    image = image or ((p - 1) * stride + (r - 1) * dilation + 1, (q - 1) * stride + (s - 1) * dilation + 1)
 
     def channel(rank: str) -> Affine:
         return (("g", sizes[rank]), (rank, 1)) if g > 1 else ((rank, 1),)

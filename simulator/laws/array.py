@@ -12,13 +12,15 @@ ISPASS 2020, eq. 1-3: 2R + C + T - 2 cycles a fold).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zerocast.accelerators.schema import Accelerator, Compute, Dataflow, OperandSparsity
+from zerocast.accelerators.schema import Accelerator, Compute, Dataflow, Fold, OperandSparsity
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.products.gemm import Gemm, Operand
 from zerocast.workloads.patterns import NM
@@ -57,7 +59,7 @@ def goes_on(gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping) -> 
     else:
         steps = reduction_steps(gemm, accelerator, mapping.dataflow, mapping.k)
         depth = np.ceil(steps / (compute.macs_per_pe * rate_of(accelerator, gemm.types)))
-        folds = _folds(compute, mapping.dataflow, mapping.m, mapping.n, depth)
+        folds = _folds(compute, mapping.dataflow, mapping.m, mapping.n, depth, window_of(gemm, mapping).taps)
     together = compute.accumulators_per_pe if streamed == "k" and compute.interleave else 1
     return np.asarray((folds <= together) & (mapping.inside(streamed)[0] == 1))
 
@@ -69,12 +71,37 @@ def completes(gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping) -
     return np.asarray(goes_on(gemm, accelerator, mapping) | (mapping.trips_k == 1))
 
 
-def _folds(compute: Compute, dataflow: Dataflow, m: Array, n: Array, depth: Array) -> Array:
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What of a convolution's geometry an array sees of a tile: rows m on one line of the output, and kernel positions
+    in its k."""
+
+    line: float = np.inf
+    taps: int = 1
+
+
+def window_of(gemm: Gemm, mapping: mappings.Mapping) -> Window:
+    """The geometry of the tiles of a mapping."""
+    sizes = dict(gemm.roles)
+    if (block := mapping.block) is not None:
+        return Window(block.output[1], math.prod(block.kernel))
+    return Window(sizes.get("out_cols", gemm.m), sizes.get("kernel_rows", 1) * sizes.get("kernel_cols", 1))
+
+
+def row_folds(compute: Compute, depth: Array, taps: int) -> Array:
+    """Folds along the rows of a reduction of `depth` steps of a row of lanes, over `taps` kernel positions."""
+    if compute.packs_kernel or taps == 1:
+        return np.asarray(np.ceil(depth / compute.rows))
+    each = np.minimum(float(taps), depth)
+    return np.asarray(np.ceil(each * np.ceil(depth / each / compute.rows)))
+
+
+def _folds(compute: Compute, dataflow: Dataflow, m: Array, n: Array, depth: Array, taps: int) -> Array:
     """Folds of a tile of m x n outputs whose reduction takes `depth` steps of a row of lanes."""
-    down, across = {
-        "output_stationary": (m, n), "weight_stationary": (depth, n), "input_stationary": (depth, m)
-    }[dataflow]  # fmt: skip
-    return np.asarray(np.ceil(down / compute.rows) * np.ceil(across / compute.cols))
+    if dataflow == "output_stationary":
+        return np.asarray(np.ceil(m / compute.rows) * np.ceil(n / compute.cols))
+    across = n if dataflow == "weight_stationary" else m
+    return row_folds(compute, depth, taps) * np.ceil(across / compute.cols)
 
 
 def reduction_steps(
@@ -173,12 +200,12 @@ def unrolled_cycles(accelerator: Accelerator, gemm: Gemm, trips: Mapping[str, Ar
 
 def array_cycles(
     accelerator: Accelerator, dtype: str, dataflow: Dataflow, m: ArrayLike, n: ArrayLike, steps: ArrayLike,
-    fullest: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None,
+    fullest: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None, window: Window = Window(),
 ) -> Array:  # fmt: skip
     """Cycles of the array for tiles of m x n outputs and `steps` reduction steps; broadcasts.
 
     fullest: the largest tile of the product, m, n and steps, where the array skews all folds alike (default: this one).
-    Raises `SimulationError` for a data type that the array does not multiply.
+    window: geometry of a convolution. Raises `SimulationError` for a data type that the array does not multiply.
     """
     compute = accelerator.compute
     lanes = compute.macs_per_pe * rate_of(accelerator, dtype)
@@ -187,13 +214,33 @@ def array_cycles(
     if dataflow == "output_stationary":
         skew = _skew(compute, np.minimum(full_m, compute.rows), np.minimum(full_n, compute.cols), compute.rows)
         return _output_stationary(compute, m, n, np.ceil(steps / lanes), skew)
-    stream, across = (m, full_n) if dataflow == "weight_stationary" else (n, full_m)
-    folds = _folds(compute, dataflow, m, n, np.ceil(steps / lanes))
+    weights = dataflow == "weight_stationary"
+    stream, across = (streamed(compute, m, window.line), full_n) if weights else (streamed(compute, n), full_m)
+    folds = _folds(compute, dataflow, m, n, np.ceil(steps / lanes), window.taps)
     # the partial sum takes the adder's latency at every row on its way down
     skew = _skew(compute, np.minimum(np.ceil(full_steps / lanes), compute.rows) * compute.accumulate_latency_cycles,
                  np.minimum(across, compute.cols), compute.rows * compute.accumulate_latency_cycles)  # fmt: skip
     cycles = _grouped(compute, dataflow, folds, 1, stream, skew)
     return cycles + skew if compute.fold.pipelined else cycles
+
+
+def streamed(compute: Compute, steps: ArrayLike, line: ArrayLike = np.inf) -> Array:
+    """Cycles of a fold's stream of so many steps, cut into instructions of at most `fold.block_rows` steps of one line
+    (of `line` steps each, the last one shorter)."""
+    if compute.fold.block_rows is None:
+        return np.asarray(steps, dtype=float)
+    lines, rest = np.divmod(np.asarray(steps, dtype=float), line)
+    return np.where(lines > 0, lines * _blocks(compute.fold, np.asarray(line, dtype=float)), 0.0) + _blocks(
+        compute.fold, rest
+    )
+
+
+def _blocks(fold: Fold, steps: Array) -> Array:
+    """Cycles of the instructions of one line."""
+    assert fold.block_rows is not None
+    whole, rest = np.divmod(np.minimum(steps, 2.0**52), fold.block_rows)
+    shortest = np.where(rest > 0, np.maximum(rest, fold.block_cycles), 0.0)
+    return whole * max(fold.block_rows, fold.block_cycles) + shortest
 
 
 def _output_stationary(compute: Compute, m: Array, n: Array, steps: Array, skew: Array) -> Array:
@@ -202,7 +249,7 @@ def _output_stationary(compute: Compute, m: Array, n: Array, steps: Array, skew:
     A PE that accumulates I sums in turn starts a new step every max(1, L/I) cycles (L: adder latency), so that a
     group of I folds streams for T max(I, L) cycles.
     """
-    folds = _folds(compute, "output_stationary", m, n, steps)
+    folds = _folds(compute, "output_stationary", m, n, steps, 1)
     together = compute.accumulators_per_pe if compute.interleave else 1
     whole, rest = np.divmod(folds, together)
     latency = compute.accumulate_latency_cycles

@@ -249,9 +249,9 @@ class NestCost:
                 links.append((tile, replace(kinds, loads_bytes=moved - kinds.stores_bytes), end))
         if not links:
             return inside
-        doubled = all(memory.double_buffered for memory in self.accelerator.at_depth(depth))
         tile, kinds, first = reduce(_slower, links)
-        return np.asarray(runs * pipeline_time(kinds, first, tile, compute, 1.0, doubled).latency_s)
+        time = pipeline_time(kinds, first, tile, compute, 1.0, self.accelerator.overlap(depth))
+        return np.asarray(runs * time.latency_s)
 
     def least_cycles(self, link: Sequence[Array]) -> Array:
         """What no order of the loops is below, where `link` is the least that the links into depths 1 to D need: a run
@@ -263,8 +263,9 @@ class NestCost:
                 self.counts.turns if depth == 1 else 1.0
             )
             last = np.maximum(total / steps - store, 0.0)  # beside which there is nothing to load
-            doubled = all(memory.double_buffered for memory in self.accelerator.at_depth(depth))
-            total = np.maximum(total + ends, most + last) if doubled else total + np.maximum(most, ends)
+            overlap = self.accelerator.overlap(depth)
+            together, in_turn = np.maximum(total + ends, most + last), total + np.maximum(most, ends)
+            total = overlap * together + (1 - overlap) * in_turn
         return total
 
     def _ends(self, depth: int) -> tuple[Array, Array]:

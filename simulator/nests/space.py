@@ -22,6 +22,7 @@ from zerocast.simulator.nests.cost import tile_cycles, tile_ports
 from zerocast.simulator.nests.levels import FREE, OPERANDS, Counts, Tiling, depth_of, path
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.mapping import Unit, tile_extents, tile_units
+from zerocast.simulator.products.pipeline import side_by_side
 from zerocast.simulator.products.traffic import element_bits
 from zerocast.simulator.rates import Rates
 
@@ -49,12 +50,12 @@ class Candidates:
     own: Array
     cycles: Array
     joules: Array
-    doubled: bool
+    overlap: float
 
     def piped(self, at: Any, inside: Array) -> Array:
         """Cycles that no mapping with some of the tiles is below when what lies further in takes `inside`."""
         link, first = self.link[at], self.first[at]
-        return first + np.maximum(inside, link - first) if self.doubled else inside + link
+        return first + side_by_side(inside, link - first, self.overlap)
 
 
 class NestSpace:
@@ -130,9 +131,8 @@ class NestSpace:
             cycles, joules = (np.min([each[place] for each in arrays], axis=0) for place in (0, 1))
         else:
             cycles, joules = (table[tuple(tile.values())] for table in self._least(self.candidates[0]))
-        doubled = all(memory.double_buffered for memory in self.accelerator.at_depth(depth))
         found = Candidates(tiling, tile, {side: needs[side][real] for side in "mnk"}, link, ends, own, cycles,
-                           own + joules, doubled)  # fmt: skip
+                           own + joules, self.accelerator.overlap(depth))  # fmt: skip
         return replace(found, cycles=found.piped(np.s_[:], cycles))
 
     def _least(self, found: Candidates) -> list[Array]:

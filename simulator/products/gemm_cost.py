@@ -10,7 +10,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.energy import Energy, executed_macs, gemm_energy
-from zerocast.simulator.laws.array import STREAMED, array_cycles, goes_on, reduction_steps, skips, unrolled_cycles
+from zerocast.simulator.laws.array import (
+    STREAMED,
+    array_cycles,
+    goes_on,
+    reduction_steps,
+    skips,
+    unrolled_cycles,
+    window_of,
+)
 from zerocast.simulator.laws.lanes import engine_cycles
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.mapping import Mapping
@@ -111,7 +119,7 @@ def timed_cost(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, part: Arr
         part.tile,
         part.busy_cycles / tiles / rates.clock_hz,
         rates.dram_bytes_per_s,
-        accelerator.double_buffered,
+        accelerator.overlap(),
     )
     moved = time.read_bytes + time.write_bytes
     energy = gemm_energy(gemm, accelerator, part.macs, part.ports, moved, rates.j_per_byte)
@@ -152,7 +160,7 @@ def total_cycles(
     count_k = _stacked(np.where(one["k"], 0.0, mapping.trips_k - 1), np.asarray(1.0), dims)
     cycles = array_cycles(
         accelerator, gemm.types, mapping.dataflow, m[:, None, None], n[None, :, None], depth[None, None],
-        (mapping.m, mapping.n, steps),
+        (mapping.m, mapping.n, steps), window_of(gemm, mapping),
     ) * count_m[:, None, None] * count_n[None, :, None] * count_k[None, None]  # fmt: skip
     total: Array = np.asarray(0.0)
     for part in cycles.reshape(8, *cycles.shape[3:]):  # one after the other: one mapping and many have the same bits

@@ -23,7 +23,7 @@ from zerocast.accelerators.library import explain, read_file
 from zerocast.accelerators.schema import Accelerator
 from zerocast.accelerators.schema.given import Extents, Given, GivenLevel, Pass
 from zerocast.simulator.errors import SimulationError
-from zerocast.simulator.products.gemm import Gemm
+from zerocast.simulator.products.gemm import ROLES, Gemm
 from zerocast.simulator.products.mapping import Mapping
 
 Products = Dictionary[str, tuple[Gemm, ...]]
@@ -51,6 +51,7 @@ def given_products(products: Products, page: Page, accelerator: Accelerator) -> 
                     "give one for all of them or one for each"
                 )
             each = givens * len(parts) if len(givens) == 1 else givens
+            each = tuple(_filled(given, part) for given, part in zip(each, parts, strict=True))
             for part, given in zip(parts, each, strict=True):
                 if wrong := _mistake(given, part, accelerator):
                     raise SimulationError(f"mapping {pattern!r} for {name}: {wrong}")
@@ -60,8 +61,16 @@ def given_products(products: Products, page: Page, accelerator: Accelerator) -> 
 
 def given_of(mapping: Mapping) -> Given:
     """A single mapping in full."""
-    level = GivenLevel(order=str(mapping.order), tile=Extents(m=int(mapping.m), n=int(mapping.n), k=int(mapping.k)))  # type: ignore[arg-type]
-    return Given(dataflow=mapping.dataflow, levels=(level,))
+    tile = Extents(m=int(mapping.m), n=int(mapping.n), k=int(mapping.k), **_places(mapping))
+    return Given(dataflow=mapping.dataflow, levels=(GivenLevel(order=str(mapping.order), tile=tile),))  # type: ignore[arg-type]
+
+
+def _places(mapping: Mapping) -> dict[str, int]:
+    """A tile's box of a convolution by rank, where it has one."""
+    if (block := mapping.block) is None:
+        return {}
+    places = (block.samples, *block.output, *block.kernel)
+    return dict(zip((*ROLES["m"], "kernel_rows", "kernel_cols"), places, strict=True))
 
 
 def dump_page(products: Products) -> str:
@@ -115,6 +124,42 @@ def _why_none(pattern: str, products: Products) -> str:
     return f"matches no op that the array runs; {hint}"
 
 
+def _filled(given: Given, gemm: Gemm) -> Given:
+    """What is fixed, with m and k of the tiles that are given by rank."""
+    sizes = dict(gemm.roles)
+    levels = []
+    for level in given.levels:
+        made = {
+            side: math.prod(getattr(level.tile, role) or sizes.get(role, 1) for role in ROLES[side])
+            for side in "mk" if any(getattr(level.tile, role) for role in ROLES[side])
+            and getattr(level.tile, side) is None
+        }  # fmt: skip
+        levels.append(level.model_copy(update={"tile": level.tile.model_copy(update=made)}))
+    return given.model_copy(update={"levels": tuple(levels)})
+
+
+def _wrong_tile(tile: Extents, gemm: Gemm) -> str:
+    """What is wrong with the extents of a tile, "" where nothing is."""
+    whole = dict(gemm.roles)
+    for side in "mnk":
+        extent, size = getattr(tile, side), getattr(gemm, side)
+        if extent is not None and extent > size:
+            return f"the tile's {side} is {extent}, the product has {size}"
+    for side in "mk":
+        given = {role: extent for role in ROLES[side] if (extent := getattr(tile, role)) is not None}
+        for role, extent in given.items():
+            if whole.get(role, 1) % extent:
+                return (
+                    f"the tile's {role}, {extent}, does not divide the product's {whole.get(role, 1)}; give a divisor"
+                )
+        made, asked = math.prod(given.get(role, whole.get(role, 1)) for role in ROLES[side]), getattr(tile, side)
+        if given and asked not in (None, made):
+            return f"the tile's {side} is {asked}, its {', '.join(given)} make {made}; give one of the two"
+    if (tile.kernel_rows or tile.kernel_cols) and not (tile.out_rows or tile.out_cols):
+        return "the tile cuts the kernel; give its out_rows and out_cols too, which say what its windows span"
+    return ""
+
+
 def _mistake(given: Given, gemm: Gemm, accelerator: Accelerator) -> str:
     """What is wrong with a mapping for a product, "" where nothing is."""
     dataflows = accelerator.compute.dataflows
@@ -131,10 +176,8 @@ def _mistake(given: Given, gemm: Gemm, accelerator: Accelerator) -> str:
     for depth, level in enumerate(given.levels):
         if wrong := _wrong_spread(level, gemm, accelerator, depth):
             return wrong
-        for rank in "mnk":
-            extent, size = getattr(level.tile, rank), getattr(gemm, rank)
-            if extent is not None and extent > size:
-                return f"the tile's {rank} is {extent}, the product has {size}"
+        if wrong := _wrong_tile(level.tile, gemm):
+            return wrong
     return ""
 
 

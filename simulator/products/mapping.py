@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import permutations
 
@@ -19,7 +19,7 @@ from zerocast.accelerators.schema import Accelerator, Dataflow, Operand
 from zerocast.accelerators.schema.given import Given
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.laws.array import rate_of, skips
-from zerocast.simulator.products.gemm import Gemm
+from zerocast.simulator.products.gemm import ROLES, Gemm
 from zerocast.workloads.patterns import NM
 
 ORDERS: tuple[str, ...] = tuple("".join(order) for order in permutations("mnk"))
@@ -43,10 +43,31 @@ ALL_UP_TO = 12
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """The places of a convolution that a tile of m takes, as a mapping gives them by rank, with the kernel positions
+    that its k holds: a box of the output, and so of the input."""
+
+    samples: int
+    output: tuple[int, int]
+    kernel: tuple[int, int]
+
+    def words(self, gemm: Gemm, k: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Elements of the input that a tile of depth k spans: all between its first and its last window."""
+        span = [
+            (out - 1) * stride + (taps - 1) * dilation + 1
+            for out, taps, stride, dilation in zip(
+                self.output, self.kernel, *((gemm.conv.stride, gemm.conv.dilation) if gemm.conv else ((1, 1), (1, 1))),
+                strict=True,
+            )
+        ]  # fmt: skip
+        return self.samples * math.prod(span) * k / math.prod(self.kernel)
+
+
+@dataclass(frozen=True, slots=True)
 class Mapping:
     """dataflow by name; loop order by name, or numbers into `ORDERS`; tile extents in elements, trips = number of tiles
     along each rank. held: operands whose tiles stay, once fetched, while the loop that they do not depend on repeats
-    (`traffic.held`); they have a larger tile of their own."""
+    (`traffic.held`); they have a larger tile of their own. block: of a tile that is given by rank."""
 
     dataflow: Dataflow
     order: str | NDArray[np.intp]
@@ -57,6 +78,7 @@ class Mapping:
     trips_n: NDArray[np.float64]
     trips_k: NDArray[np.float64]
     held: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    block: Block | None = None
 
     def at(self, index: tuple[int, ...]) -> Mapping:
         """The single mapping at one index of the broadcast arrays."""
@@ -66,7 +88,7 @@ class Mapping:
         order = self.order if isinstance(self.order, str) else ORDERS[int(full[-1][index])]
         held = {side: np.broadcast_to(flags, full[0].shape)[index] for side, flags in self.held.items()}
         m, n, k, trips_m, trips_n, trips_k = (array[index] for array in full[:6])
-        return Mapping(self.dataflow, order, m, n, k, trips_m, trips_n, trips_k, held)
+        return Mapping(self.dataflow, order, m, n, k, trips_m, trips_n, trips_k, held, self.block)
 
     def holds(self, side: str) -> NDArray[np.bool_]:
         """Whether the tiles of an operand stay while the loop that it does not depend on repeats."""
@@ -97,6 +119,17 @@ def mapping_of(
     extents = [np.minimum(np.asarray(e, dtype=float), d) for e, d in ((m, gemm.m), (n, gemm.n), (k, gemm.k))]
     trips = [np.ceil(d / e) for e, d in zip(extents, (gemm.m, gemm.n, gemm.k), strict=True)]
     return Mapping(dataflow, order, *extents, *trips)
+
+
+def block_of(gemm: Gemm) -> Block | None:
+    """The box of a convolution that the product's mapping gives its tiles, or None where it gives none."""
+    tile, sizes = (gemm.given or Given()).level(0).tile, dict(gemm.roles)
+    if not any(getattr(tile, role) for role in ROLES["m"]):
+        return None
+    samples, rows, cols, down, across = (
+        getattr(tile, role) or sizes.get(role, 1) for role in (*ROLES["m"], "kernel_rows", "kernel_cols")
+    )
+    return Block(samples, (rows, cols), (down, across))
 
 
 def orders_of(gemm: Gemm) -> NDArray[np.intp]:
@@ -135,6 +168,8 @@ def tile_units(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> tupl
         return compute.rows, compute.cols, group * lanes // math.gcd(kept, lanes)
     density = 1.0 if pattern is None else pattern.density
     depth = -(-int(compute.rows * lanes / density) // group) * group
+    if not compute.packs_kernel and gemm.conv is not None:
+        depth = min(depth, gemm.k // gemm.conv.taps) * gemm.conv.taps
     if dataflow == "weight_stationary":
         return 1, compute.cols, depth
     return compute.cols, 1, depth
@@ -190,4 +225,5 @@ def mapspace(gemm: Gemm, accelerator: Accelerator, limit: int = THIN_ABOVE) -> I
             np.array([float(fixed[rank])]) if fixed[rank] else tile_extents(getattr(gemm, rank), units[rank], limit)
             for rank in "mnk"
         )
-        yield mapping_of(gemm, dataflow, EVERY_ORDER, m[:, None, None], n[None, :, None], k[None, None, :])
+        grid = mapping_of(gemm, dataflow, EVERY_ORDER, m[:, None, None], n[None, :, None], k[None, None, :])
+        yield replace(grid, block=block_of(gemm))

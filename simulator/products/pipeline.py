@@ -1,7 +1,8 @@
 """Time of a matrix product as a pipeline of tiles over the array and the off-chip link.
 
 With double buffers, step i computes tile i while the link stores what tile i-1 left and loads tile i+1; the next
-step begins when both are done. First load and last store stand alone.
+step begins when both are done. Other buffers let part of this or none of it go on together (`side_by_side`). First load
+and last store stand alone.
 
 The closed form pairs each load with the store of the same change of tiles: over a whole run the pairs are those of
 the rule, but that the first load has no store beside it and the last computation has one.
@@ -40,24 +41,23 @@ def pipeline_time(
     tile: TileBytes,
     tile_compute_s: ArrayLike,
     link_bytes_per_s: ArrayLike,
-    doubled: bool = True,
+    overlap: float = 1.0,
 ) -> PipelineTime:
     """Total over the kinds of step: count * max(compute, link), plus first load, last compute, last store.
 
     Exact for tiles of one size where K is not cut, or cut by the innermost loop; else off by less than the
-    difference between two stores for each pass over K. Without double buffers (`doubled` False) compute and link
-    take turns.
+    difference between two stores for each pass over K. overlap: as in `side_by_side`.
     """
     compute, rate = np.asarray(tile_compute_s, dtype=float), np.asarray(link_bytes_per_s, dtype=float)
     link = (steps.loads_bytes + steps.stores_bytes) / rate
-    step_s = steps.count * (np.maximum(compute, link) if doubled else compute + link)
+    step_s = steps.count * side_by_side(compute, link, overlap)
     latency = _sum((tile.input + tile.weight + tile.output) / rate + compute, step_s)
     read = _sum(tile.input + tile.weight, steps.count * steps.loads_bytes)
     write = _sum(tile.output, steps.count * steps.stores_bytes)
-    if doubled:
+    if overlap:
         first, moved = ends.first_bytes / rate, ends.last_stores_bytes / rate
-        latency = latency + np.maximum(compute, first - moved) - np.maximum(compute, first)
-        latency = latency + np.maximum(compute, moved) - compute
+        latency = latency + side_by_side(compute, first - moved, overlap) - side_by_side(compute, first, overlap)
+        latency = latency + side_by_side(compute, moved, overlap) - compute
     return PipelineTime(
         latency_s=latency,
         link_s=(read + write) / rate,
@@ -65,6 +65,13 @@ def pipeline_time(
         read_bytes=read,
         write_bytes=write,
     )
+
+
+def side_by_side(compute: ArrayLike, link: ArrayLike, overlap: float) -> Array:
+    """Time of computing and moving together, in their unit: the longer, and of the shorter what does not hide behind it
+    (`Memory.overlap`): 1 for double buffers, 0 where the two take turns."""
+    longer = np.maximum(compute, link)
+    return longer if overlap == 1 else longer + (1 - overlap) * np.minimum(compute, link)
 
 
 def _sum(start: ArrayLike, parts: Array) -> Array:

@@ -39,6 +39,7 @@ from zerocast.simulator.products.mapping import (
     orders_of,
     tile_units,
 )
+from zerocast.simulator.products.pipeline import side_by_side
 from zerocast.simulator.products.tiles import MOST_TILES
 from zerocast.simulator.products.traffic import PortBytes, TileBytes, buffer_needs, held, link_bytes, operand_needs
 from zerocast.simulator.rates import Rates, rates_of
@@ -225,7 +226,7 @@ class Search:
         if self.objective == "energy":
             return self._energy(rates, part, ends + mid) * (1 - _ROUNDING)
         compute, link = cycles / rates.clock_hz, mid / rates.dram_bytes_per_s
-        both = np.maximum(compute, link) if self.accelerator.double_buffered else compute + link
+        both = side_by_side(compute, link, self.accelerator.overlap())
         latency = (ends / rates.dram_bytes_per_s + both) * (1 - _ROUNDING)
         return latency * self._energy(rates, part, ends + mid) if self.objective == "edp" else latency
 
@@ -311,12 +312,12 @@ class _Tiles:
         self.ends, self.flows, self.complete = (joined.pop(name) for name in ("ends", "flows", "complete"))
         self.grid = np.repeat(np.arange(len(grids)), [len(columns["ends"]) for columns in lists])
         self.count = joined["trips_m"] * joined["trips_n"] * joined["trips_k"]
-        self.dataflows, self._columns = [grid.dataflow for grid in grids], joined
+        self.dataflows, self.block, self._columns = [grid.dataflow for grid in grids], grids[0].block, joined
 
     def mapping(self, at: Any, order: str | Index) -> Mapping:
         """Some of the tiles as mappings; the dataflow is that of the first."""
         dataflow = self.dataflows[int(np.atleast_1d(self.grid[at])[0])]
-        return Mapping(dataflow, order, *(self._columns[name][at] for name in _EXTENTS))
+        return Mapping(dataflow, order, **{name: self._columns[name][at] for name in _EXTENTS}, block=self.block)
 
     def part(self, at: Any, flows: NDArray[np.bool_]) -> ArrayCost:
         """Array costs of some of the tiles, by whether a fold's stream goes on."""

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 
 from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.errors import SimulationError
-from zerocast.simulator.laws.array import array_cycles, reduction_steps, skips
+from zerocast.simulator.laws.array import array_cycles, reduction_steps, skips, window_of
 from zerocast.simulator.laws.lanes import engine_cycles
 from zerocast.simulator.laws.lanes.operands import Bits, operand_bits
 from zerocast.simulator.products.gemm import Gemm, Operand
 from zerocast.simulator.products.gemm_cost import array_cost
 from zerocast.simulator.products.mapping import Mapping
+from zerocast.simulator.products.pipeline import side_by_side
 from zerocast.simulator.products.traffic import element_bits, tile_bytes
 
 Array = NDArray[np.float64]
@@ -50,7 +51,7 @@ class Stream:
     """The tiles of one batch item in the order of the walk, apart from rates.
 
     cycles: of each tile. loads_bytes, stores_bytes: between each and the next; first_bytes: of the first load,
-    last_bytes: of the last store. doubled: whether the next tile loads while one computes.
+    last_bytes: of the last store. overlap: as in `side_by_side`.
     """
 
     cycles: Array
@@ -59,7 +60,7 @@ class Stream:
     first_bytes: float
     last_bytes: float
     batch: int
-    doubled: bool
+    overlap: float
 
     def walk(self, clock_hz: float, link_bytes_per_s: float) -> Walk:
         """Step i computes tile i while the link stores what is left behind and loads tile i + 1 (see `pipeline`);
@@ -74,7 +75,7 @@ class Stream:
             link[:-1] += loads
             link[-1] += after
             link /= link_bytes_per_s
-            return float((np.maximum(compute, link) if self.doubled else compute + link).sum())
+            return float(side_by_side(compute, link, self.overlap).sum())
 
         batch = self.batch
         latency = (first + last) / link_bytes_per_s
@@ -105,7 +106,7 @@ def tile_stream(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, masks: b
     cycles, fill = _tile_cycles(gemm, accelerator, mapping, extents, masks)
     order = _visit_order(mapping.order, trips)
     loads, stores, first, last = _link_bytes(gemm, accelerator, mapping, extents, fill, order)
-    return Stream(cycles[order], loads, stores, first, last, gemm.batch, accelerator.double_buffered)
+    return Stream(cycles[order], loads, stores, first, last, gemm.batch, accelerator.overlap())
 
 
 def _extents(size: int, tile: float, trips: int) -> Array:
@@ -155,7 +156,7 @@ def _tile_cycles(
 
     def apart(depth: Array) -> Array:
         """Cycles of the tiles if each began anew."""
-        cycles = array_cycles(accelerator, gemm.types, mapping.dataflow, m, n, depth, fullest)
+        cycles = array_cycles(accelerator, gemm.types, mapping.dataflow, m, n, depth, fullest, window_of(gemm, mapping))
         return np.broadcast_to(cycles, shape)
 
     cycles, expected = apart(steps), apart(reduction_steps(gemm, accelerator, mapping.dataflow, k))

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from zerocast.accelerators.schema import Accelerator, Memory
 from zerocast.accelerators.schema import Operand as Side
-from zerocast.simulator.laws.array import STREAMED, rate_of
+from zerocast.simulator.laws.array import STREAMED, rate_of, row_folds, window_of
 from zerocast.simulator.laws.lanes import engine_turns
 from zerocast.simulator.products.gemm import Gemm, Operand
 from zerocast.simulator.products.mapping import ORDERS, Mapping
@@ -89,8 +89,11 @@ def _whole_tile(pattern: Pattern, operand: Operand) -> dict[str, ArrayLike]:
 def tile_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> TileBytes:
     """Average bytes of the operands' tiles off chip, compressed, window overlap fetched once per tile."""
     dram = accelerator.dram
-    cuts = np.maximum(mapping.trips_m - 1, 0)
-    windows = np.minimum(gemm.input.unique * (1 + cuts * gemm.input.halo / gemm.m), gemm.m * gemm.k)
+    if mapping.block is not None:
+        windows = mapping.block.words(gemm, mapping.k) * mapping.trips_m * mapping.trips_k
+    else:
+        cuts = np.maximum(mapping.trips_m - 1, 0)
+        windows = np.minimum(gemm.input.unique * (1 + cuts * gemm.input.halo / gemm.m), gemm.m * gemm.k)
     inputs = windows * element_bits(dram, "input", gemm.input) / 8
     weights = gemm.weight.unique * element_bits(dram, "weight", gemm.weight) / 8
     sums = gemm.m * gemm.n / (mapping.trips_m * mapping.trips_n)
@@ -113,10 +116,14 @@ def _in_buffers(
 ) -> dict[Side, Array]:
     """Bytes of a tile of each operand in its buffer, one copy; complete sums take their final width (`completes`)."""
     rows, cols, depth = mapping.m, mapping.n, mapping.k
-    overlap = gemm.input.unique * np.minimum(1 + gemm.input.halo / rows, gemm.m * gemm.k / gemm.input.unique)
-    elements: dict[Side, Array] = {
+    if mapping.block is not None:
+        inputs = mapping.block.words(gemm, depth)
+    else:
+        overlap = gemm.input.unique * np.minimum(1 + gemm.input.halo / rows, gemm.m * gemm.k / gemm.input.unique)
         # windows overlap along K only: a tile holds an element at least for each of its rows
-        "input": np.maximum(rows * depth * np.minimum(overlap / (gemm.m * gemm.k), 1.0), rows),
+        inputs = np.maximum(rows * depth * np.minimum(overlap / (gemm.m * gemm.k), 1.0), rows)
+    elements: dict[Side, Array] = {
+        "input": inputs,
         "weight": cols * depth * gemm.weight.unique / (gemm.n * gemm.k),
     }
     sums = np.where(complete, max(gemm.output.bits, 1), accelerator.compute.accumulate_bits)
@@ -305,7 +312,8 @@ def port_bytes(
         return PortBytes(inputs * folds["n"], weights * folds["m"], sums * (again - 1) * partial,
                          sums * again * partial)  # fmt: skip
     lanes = compute.macs_per_pe * rate_of(accelerator, gemm.types)
-    visits = (mapping.trips_k - 1) * np.ceil(steps / lanes / compute.rows) + np.ceil(last / lanes / compute.rows)
+    taps = window_of(gemm, mapping).taps
+    visits = (mapping.trips_k - 1) * row_folds(compute, steps / lanes, taps) + row_folds(compute, last / lanes, taps)
     if STREAMED[dataflow] == "m":
         inputs, weights = inputs * np.ceil(gemm.n / compute.cols), weights * again
     else:

@@ -68,13 +68,15 @@ def interpret(gemm: Any, accelerator: Any, mapping: Any) -> Count:
     compute_s = [cycle * slower / accelerator.technology.clock_hz for cycle in cycles]
     offchip = accelerator.memories[0]
     rate = offchip.bandwidth_bytes_per_s * offchip.efficiency
-    doubled = all(memory.double_buffered for memory in accelerator.memories[1:])
+    hidden = [memory.overlap for memory in accelerator.memories[1:]]
+    doubled = [memory.double_buffered for memory in accelerator.memories[1:]]
+    overlap = min(float(twice) if share is None else share for share, twice in zip(hidden, doubled, strict=True))
     loads, stores, last = _moves(gemm, accelerator, tiles, count, rate, mapping)
-    count.latency_s = _pipeline(compute_s, loads, stores, last, doubled)
+    count.latency_s = _pipeline(compute_s, loads, stores, last, overlap)
     same = _averaged(tiles, gemm)
     mean_loads, mean_stores, mean_last = _moves(gemm, accelerator, same, Count(), rate, mapping)
     mean_s = [sum(compute_s) / len(tiles)] * len(tiles)
-    count.averaged_s = _pipeline(mean_s, mean_loads, mean_stores, mean_last, doubled)
+    count.averaged_s = _pipeline(mean_s, mean_loads, mean_stores, mean_last, overlap)
     pairs = ((compute_s, mean_s), (loads, mean_loads), (stores, mean_stores), ([last], [mean_last]))
     count.deviation_s = sum(abs(a - b) for mine, means in pairs for a, b in zip(mine, means, strict=True))
     count.link_s = (count.read_bytes + count.output_store) / rate
@@ -100,17 +102,16 @@ def _averaged(tiles: list[Tile], gemm: Any) -> list[Tile]:
     return [replace(tile, **mean) for tile in tiles]
 
 
-def _pipeline(compute: list[float], loads: list[float], stores: list[float], last: float, doubled: bool) -> float:
+def _pipeline(compute: list[float], loads: list[float], stores: list[float], last: float, overlap: float) -> float:
     """loads[i] brings tile i in; stores[i] is what entering tile i pushes out; `last` is the final store.
 
-    While tile i computes, the link stores what tile i - 1 left and loads tile i + 1.
+    While tile i computes, the link stores what tile i - 1 left and loads tile i + 1; of the shorter of the two a share
+    `overlap` hides behind the longer.
     """
-    if not doubled:
-        return sum(compute) + sum(loads) + sum(stores) + last
     time = loads[0]
     for i, cycles in enumerate(compute):
-        coming = loads[i + 1] if i + 1 < len(loads) else 0.0
-        time += max(cycles, stores[i] + coming)
+        moving = stores[i] + (loads[i + 1] if i + 1 < len(loads) else 0.0)
+        time += cycles + moving - overlap * min(cycles, moving)
     return time + last
 
 

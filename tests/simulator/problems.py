@@ -61,6 +61,8 @@ def small_accelerator(rng: random.Random, base: str = "") -> Accelerator:
                 changes[f"memories.{side}_buffer.port_bytes_per_cycle"] = rng.choice([2, 8, 64])
     own = random.Random(repr(changes))
     changes |= {f"memories.{memory.name}.keeps_tiles": own.random() < 0.8 for memory in load(base).buffers}
+    if own.random() < 0.3:
+        changes[f"memories.{load(base).buffers[0].name}.overlap"] = own.choice([0.0, 0.4, 0.75])
     return load(base, changes)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from zerocast.accelerators import load
 from zerocast.simulator import SimulationError, best_mapping, plain_gemm
-from zerocast.simulator.laws.array import array_cycles, reduction_steps, skips
+from zerocast.simulator.laws.array import Window, array_cycles, reduction_steps, skips
 from zerocast.workloads.patterns import DENSE, NM, Mask, Pattern, Uniform
 
 RNG = random.Random(11)
@@ -74,6 +74,27 @@ def test_hidden_loads_show_only_in_short_folds() -> None:
     for m, per_fold in ((3, 8), (20, 20)):
         cycles = float(array_cycles(hidden, "fp16", "weight_stationary", m, 2, 32))
         assert cycles == 4 * per_fold + 8 + 2 - 2
+
+
+def test_instructions_take_rows_of_one_line_and_have_a_least_length() -> None:
+    """At most 16 rows of a line, 8 cycles at least; 7 rows of each of 3 lines are 3 x 8 cycles, 3 lines of 18 rows
+    (16 + 8) each, 40 rows in one line 16 + 16 + 8."""
+    timing = {"block_rows": 16, "block_cycles": 8, "hidden_load": ["weight_stationary"], "pipelined": True}
+    cut = {f"compute.fold.{name}": value for name, value in timing.items()}
+    array, skew = load("systolic-8x2", cut), 8 + 2 - 2
+    for line, lines, cycles in ((7, 3, 24), (18, 3, 72), (40, 1, 40)):
+        found = array_cycles(array, "fp16", "weight_stationary", line * lines, 2, 8, None, Window(line))
+        assert float(found) == cycles + skew
+    assert float(array_cycles(array, "fp16", "input_stationary", 2, 20, 8)) == 16 + 8 + 8 + skew  # its load shows
+
+
+def test_kernel_positions_have_folds_of_their_own_where_rows_do_not_pack_them() -> None:
+    """3 channels of 9 positions on 8 rows: 27 of them packed are 4 folds, else 9; 20 channels are 3 folds each."""
+    apart, packed = (load("systolic-8x2", {"compute.packs_kernel": each}) for each in (False, True))
+    fold = 10 + 8 + 8 + 2 - 2
+    for array, channels, folds in ((packed, 3, 4), (apart, 3, 9), (apart, 20, 27)):
+        found = array_cycles(array, "fp16", "weight_stationary", 10, 2, 9 * channels, None, Window(10, 9))
+        assert float(found) == folds * fold
 
 
 def test_unknown_arithmetic_names_what_there_is() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,11 @@ from small_workloads import step
 
 from zerocast.accelerators import load
 from zerocast.accelerators.schema.given import Extents, Given, GivenLevel
+from zerocast.analysis.products.conv_columns import convolution
 from zerocast.simulator import SimulationError, best_mapping, gemm_cost, plain_gemm, simulate
+from zerocast.simulator.einsum_cost import Pricer
+from zerocast.simulator.products.gemm import Gemm
+from zerocast.simulator.products.given import given_products, words
 from zerocast.simulator.products.mapping import ORDERS, mapping_of
 from zerocast.workloads import capture
 from zerocast.workloads.zoo import build
@@ -141,3 +146,40 @@ def test_a_pass_that_was_written_gives_the_same_bits_back() -> None:
 def test_a_gpu_takes_no_mapping() -> None:
     with pytest.raises(SimulationError, match="nvidia-h100-sxm runs a library's kernels"):
         simulate(step(), "nvidia-h100-sxm", mapping={"fc": {}})
+
+
+CONVOLUTION = convolution({"n": 1, "g": 1, "k": 32, "c": 16, "p": 12, "q": 12, "r": 3, "s": 3}, 1)
+
+
+def bytes_of_int8(product: Gemm) -> Gemm:
+    sides = {side: replace(getattr(product, side), bits=8) for side in ("input", "weight", "output")}
+    return replace(product, dtype="int8", **sides)
+
+
+def test_a_tile_given_by_rank_brings_in_the_box_that_its_windows_span() -> None:
+    """4 x 6 positions of a 3x3 kernel span 6 x 8 of 16 channels; in parts of the kernel of 1 x 3, 4 x 8 each. Inputs
+    come for every tile of outputs and of the reduction: 3 x 2 boxes, each for 2 tiles of channels."""
+    machine = load("gemmini-16x16")
+    for kernel_rows, box in ((3, 6 * 8), (1, 3 * 4 * 8)):
+        tile = {"out_rows": 4, "out_cols": 6, "n": 16, "kernel_rows": kernel_rows}
+        page = {"layer": {"levels": [{"order": "mnk", "tile": tile}]}}
+        (product,) = given_products({"layer": (bytes_of_int8(CONVOLUTION),)}, page, machine)["layer"]
+        row = Pricer(machine, "latency", "analytic").gemm(product)
+        assert row.dram_input_bytes == 3 * 2 * 2 * box * 16
+        assert (row.tile_m, row.tile_k) == (24, 16 * 3 * kernel_rows)
+        again = Pricer(machine, "latency", "analytic").mapped([product])
+        assert given_products({"layer": (product,)}, {"layer": words(again[0].given)}, machine)["layer"] == tuple(again)
+
+
+@pytest.mark.parametrize(
+    ("tile", "message"),
+    [
+        ({"out_cols": 5}, "the tile's out_cols, 5, does not divide the product's 12; give a divisor"),
+        ({"out_cols": 6, "m": 25}, "the tile's m is 25, its out_cols make 72; give one of the two"),
+        ({"kernel_rows": 1}, "cuts the kernel; give its out_rows and out_cols too"),
+    ],
+)
+def test_a_box_that_cannot_be_is_named(tile: dict[str, int], message: str) -> None:
+    page = {"layer": {"levels": [{"tile": tile}]}}
+    with pytest.raises(SimulationError, match=re.escape(message)):
+        given_products({"layer": (bytes_of_int8(CONVOLUTION),)}, page, load("gemmini-16x16"))
