@@ -13,6 +13,7 @@ from zerocast.analysis.commands.command_line import (
     FIDELITIES,
     OBJECTIVES,
     AcceleratorName,
+    Cache,
     Dense,
     Fidelity,
     GivenMapping,
@@ -21,6 +22,7 @@ from zerocast.analysis.commands.command_line import (
     Objective,
     Settings,
     Tokens,
+    Weights,
     load_accelerator,
     spare,
     writable,
@@ -87,6 +89,8 @@ def run(
     ] = False,
     trace: Annotated[str | None, _OPTION("--trace", help="Activation zeros, from `zerocast trace`.")] = None,
     tokens: Tokens = None,
+    cache: Cache = None,
+    weights: Weights = None,
     image: Image = None,
     model_arguments: ModelArguments = None,
     dense: Dense = None,
@@ -100,7 +104,8 @@ def run(
     one_of("--fidelity", fidelity, FIDELITIES)
     one_of("--objective", objective, OBJECTIVES)
     network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, fidelity == "tile",
-                      tokens, image, arguments_of(model_arguments or ()), tuple(dense or ()))  # fmt: skip
+                      tokens, image, arguments_of(model_arguments or ()), tuple(dense or ()), cache,
+                      weights)  # fmt: skip
     machine = load_accelerator(accelerator, settings)
     out.mkdir(parents=True, exist_ok=True)
     from zerocast.analysis.commands.console import output, progress
@@ -120,12 +125,17 @@ def run(
 
 
 @app.command("list")
-def list_names(what: Annotated[str, typer.Argument(help="models, recipes or accelerators.")]) -> None:
+def list_names(what: Annotated[str, typer.Argument(help="models, hub, recipes or accelerators.")]) -> None:
     """Name what there is to choose from."""
     from zerocast.analysis.commands import listing
     from zerocast.analysis.errors import AnalysisError
 
-    kinds = {"models": listing.models, "recipes": listing.recipes, "accelerators": listing.accelerators}
+    kinds = {
+        "models": listing.models,
+        "hub": listing.hub,
+        "recipes": listing.recipes,
+        "accelerators": listing.accelerators,
+    }
     if what not in kinds:
         raise AnalysisError(f"list {what!r}: choose {', '.join(list(kinds)[:-1])} or {list(kinds)[-1]}")
     typer.echo(listing.columns(kinds[what]()))
@@ -161,6 +171,8 @@ def lower(
     trace: Annotated[str | None, _OPTION("--trace", help="Activation zeros, from `zerocast trace`.")] = None,
     masks: Annotated[bool, _OPTION("--masks", help="With --trace: keep the masks of its first samples.")] = False,
     tokens: Tokens = None,
+    cache: Cache = None,
+    weights: Weights = None,
     image: Image = None,
     model_arguments: ModelArguments = None,
     dense: Dense = None,
@@ -180,7 +192,8 @@ def lower(
         raise AnalysisError("--masks belongs to --trace, and to inference: those of training are not recorded")
     writable(out)
     network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, masks,
-                      tokens, image, arguments_of(model_arguments or ()), tuple(dense or ()))  # fmt: skip
+                      tokens, image, arguments_of(model_arguments or ()), tuple(dense or ()), cache,
+                      weights)  # fmt: skip
     with progress() as steps:
         workload = lower_network(network, steps)
     from zerocast.workloads.store import save

@@ -14,6 +14,7 @@ _LATER = {
     "expand_training": "zerocast.workloads.training",
     "prune": "zerocast.workloads.recipes",
     "build": "zerocast.workloads.zoo",
+    "open_checkpoint": "zerocast.workloads.checkpoint",
     "models": "zerocast.workloads.zoo",
     "save": "zerocast.workloads.store",
     "load_workload": "zerocast.workloads.store",

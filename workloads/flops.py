@@ -50,6 +50,8 @@ FLOPS: dict[str, float] = {
     "addcdiv": 3,
     "lerp": 3,
     "lrn": 5,
+    "polar": 4,  # cosine and sine, each times the length
+    "angle": 2,  # divide, arc tangent
     "weight_norm": 4,  # square, sum, divide, multiply
     "grid_sampler": 9,  # position 2, four weighted neighbours 7
     "log_sigmoid": 4,
@@ -80,6 +82,16 @@ _NOT_ELEMENTWISE = frozenset(
         "huber_loss", "kl_div", "binary_cross_entropy", "binary_cross_entropy_with_logits",
     }
 )  # fmt: skip
+
+
+COMPLEX_FLOPS = {"mul": 6.0, "div": 11.0, "abs": 4.0, "exp": 5.0}
+"""Of one complex number: a product is four multiplications and two additions, a quotient that of the conjugate, and the
+square of the length (3) that divides both parts (2). Any other function works on two real numbers."""
+
+
+def flops_of(function: str, is_complex: bool) -> float:
+    """Arithmetic on one element."""
+    return COMPLEX_FLOPS.get(function, 2 * FLOPS[function]) if is_complex else FLOPS[function]
 
 
 def is_elementwise(function: str) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -10,12 +12,14 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
+from zerocast.workloads.checkpoint import Checkpoint, matched
 from zerocast.workloads.dtypes import check_dtype
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Op, Tensor, Workload
 from zerocast.workloads.lowering.builder import Builder, NoRule
 from zerocast.workloads.lowering.exporting.export import export, quiet, taken_apart
 from zerocast.workloads.lowering.exporting.masks import check_finite, unwrapped, weight_names
+from zerocast.workloads.lowering.exporting.positional import positional
 from zerocast.workloads.lowering.folding import fold
 from zerocast.workloads.lowering.origins import Origin, source
 from zerocast.workloads.lowering.stored import settle
@@ -24,10 +28,14 @@ from zerocast.workloads.lowering.walk import CONTRACTIONS, walk
 from zerocast.workloads.pruning import NOTHING_PRUNED, Pruning, apply_pruning
 from zerocast.workloads.training import Autograd, expand_training
 
+Readers = Mapping[str, Callable[[], torch.Tensor]]
+"""By the name of a parameter or buffer: what reads it from its file."""
+NO_FILES: Readers = MappingProxyType({})
+
 
 def capture(
     model: nn.Module,
-    example_inputs: Sequence[Any] | torch.Tensor,
+    example_inputs: Sequence[Any] | Mapping[str, Any] | torch.Tensor,
     *,
     name: str | None = None,
     training: bool = False,
@@ -35,28 +43,34 @@ def capture(
     pruning: Pruning | None = None,
     dtype: str = "fp16",
     allow_unknown: bool = False,
+    weights: Checkpoint | None = None,
 ) -> Workload:
     """Lower a model to the dataflow IR.
 
     model: never changed; may live on the meta device (shapes without data).
-    example_inputs: positional arguments of its forward; their shapes are the workload's.
+    example_inputs: arguments of its forward, by position or by name; their shapes are the workload's.
     training: add loss, backward passes and optimizer update (`optimizer`: sgd_momentum or adamw).
     pruning: what a recipe decided (`workloads.prune`); without one, zeros that the weights hold are found.
     dtype: of every floating tensor but the optimizer's state and master weights, which are fp32; int16, int8 or int4
     stand for a network quantised throughout, in inference.
     allow_unknown: price operators without a rule by their bytes instead of refusing them.
+    weights: where the weights of a model without data are read from, one at a time, to find their zeros.
 
     Raises `WorkloadError` for a model that cannot be exported, an operator without rule, NaN or infinite
-    weights.
+    weights, and for weights of another model.
     """
     _check_arguments(model, example_inputs, pruning)
-    inputs = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
+    inputs = positional(model, example_inputs)
     title = name or type(model).__name__.lower()
     check_dtype(dtype, training)
     applied = pruning or NOTHING_PRUNED
     decided = frozenset(weight for weight, layer in applied.layers.items() if "FF" in layer.weight)
     model = unwrapped(model)
-    build, program, outputs = lower_graph(model, inputs, title, dtype, training, allow_unknown, decided=decided)
+    files = {} if weights is None else matched(weights, model)
+    readers = {name: partial(weights.read, there) for name, there in files.items()} if weights else {}
+    build, program, outputs = lower_graph(
+        model, inputs, title, dtype, training, allow_unknown, decided=decided, readers=readers
+    )
     forward = apply_pruning(_workload(build, inputs, program, outputs, training), applied)
     if not training:
         return forward
@@ -68,7 +82,7 @@ def capture(
 def _check_arguments(model: Any, example_inputs: Any, pruning: Any) -> None:
     if not isinstance(model, nn.Module):
         raise WorkloadError(f"capture takes a torch.nn.Module, not {model!r}; `build` makes one from a zoo name")
-    if not isinstance(example_inputs, (torch.Tensor, list, tuple)):
+    if not isinstance(example_inputs, (torch.Tensor, list, tuple, Mapping)):
         raise WorkloadError(
             f"example_inputs {example_inputs!r}: give the tensors that forward takes, e.g. torch.zeros(1, 3, 32, 32)"
         )
@@ -88,12 +102,13 @@ def lower_graph(
     allow_unknown: bool = False,
     runnable: bool = False,
     decided: frozenset[str] = frozenset(),
+    readers: Readers = NO_FILES,
 ) -> tuple[Builder, ExportedProgram, Any]:
     """Export a model and lower its forward pass: what was built, the graph, and what it returns as values.
 
     An operator without a rule is taken apart into what PyTorch composes it of; one that has no parts is priced by
     its bytes where `allow_unknown` says so, and refused otherwise. runnable: keep the weights' data in the graph.
-    decided: weights whose zeros a recipe tells.
+    decided: weights whose zeros a recipe tells. readers: where weights without data are read from.
     """
     program = export(model, inputs, name, training, runnable)
     check_finite(model)
@@ -104,7 +119,7 @@ def lower_graph(
         build = Builder(name, dtype, unknown, trained=frozenset(trained), decided=decided)
         try:
             with quiet():
-                values, origins = _sources(build, program, names, model)
+                values, origins = _sources(build, program, names, model, readers)
                 outputs = walk(build, program.graph_module, values, origins)
             settle(build, _returned(program, outputs))
             build.folded = fold(build, trained, _returned(program, outputs), CONTRACTIONS)
@@ -158,7 +173,7 @@ def _used(tensors: dict[str, Tensor], ops: Sequence[Op]) -> dict[str, Tensor]:
 
 
 def _sources(
-    build: Builder, program: Any, names: dict[str, str], model: nn.Module
+    build: Builder, program: Any, names: dict[str, str], model: nn.Module, readers: Readers
 ) -> tuple[dict[str, Value], dict[str, Origin]]:
     """Values of the graph's placeholders: weights, buffers and inputs, under the names their owner gave
     them; and where those that are no inputs come from, with the data that `model` has."""
@@ -178,7 +193,8 @@ def _sources(
         if spec.kind != InputKind.PARAMETER:
             build.held.add(values[spec.arg.name].tensor)
         if spec.kind != InputKind.USER_INPUT:
-            origins[spec.arg.name] = source(values[spec.arg.name].tensor, _held(model, program, spec.target))
+            data = readers.get(spec.target) or _held(model, program, spec.target)
+            origins[spec.arg.name] = source(values[spec.arg.name].tensor, data)
     return values, origins
 
 

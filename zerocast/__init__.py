@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from zerocast.analysis.reports.page import report as report
     from zerocast.analysis.run.speedup import gain as gain
     from zerocast.simulator.simulate import simulate as simulate
+    from zerocast.workloads.checkpoint import open_checkpoint as open_checkpoint
     from zerocast.workloads.from_torch import capture as capture
     from zerocast.workloads.recipes import prune as prune
     from zerocast.workloads.store import load_workload as load_workload
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _HOME = {
     "build": "workloads.zoo",
     "prune": "workloads.recipes",
+    "open_checkpoint": "workloads.checkpoint",
     "capture": "workloads.from_torch",
     "trace": "workloads.tracing.record",
     "apply_trace": "workloads.tracing.apply",

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 EXTRAS = {
     "transformers": "models",
     "torch_pruning": "models",
+    "safetensors": "models",
     "distributed": "cluster",
     "plotly": "pages",
     "pyarrow": "parquet",

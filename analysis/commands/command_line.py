@@ -18,6 +18,12 @@ Objective = Annotated[
 ]
 Fidelity = Annotated[str, _OPTION("--fidelity", help="analytic or tile.")]
 Tokens = Annotated[int | None, _OPTION("--tokens", help="Sequence length of a language model of the zoo.")]
+Cache = Annotated[
+    int | None, _OPTION("--cache", help="With hf:NAME: tokens that came before, so that one new token is generated.")
+]
+Weights = Annotated[
+    str | None, _OPTION("--weights", help=".safetensors file, folder of them, or .pt file: weights to find zeros in.")
+]
 Image = Annotated[int | None, _OPTION("--image", help="Side of the square images of a network of the zoo.")]
 ModelArguments = Annotated[
     list[str] | None,

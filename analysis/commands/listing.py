@@ -23,6 +23,14 @@ def models() -> Iterator[tuple[str, str]]:
             yield name, f"sequences of {entry.tokens} tokens"
 
 
+def hub() -> Iterator[tuple[str, str]]:
+    """Name of each network of the hub whose configuration comes with zerocast, and its number of parameters."""
+    from zerocast.workloads.zoo.hub import known
+
+    for name, parameters in known().items():
+        yield f"hf:{name}", f"{si(parameters, 'parameters')}"
+
+
 def recipes() -> Iterator[tuple[str, str]]:
     """How each recipe is spelled, and what it does."""
     from zerocast.workloads.recipes import recipes as known

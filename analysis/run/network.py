@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import yaml
 
@@ -17,6 +17,9 @@ from zerocast.simulator import Result, SimulationError, simulate
 from zerocast.simulator.products.given import read_page
 from zerocast.workloads.dtypes import check_dtype
 from zerocast.workloads.ir import Workload
+
+if TYPE_CHECKING:
+    from zerocast.workloads.checkpoint import Checkpoint
 
 Step = Callable[[int, int], None]
 """Told how many parts of a step are done, and how many there are."""
@@ -34,8 +37,8 @@ class Network:
 
     prune: recipe, None for dense. batch, dtype: None for the model's own and fp16. trace: file with the measured
     zeros of its activations; masks: take the real masks of its first runs, not densities (inference alone). tokens,
-    image: sizes of the input, None for the model's own. arguments: of its constructor, by name. dense: globs of layers
-    that the recipe leaves alone.
+    image, cache: sizes of the input, None for the model's own. arguments: of its constructor, by name. dense: globs of
+    layers that the recipe leaves alone. weights: file or folder that they are read from, in place of the model's own.
     """
 
     model: str
@@ -51,11 +54,26 @@ class Network:
     image: int | None = None
     arguments: tuple[tuple[str, Any], ...] = ()
     dense: tuple[str, ...] = ()
+    cache: int | None = None
+    weights: str | None = None
 
     @property
     def is_saved(self) -> bool:
         """Whether the model is a saved workload, which needs no PyTorch."""
         return self.model.endswith(".npz")
+
+    @property
+    def is_of_hub(self) -> bool:
+        """Whether the model is named as `hf:NAME_OR_DIR`."""
+        return self.model.startswith("hf:")
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The user's files and folders that it names: of the model, its weights, its trace."""
+        name = self.model.removeprefix("hf:") if self.is_of_hub else self.model.rpartition(":")[0] or self.model
+        own = Path(name)
+        is_named = own.is_dir() if self.is_of_hub else ":" in self.model or self.is_saved
+        return (*((own,) * is_named), *(Path(each) for each in (self.weights, self.trace) if each))
 
 
 def check(network: Network) -> None:
@@ -63,7 +81,8 @@ def check(network: Network) -> None:
     if network.is_saved:
         given = {"--prune": network.prune, "--training": network.training, "--batch": network.batch,
                  "--optimizer": network.optimizer, "--dtype": network.dtype, "--tokens": network.tokens,
-                 "--image": network.image, "--model-arg": network.arguments, "--dense": network.dense}  # fmt: skip
+                 "--image": network.image, "--cache": network.cache, "--weights": network.weights,
+                 "--model-arg": network.arguments, "--dense": network.dense}  # fmt: skip
         if wrong := [option for option, value in given.items() if value]:
             raise AnalysisError(
                 f"{', '.join(wrong)} cannot change the saved workload {network.model!r}; "
@@ -72,7 +91,7 @@ def check(network: Network) -> None:
         return
     if network.batch is not None and network.batch < 1:
         raise AnalysisError(f"--batch {network.batch}: must be 1 or more")
-    for option, size in (("--tokens", network.tokens), ("--image", network.image)):
+    for option, size in (("--tokens", network.tokens), ("--image", network.image), ("--cache", network.cache)):
         if size is not None and size < 1:
             raise AnalysisError(f"{option} {size}: must be 1 or more")
     if network.dense and network.prune is None:
@@ -106,12 +125,19 @@ def _lower(network: Network, steps: Steps) -> Workload:
 
         return load_workload(network.model)
     from zerocast.workloads import capture, prune
+    from zerocast.workloads.checkpoint import load_into
     from zerocast.workloads.zoo import build
 
+    checkpoint = _checkpoint(network)
     with steps("build"):
         module, inputs = build(
-            network.model, batch=network.batch, tokens=network.tokens, image=network.image, **dict(network.arguments)
-        )
+            network.model, batch=network.batch, tokens=network.tokens, image=network.image, cache=network.cache,
+            **dict(network.arguments),
+        )  # fmt: skip
+    is_loaded = checkpoint is not None and not any(each.is_meta for each in module.parameters())
+    if checkpoint is not None and is_loaded:
+        with steps("read the weights"):
+            load_into(checkpoint, module)
     pruning = None
     if network.prune is not None:
         with steps("prune"):
@@ -120,8 +146,17 @@ def _lower(network: Network, steps: Steps) -> Workload:
         return capture(
             module, inputs, name=title_of(network.model), training=network.training, pruning=pruning,
             optimizer=network.optimizer or "sgd_momentum", dtype=network.dtype or "fp16",
-            allow_unknown=network.allow_unknown,
+            allow_unknown=network.allow_unknown, weights=None if is_loaded else checkpoint,
         )  # fmt: skip
+
+
+def _checkpoint(network: Network) -> Checkpoint | None:
+    """The weights that were given, or lie beside the configuration of a network of the hub."""
+    from zerocast.workloads.checkpoint import open_checkpoint
+    from zerocast.workloads.zoo.hub import weights_beside
+
+    path = network.weights or weights_beside(network.model)
+    return None if path is None else open_checkpoint(path)
 
 
 def baseline_of(network: Network, workload: Workload, wanted: str | None, steps: Steps) -> Workload | None:
@@ -210,7 +245,7 @@ def arguments_of(settings: Iterable[str]) -> tuple[tuple[str, Any], ...]:
 
 def arguments_from(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     """Arguments of a model by name as `Network` keeps them."""
-    for name in ("batch", "tokens", "image"):
+    for name in ("batch", "tokens", "image", "cache"):
         if name in values:
             raise AnalysisError(f"the model's argument {name!r} has an option of its own: --{name}")
     if "name" in values:
@@ -233,6 +268,8 @@ def _number(value: Any) -> Any:
 
 
 def title_of(model: str) -> str:
-    """Name of the workload: the zoo's, or that of the user's factory."""
+    """Name of the workload: the zoo's, that of the hub without its owner, or that of the user's factory."""
+    if Network(model).is_of_hub:
+        return Path(model.removeprefix("hf:")).name
     path, _, factory = model.rpartition(":")
     return f"{Path(path).stem}.{factory}" if path else model

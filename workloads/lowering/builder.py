@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch.fx import Node
 
@@ -90,7 +91,10 @@ class Builder:
         return name if count == 0 else self.unique(f"{name}_{count}")
 
     def dtype_of(self, dtype: torch.dtype) -> str:
-        """Data type in the IR: every floating type becomes the workload's own, but one that is narrower by design."""
+        """Data type in the IR: every floating type becomes the workload's own, but one that is narrower by design; a
+        complex number is two of them (of 16 bits where they are narrower)."""
+        if dtype.is_complex:
+            return f"complex{2 * max(BITS[self.dtype], 16)}"
         if dtype.is_floating_point:
             narrow = _NARROW.get(dtype.itemsize, self.dtype)
             return narrow if BITS[narrow] < BITS[self.dtype] else self.dtype
@@ -143,8 +147,9 @@ class Builder:
             return None
         if data.is_floating_point() and data.itemsize == 1:
             data = data.float()  # fp8 can be cast and little else
-        zeros = 1.0 - int(torch.count_nonzero(data)) / max(data.numel(), 1)
-        return (data != 0).numpy() if FEWEST_ZEROS <= zeros < 1.0 else None
+        bits = (data != 0).numpy()
+        zeros = 1.0 - np.count_nonzero(bits) / max(bits.size, 1)
+        return bits if FEWEST_ZEROS <= zeros < 1.0 else None
 
     def note_gradients(self, node: Node, values: Sequence[Value], since: int) -> None:
         """Take down for the ops from number `since` on, which `node` became, where its gradients stop, and the
@@ -203,8 +208,9 @@ class Call:
         return self.build.add(f"{name}.out", self.out if like is None else like, self.role(like))
 
     def role(self, like: torch.Tensor | None = None) -> Role:
-        """Index for whole numbers, activation for floating ones."""
-        return "activation" if (self.out if like is None else like).dtype.is_floating_point else "index"
+        """Index for whole numbers, activation for floating and complex ones."""
+        dtype = (self.out if like is None else like).dtype
+        return "activation" if dtype.is_floating_point or dtype.is_complex else "index"
 
 
 class NoRule(WorkloadError):

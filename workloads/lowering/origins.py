@@ -55,10 +55,15 @@ class Origin:
         return Origin(self.sources, self.flows, self.operators, f"{self.digest}[{at}]", compute)
 
 
-def source(name: str, data: torch.Tensor | None) -> Origin:
-    """A parameter, buffer or constant itself; data: None, or a tensor without data (meta), where there is none."""
-    real = None if data is None or data.is_meta else data.detach()
-    return Origin((name,), (name,), (), name, lambda memo: None if real is None else real.cpu())
+def source(name: str, data: torch.Tensor | Callable[[], torch.Tensor] | None) -> Origin:
+    """A parameter, buffer or constant itself.
+
+    data: None, or a tensor without data (meta), where there is none; a function that reads it where it lies in a file.
+    """
+    if data is None or (isinstance(data, torch.Tensor) and data.is_meta):
+        return Origin((name,), (name,), (), name, lambda memo: None)
+    read = (lambda: data) if isinstance(data, torch.Tensor) else data
+    return Origin((name,), (name,), (), name, lambda memo: read().detach().cpu())
 
 
 def origin_of(node: Node, name: str, known: Mapping[Node, Any], flowing: bool) -> Origin | None:

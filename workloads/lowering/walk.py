@@ -17,12 +17,20 @@ from zerocast.workloads.lowering.aliases import seen_elsewhere
 from zerocast.workloads.lowering.builder import Builder, Call, NoRule, elements
 from zerocast.workloads.lowering.exporting.watch import is_no_grad
 from zerocast.workloads.lowering.in_place import is_overwrite
-from zerocast.workloads.lowering.operators import attention, contractions, convolution, movement, vectors, views
+from zerocast.workloads.lowering.operators import (
+    attention,
+    contractions,
+    convolution,
+    experts,
+    movement,
+    vectors,
+    views,
+)
 from zerocast.workloads.lowering.origins import Origin, origin_of, source
 from zerocast.workloads.lowering.values import Value, stop
 
 RULES: dict[str, Any] = {
-    **contractions.RULES, **convolution.RULES, **attention.RULES, **vectors.RULES, **movement.RULES,
+    **contractions.RULES, **experts.RULES, **convolution.RULES, **attention.RULES, **vectors.RULES, **movement.RULES,
     **views.RULES,
     **dict.fromkeys(("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full",
                      "new_empty", "zero", "fill", "rand_like", "randn_like"), lambda call: _constant(call)),
@@ -30,7 +38,7 @@ RULES: dict[str, Any] = {
 
 _CHECKS = ("_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range_for_size")
 _UNCHANGED = ("to", "_to_copy", "type_as", "alias", "detach", "lift_fresh_copy", "lift_fresh")
-CONTRACTIONS = frozenset(contractions.RULES) | frozenset(convolution.RULES) | frozenset(attention.RULES)
+CONTRACTIONS = frozenset((*contractions.RULES, *experts.RULES, *convolution.RULES, *attention.RULES))
 _SUMMED = CONTRACTIONS | frozenset(vectors.REDUCTIONS)
 """Operators whose results are no reordered, masked or rescaled form of an operand."""
 

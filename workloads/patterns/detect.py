@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,20 +66,42 @@ def detect(bits: Bits, ranks: Sequence[str], along: Sequence[str]) -> Found:
 def _histograms(bits: Bits, axis: int) -> Histograms:
     """For each group size M that divides the axis: how many groups hold 0, 1, .. M nonzeros.
 
-    Groups add up those of the largest size that divides theirs.
+    Groups that are no word of bits add up those of the largest size that divides theirs.
     """
-    moved = np.ascontiguousarray(np.moveaxis(bits, axis, -1))
-    length = moved.shape[-1]
-    counts = {1: moved.reshape(-1).view(np.uint8)}
-    found: Histograms = {}
-    for m in range(2, min(WIDEST, length) + 1):
-        if length % m == 0:
+    length, inner = bits.shape[axis], math.prod(bits.shape[axis + 1 :])
+    sizes = [m for m in range(2, min(WIDEST, length) + 1) if length % m == 0]
+    words = [m for m in sizes if m in _WORDS] if inner == 1 and bits.size % 8 == 0 else []
+    found = _of_words(np.ascontiguousarray(bits).reshape(-1), words) if words else {}
+    counts = {1: np.ascontiguousarray(bits).view(np.uint8).reshape(-1, length, inner)}
+    for m in sizes:
+        if m not in found:
             part = max(size for size in counts if m % size == 0)
-            parts = counts[part].reshape(-1, m // part)
+            parts = counts[part].reshape(-1, m // part, inner)
             counts[m] = parts[:, 0].copy()
             for at in range(1, m // part):
                 counts[m] += parts[:, at]
-            found[m] = np.bincount(counts[m], minlength=m + 1)
+            # quicker than a histogram of numpy's, which widens every element first
+            found[m] = np.array([np.count_nonzero(counts[m] == n) for n in range(m + 1)])
+    return found
+
+
+_WORDS: dict[int, Any] = {2: None, 4: None, 8: None, 16: np.uint16, 32: np.uint32, 64: np.uint64}
+"""Sizes of groups that fill a byte, or a word of a type, when their elements are bits."""
+
+
+def _of_words(flat: Bits, sizes: Sequence[int]) -> Histograms:
+    """Histograms of groups that are bits of a byte, or of a word: one look at each byte instead of at each element."""
+    packed = np.packbits(flat)
+    bytes_ = np.bincount(packed, minlength=256)
+    every = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1)
+    found: Histograms = {}
+    for m in sizes:
+        if _WORDS[m] is not None:
+            found[m] = np.bincount(np.bitwise_count(packed.view(_WORDS[m])), minlength=m + 1)
+        else:
+            groups = every.reshape(256, 8 // m, m).sum(axis=2)
+            weights = np.broadcast_to(bytes_[:, None], groups.shape)
+            found[m] = np.bincount(groups.ravel(), weights=weights.ravel(), minlength=m + 1).astype(np.int64)
     return found
 
 

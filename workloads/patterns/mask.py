@@ -20,6 +20,7 @@ class Mask(Pattern):
     """Bits of a tensor whose dimensions are `ranks`; True marks a nonzero. Kept packed, eight to a byte.
 
     laws: the N:M groups, as (n, m, rank), that the bits keep to, at most one for each rank; a pass uses the first.
+    digest: of the packed bits, made of them where none is given.
     """
 
     ranks: tuple[str, ...]
@@ -27,6 +28,11 @@ class Mask(Pattern):
     packed: NDArray[np.uint8] = field(repr=False)
     nonzeros: int
     laws: tuple[tuple[int, int, str], ...] = ()
+    digest: str = field(default="", repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.digest:  # once: masks are compared often, and those of large layers are long
+            object.__setattr__(self, "digest", hashlib.sha256(self.packed.data).hexdigest())
 
     @classmethod
     def of(cls, mask: ArrayLike, ranks: Sequence[str]) -> Mask:
@@ -44,7 +50,7 @@ class Mask(Pattern):
 
     @property
     def _identity(self) -> tuple[object, ...]:
-        return self.ranks, self.shape, self.laws, hashlib.sha256(self.packed.tobytes()).hexdigest()
+        return self.ranks, self.shape, self.laws, self.digest
 
     @property
     def bits(self) -> NDArray[np.bool_]:

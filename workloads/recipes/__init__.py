@@ -29,7 +29,7 @@ def prune(
     the training recipes `bdwp`, `srste` and `sdgp` return the model itself, whose master weights stay dense.
     A model on the meta device is returned as it is, with statistical patterns in place of masks.
 
-    example_inputs: a tensor or positional arguments of forward; only `channel` needs them.
+    example_inputs: a tensor, or arguments of forward by position or by name; only `channel` needs them.
     dense: names, parents or globs of layers or weights to leave alone (`"layer1"`, `"*.downsample.*"`).
     first_and_last_dense: leave the layer that reads the network's input, and the classifier, dense.
 

@@ -16,6 +16,7 @@ from torch.utils._pytree import tree_leaves
 from zerocast.extras import need
 from zerocast.workloads.blame import line, place, reason
 from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.lowering.exporting.positional import positional
 from zerocast.workloads.pruning import LayerPruning, Pruning
 from zerocast.workloads.recipes.grammar import Recipe
 from zerocast.workloads.recipes.targets import Target, classifier, targets
@@ -39,7 +40,7 @@ def channel(
     need("torch_pruning", f"recipe {recipe.text!r}")
     if example_inputs is None:
         raise WorkloadError(f"recipe {recipe.text!r} follows channels through the graph; give example_inputs")
-    inputs = (example_inputs,) if isinstance(example_inputs, torch.Tensor) else tuple(example_inputs)
+    inputs = positional(model, example_inputs)
     smaller = copy.deepcopy(model)
     modules = {target.layer: smaller.get_submodule(target.layer) for target in found}
     output = classifier(found) or found[-1]

@@ -84,6 +84,10 @@ def _weights(module: nn.Module) -> Iterator[tuple[str, tuple[str, ...], tuple[in
         yield "weight", ("k", "c"), tuple(module.weight.shape)
     elif type(module).__name__ == "Conv1D" and hasattr(module, "nf"):  # transformers' linear with W[c, k]
         yield "weight", ("c", "k"), tuple(cast(Tensor, module.weight).shape)
+    elif isinstance(getattr(module, "is_transposed", None), bool) and hasattr(module, "num_experts"):
+        for attribute, parameter in module._parameters.items():  # transformers' experts, W[g, k, c] or W[g, c, k]
+            if parameter is not None and parameter.dim() == 3:
+                yield attribute, ("g", "c", "k") if module.is_transposed else ("g", "k", "c"), tuple(parameter.shape)
     elif isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
         yield "in_proj_weight", ("k", "c"), tuple(module.in_proj_weight.shape)
     elif isinstance(module, nn.RNNBase):

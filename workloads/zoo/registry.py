@@ -13,6 +13,8 @@ from zerocast.extras import need
 from zerocast.workloads.blame import reason
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.zoo.arguments import accepted, checked
+from zerocast.workloads.zoo.hub import from_hub, is_hub_name
+from zerocast.workloads.zoo.hub.sizes import Sizes
 from zerocast.workloads.zoo.own_file import from_file
 
 if TYPE_CHECKING:
@@ -90,13 +92,21 @@ def models() -> list[str]:
 
 
 def build(
-    name: str, batch: int | None = None, *, tokens: int | None = None, image: int | None = None, **arguments: Any
+    name: str,
+    batch: int | None = None,
+    *,
+    tokens: int | None = None,
+    image: int | None = None,
+    cache: int | None = None,
+    **arguments: Any,
 ) -> Built:
     """A network and example inputs for it.
 
-    name: one of `models()`, or "path/to/file.py:factory" for a function that returns (module, inputs).
+    name: one of `models()`, "path/to/file.py:factory" for a function that returns (module, inputs), or "hf:NAME_OR_DIR"
+    for a network of transformers by its name on the hub, or from a folder with its configuration.
     batch: rows of the input, 1 where not given. tokens: sequence length, for language models. image: side of the square
-    images, for the others. Of an own file both are arguments of the factory.
+    images, for the others. cache: tokens before them whose keys and values a network of the hub keeps.
+    Of an own file all are arguments of the factory.
     arguments: override constructor arguments (`classes`, `width`, `num_hidden_layers`, ...).
     Weights are random, from a fixed seed that leaves the caller's random state alone; Llama has none (meta), and
     the trained ones come with their own, from packages of the extra `real`.
@@ -108,10 +118,13 @@ def build(
         raise WorkloadError(f"model {name!r}: batch {batch!r} must be a whole number of 1 or more, such as 4")
     if batch is not None and batch < 1:
         raise WorkloadError(f"model {name!r}: batch {batch} must be 1 or more")
-    sizes = {key: size for key, size in (("tokens", tokens), ("image", image)) if size is not None}
+    given = {"tokens": tokens, "image": image, "cache": cache}
+    sizes = {key: size for key, size in given.items() if size is not None}
     for what, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise WorkloadError(f"model {name!r}: {what} {size!r} must be a whole number of 1 or more")
+    if is_hub_name(name):
+        return from_hub(name, Sizes(batch or 1, **sizes), arguments)
     if ":" in name or name.endswith(".py"):
         return from_file(name, batch, {**arguments, **sizes})
     if name not in ENTRIES and _is_path(name):
@@ -125,6 +138,8 @@ def build(
         need(entry.package, f"model {name!r}")
     if tokens is not None and not entry.tokens:
         raise WorkloadError(f"model {name!r} takes images, not tokens; leave `tokens` out")
+    if cache is not None:
+        raise WorkloadError(f"model {name!r} takes no cache; give a causal language model as hf:NAME, or leave it out")
     if image is not None and not entry.image:
         raise WorkloadError(f"model {name!r} takes tokens, not images; leave `image` out")
     rows = 1 if batch is None else batch
@@ -139,9 +154,9 @@ def build(
             ) from error
         if not (arguments or sizes):
             raise
-        given = ", ".join(f"{key}={value!r}" for key, value in {**arguments, **sizes}.items())
+        words = ", ".join(f"{key}={value!r}" for key, value in {**arguments, **sizes}.items())
         raise WorkloadError(
-            f"model {name!r} cannot be built with these arguments ({given}): {reason(error)}"
+            f"model {name!r} cannot be built with these arguments ({words}): {reason(error)}"
         ) from error
 
 

@@ -150,13 +150,16 @@ def _within(config: Any, tokens: int) -> Any:
     return config
 
 
-def _attention() -> dict[str, Any]:
-    """Setting for PyTorch's fused attention without an explicit mask tensor: causal models then tell so by a
-    flag,
-    as they do outside of an export."""
+def fused_attention() -> str:
+    """Name of transformers' setting for PyTorch's fused attention without an explicit mask tensor: causal models then
+    tell so by a flag, as they do outside of an export."""
     from transformers import AttentionInterface
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     name = "sdpa_without_mask"
     AttentionInterface.register(name, sdpa_attention_forward)
-    return {"attn_implementation": name}
+    return name
+
+
+def _attention() -> dict[str, Any]:
+    return {"attn_implementation": fused_attention()}

@@ -23,6 +23,12 @@ from zerocast.workloads.errors import WorkloadError
 FOLDER = "workloads"
 
 
+def _with_beside(named: Path) -> list[Path]:
+    """A file, what is in a folder, and of Python code the files that it may import."""
+    beside = [*named.parent.glob("*.py"), *named.parent.glob("*/*.py")] if named.suffix == ".py" else []
+    return [named, *sorted(beside), *(sorted(named.iterdir()) if named.is_dir() else ())]
+
+
 class Networks:
     """Workloads of a folder by what they are made from."""
 
@@ -42,11 +48,10 @@ class Networks:
         the Python files beside these, which they may import."""
         if network not in self._sources:
             facts = {**asdict(network), "code": code_version()}
-            own = Path(network.model.rpartition(":")[0] or network.model)
-            beside = [*own.parent.glob("*.py"), *own.parent.glob("*/*.py")] if own.suffix == ".py" else []
-            for file in (own, *sorted(beside), *map(Path, filter(None, [network.trace]))):
+            for file in (each for named in network.files for each in _with_beside(named)):
                 if file.is_file():
-                    facts[f"content of {file}"] = hashlib.sha256(file.read_bytes()).hexdigest()
+                    with file.open("rb") as content:
+                        facts[f"content of {file}"] = hashlib.file_digest(content, "sha256").hexdigest()
             self._sources[network] = digest(json.dumps(facts, sort_keys=True))
         return self._sources[network]
 

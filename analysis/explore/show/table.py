@@ -140,7 +140,7 @@ def command(facts: Mapping[str, Any], choice: Mapping[str, Any], design: str) ->
     network, settings = _network_and_settings(facts, choice)
     words = ["zerocast", "run", network["model"], "--accelerator", facts["accelerator"]]
     words += ["--training"] * bool(network["training"]) + ["--allow-unknown"] * bool(network["allow_unknown"])
-    for option in ("prune", "batch", "optimizer", "dtype", "tokens", "image", "trace"):
+    for option in ("prune", "batch", "optimizer", "dtype", "tokens", "image", "trace", "cache", "weights"):
         if network.get(option) is not None:
             words += [f"--{option}", str(network[option])]
     for name, value in network.get("arguments", ()):

@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -172,29 +171,25 @@ def _check_networks(space: Space) -> None:
 _KINDS: dict[str, tuple[type, ...]] = {
     "model": (str,), "prune": (str, type(None)), "training": (bool,), "batch": (int, type(None)),
     "optimizer": (str, type(None)), "dtype": (str, type(None)), "trace": (str, type(None)),
-    "tokens": (int, type(None)), "image": (int, type(None)),
+    "tokens": (int, type(None)), "image": (int, type(None)), "cache": (int, type(None)), "weights": (str, type(None)),
 }  # fmt: skip
 
 
 def _check_field(name: str, field: str, value: Any) -> None:
     right = isinstance(value, _KINDS[field]) and (field == "training" or not isinstance(value, bool))
     if not right:
-        kinds = {"training": "true or false"} | dict.fromkeys(("batch", "tokens", "image"), "a whole number")
+        kinds = {"training": "true or false"} | dict.fromkeys(("batch", "tokens", "image", "cache"), "a whole number")
         words = kinds.get(field, "text")
         raise AnalysisError(f"parameters.{name}: {value!r} is no {field} of a workload; write {words}")
 
 
 def _check_model(entry: Entry) -> None:
-    model, file = entry.network.model, entry.network.model
-    if ":" in model:
-        file = model.rpartition(":")[0]
-    elif not model.endswith(".npz"):
-        if model not in ENTRIES:
-            raise AnalysisError(f"no model {model!r}; {closest(model, ENTRIES)}")
-        file = ""
-    for name in filter(None, (file, entry.network.trace)):
-        if not Path(name).is_file():
-            raise AnalysisError(f"no file {name!r}; paths are taken from the space file's folder")
+    network = entry.network
+    if not (network.files or network.is_of_hub or network.model in ENTRIES):
+        raise AnalysisError(f"no model {network.model!r}; {closest(network.model, ENTRIES)}")
+    for file in network.files:
+        if not file.exists():
+            raise AnalysisError(f"no file {str(file)!r}; paths are taken from the space file's folder")
 
 
 # --- accuracy, metrics ------------------------------------------------------------------------------------------

@@ -18,7 +18,9 @@ Choice = dict[str, Any]
 """Value of each parameter that a design has, by the parameter's name, in the order of the space."""
 
 WORKLOAD = "workload"
-NETWORK_FIELDS = ("model", "prune", "training", "batch", "optimizer", "dtype", "tokens", "image", "trace")
+NETWORK_FIELDS = (
+    "model", "prune", "training", "batch", "optimizer", "dtype", "tokens", "image", "trace", "cache", "weights",
+)  # fmt: skip
 """What `workload.X` may name."""
 
 
@@ -188,7 +190,7 @@ def _name(item: Any, place: int) -> str:
 
 def labels(networks: list[tuple[str | None, Network]]) -> list[str]:
     """A label for each workload: the user's, or the model with what tells it from the others."""
-    free = ("prune", "training", "batch", "optimizer", "dtype", "tokens", "image", "trace", "arguments", "dense")
+    free = (*(field for field in NETWORK_FIELDS if field != "model"), "arguments", "dense")
     differing = [name for name in free if len({getattr(network, name) for _, network in networks}) > 1]
     found = []
     for label, network in networks:

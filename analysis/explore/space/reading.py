@@ -71,6 +71,9 @@ def _space(file: SpaceFile, entries: dict[str, ParameterEntry], folder: Path) ->
 
 def _beside(name: str, folder: Path) -> str:
     """A name, or the whole path of what is a file: those are named from the space file's folder."""
+    if name.startswith("hf:"):
+        own = folder / name.removeprefix("hf:")
+        return f"hf:{own}" if own.is_dir() else name
     file, colon, factory = name.rpartition(":")
     if colon and file.endswith(".py"):
         return f"{folder / file}:{factory}"
@@ -84,7 +87,7 @@ def _entries(file: SpaceFile, folder: Path) -> tuple[Entry, ...]:
             Network(
                 _beside(w.model, folder), w.prune, w.training, w.batch, w.optimizer, w.dtype, w.allow_unknown,
                 str(folder / w.trace) if w.trace else None, file.fidelity == "tile", w.tokens, w.image,
-                arguments_from(w.arguments), tuple(w.dense),
+                arguments_from(w.arguments), tuple(w.dense), w.cache, str(folder / w.weights) if w.weights else None,
             ),
         )
         for w in file.workloads
@@ -128,7 +131,7 @@ def _placed(paths: list[str], values: list[Any], folder: Path) -> list[Any]:
     """Values of a parameter; those that are files of a workload with their whole paths, as `_entries` has them."""
     if f"{WORKLOAD}.model" in paths:
         return [_beside(value, folder) if isinstance(value, str) else value for value in values]
-    if f"{WORKLOAD}.trace" in paths:
+    if {f"{WORKLOAD}.trace", f"{WORKLOAD}.weights"} & set(paths):
         return [str(folder / value) if isinstance(value, str) else value for value in values]
     return values
 

@@ -37,6 +37,10 @@ class WorkloadEntry(_Part):
     """Sequence length of a language model."""
     image: StrictInt | None = Field(default=None, ge=1)
     """Side of the square images."""
+    cache: StrictInt | None = Field(default=None, ge=1)
+    """Tokens that came before, of a network of the hub."""
+    weights: StrictStr | None = None
+    """File or folder of the weights that zeros are found in."""
     arguments: dict[StrictStr, Any] = Field(default_factory=dict)
     """Of the zoo's constructor or the user's factory, by name."""
     dense: list[StrictStr] = Field(default_factory=list)

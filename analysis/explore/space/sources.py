@@ -20,9 +20,8 @@ def files_of(space: Space) -> dict[str, str]:
     not what these import), traces and calibrations. The accelerator's own file is part of the space's content."""
     found = {}
     for entry in entries(space):
-        model = entry.network.model
-        for name in (model.rpartition(":")[0] or model, entry.network.trace or ""):
-            found[name] = _content(Path(name)) if name and Path(name).is_file() else ""
+        for file in (each for named in entry.network.files for each in (named, *_inside(named))):
+            found[str(file)] = _content(file) if file.is_file() else ""
     for name in _calibrations(space):
         found[name] = _content(Path(name)) if Path(name).is_file() else ""
     return {name: content for name, content in found.items() if content}
@@ -36,6 +35,11 @@ def refuse_changed(known: Mapping[str, str], now: Mapping[str, str], run: str) -
                 f"the file {name} has changed since run {run} began, so its designs would be of two networks; give "
                 "another --out folder, or put the file back"
             )
+
+
+def _inside(folder: Path) -> list[Path]:
+    """The files of a folder with a network's configuration and weights."""
+    return sorted(folder.iterdir()) if folder.is_dir() else []
 
 
 def _content(file: Path) -> str:

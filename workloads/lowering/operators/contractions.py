@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zerocast.workloads.ir import Affine, Einsum, Transfer
+from zerocast.workloads.ir import COMPLEX, Affine, Einsum, Transfer
 from zerocast.workloads.lowering.builder import Call, NoRule
 from zerocast.workloads.lowering.operators.vectors import vector
 from zerocast.workloads.lowering.stored import as_stored
@@ -36,6 +36,8 @@ def contract(
 ) -> Value:
     """Emit one einsum. A weight is put at operand b; zeros that weights hold are their patterns."""
     build = call.build
+    if any(build.tensors[value.tensor].dtype in COMPLEX for value, _ in (a, b)):
+        raise NoRule(call.node, call.layer, "multiplies complex numbers", "write it as products of their real parts")
     a, b = ((_gathered(call, as_stored(build, value)), ranks) for value, ranks in (a, b))
     if build.is_weight(a[0]) and not build.is_weight(b[0]):
         a, b = b, a
@@ -110,16 +112,22 @@ def _weight_pattern(
     channels = _channels([rank for rank, _ in shape], *others)
     key = (name, shape, tuple(channels))
     if key not in build.zeros:  # a recurrent layer reads its weight at every step
-        bits = build.nonzeros(name)
-        fits = bits is not None and bits.size == math.prod(size for _, size in shape)
-        ranks, extents = [rank for rank, _ in shape], [size for _, size in shape]
-        build.zeros[key] = detect(bits.reshape(extents), ranks, channels) if fits else None
+        bits = _read(build.nonzeros(name), [size for _, size in shape])
+        build.zeros[key] = None if bits is None else detect(bits, [rank for rank, _ in shape], channels)
     what = build.zeros[key]
     if what is not None:
         build.found[weight] = what.words
     if what is not None or weight not in build.layers:
         build.layers[weight] = "not pruned" if what is None else ""
     return None if what is None else what.pattern
+
+
+def _read(bits: Any, extents: list[int]) -> Any:
+    """The part of a weight's nonzeros that a product reads: all of them, or as many experts as are picked."""
+    if bits is None or bits.size == math.prod(extents):
+        return None if bits is None else bits.reshape(extents)
+    inside = bits.ndim == len(extents) and all(size <= whole for size, whole in zip(extents, bits.shape, strict=True))
+    return bits[tuple(map(slice, extents))] if inside else None
 
 
 def _channels(ranks: Sequence[str], other: Ranks, product: Ranks) -> list[str]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from zerocast.workloads.flops import FLOPS, is_elementwise
-from zerocast.workloads.ir import Vector
+from zerocast.workloads.flops import flops_of, is_elementwise
+from zerocast.workloads.ir import COMPLEX, Vector
 from zerocast.workloads.lowering.builder import Call, elements
 from zerocast.workloads.lowering.values import Value
 
@@ -32,7 +32,8 @@ def vector(
         call.build.add(f"{name}.out" if at == 0 else f"{name}.out{at}", out, call.role(out))
         for at, out in enumerate(outs)
     ]
-    each = FLOPS[function] if flops is None else flops
+    of_complex = any(call.build.tensors[value.tensor].dtype in COMPLEX for value in inputs)
+    each = flops_of(function, of_complex) if flops is None else flops
     count = elements(outs[0]) if count is None else count
     names = tuple(value.tensor for value in inputs), tuple(value.tensor for value in results)
     call.build.ops.append(
@@ -138,7 +139,7 @@ _ELEMENTWISE = (
     "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "exp2", "log10", "frac", "sgn",
     "fmod", "nan_to_num", "isfinite", "logical_xor", "bitwise_xor", "log_sigmoid", "softsign", "threshold",
     "bitwise_left_shift", "bitwise_right_shift", "erfc", "cumprod", "logcumsumexp", "selu", "celu", "softshrink",
-    "hardshrink", "grid_sampler", "grid_sampler_2d",
+    "hardshrink", "grid_sampler", "grid_sampler_2d", "polar", "angle",
     "addcmul", "addcdiv", "lerp", "multiply", "subtract", "divide", "true_divide", "special_erf",
 )  # fmt: skip
 

@@ -25,8 +25,8 @@ def detach(call: Call) -> Value:
 
 
 def same(call: Call) -> Value:
-    """alias, identity, and what is one on real numbers (conjugates, real parts)."""
-    return call.values[0]
+    """alias, identity, what is one on real numbers (conjugates, real parts), and the parts of complex ones."""
+    return call.values[0] if _source(call).dtype == call.out.dtype else reinterpreted(call)
 
 
 def view(call: Call) -> Value:
@@ -34,7 +34,7 @@ def view(call: Call) -> Value:
     value = call.values[0]
     source = _source(call)
     if source.dtype != call.out.dtype:
-        return _reinterpreted(call)
+        return reinterpreted(call)
     if value.expanded and not _broadcast_only(value, shape_of(call)):
         return copy(call)
     if not value.any_layout and not _viewable(source, shape_of(call)):
@@ -46,7 +46,7 @@ def _source(call: Call) -> torch.Tensor:
     return call.node.args[0].meta["val"]  # type: ignore[union-attr, no-any-return]
 
 
-def _reinterpreted(call: Call) -> Value:
+def reinterpreted(call: Call) -> Value:
     """The same bits read as another type: a tensor of its own, since a reader sees other elements."""
     return transfer(call, "reinterpret", call.values[:1], 0)  # type: ignore[no-any-return]
 
@@ -130,14 +130,15 @@ def split(call: Call) -> list[Value]:
 
 RULES: dict[str, Any] = {
     "detach": detach,
-    **dict.fromkeys(("alias", "lift_fresh_copy", "lift_fresh", "feature_dropout", "positive", "real",
-                     "conj", "resolve_conj", "resolve_neg"), same),
+    **dict.fromkeys(("alias", "lift_fresh_copy", "lift_fresh", "feature_dropout", "positive", "real", "imag",
+                     "conj", "_conj", "resolve_conj", "resolve_neg"), same),
     **dict.fromkeys(("view", "reshape", "flatten", "squeeze", "unsqueeze", "unflatten", "_unsafe_view", "view_as",
                      "reshape_as", "ravel"), view),
     **dict.fromkeys(("permute", "transpose", "t", "numpy_T", "swapaxes", "swapdims", "movedim", "moveaxis", "mT", "mH",
                      "matrix_H", "adjoint"), reorder),
     **dict.fromkeys(("expand", "expand_as", "broadcast_to"), broadcast),
     **dict.fromkeys(("slice", "select", "narrow", "diagonal", "linalg_diagonal"), part),
+    **dict.fromkeys(("view_as_complex", "view_as_real"), reinterpreted),
     "narrow_copy": copied_part, "unfold": unfold, "as_strided": strided,
     **dict.fromkeys(("split", "chunk", "unbind", "split_with_sizes", "tensor_split", "hsplit", "vsplit", "dsplit",
                      "unsafe_split", "unsafe_chunk", "unsafe_split_with_sizes"), split),

@@ -1,0 +1,188 @@
+"""Weights in files, read one tensor at a time, so that a checkpoint larger than memory shows its zeros."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zerocast.extras import need
+from zerocast.workloads.blame import reason
+from zerocast.workloads.errors import WorkloadError, closest
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+_SAFE, _TORCH = ".safetensors", (".pt", ".pth", ".bin")
+_INDEX = "model.safetensors.index.json"
+_INSIDE = ("state_dict", "model_state_dict", "model")
+"""Names under which training scripts put the weights beside other things."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where each tensor of a checkpoint is read from; `shapes` by the names that it has in the file."""
+
+    path: Path
+    shapes: Mapping[str, tuple[int, ...]]
+    _readers: Mapping[str, Callable[[], torch.Tensor]]
+
+    def read(self, name: str) -> torch.Tensor:
+        """A tensor, from the file. Raises `WorkloadError` where it holds NaN or infinity, or cannot be read."""
+        from zerocast.workloads.lowering.exporting.masks import is_finite
+
+        try:
+            tensor = self._readers[name]()
+        except Exception as error:  # whatever a damaged file makes the reader say
+            raise WorkloadError(f"weights {str(self.path)!r}: {name!r} cannot be read: {reason(error)}") from error
+        if not is_finite(tensor):
+            raise WorkloadError(f"weights {str(self.path)!r}: {name!r} holds NaN or infinity; repair the checkpoint")
+        return tensor
+
+
+def open_checkpoint(path: str | Path) -> Checkpoint:
+    """The weights of a .safetensors file, of a folder of them (sharded or not), or of a .pt file of weights alone, from
+    which no code is run. Raises `WorkloadError` for anything else."""
+    given = Path(path)
+    if given.is_dir():
+        return _sharded(given)
+    if not given.is_file():
+        raise WorkloadError(f"weights {str(path)!r}: there is no such file or folder")
+    if given.suffix == _SAFE:
+        return _joined(given, [given])
+    if given.suffix in _TORCH:
+        return _pickled(given)
+    raise WorkloadError(
+        f"weights {str(path)!r}: give a {_SAFE} file, a folder of them, or a {_TORCH[0]} file of weights"
+    )
+
+
+def has_weights(folder: Path) -> bool:
+    """Whether weights lie in a folder that `open_checkpoint` reads."""
+    return any(folder.glob(f"*{_SAFE}"))
+
+
+def _sharded(folder: Path) -> Checkpoint:
+    if (folder / _INDEX).is_file():
+        try:
+            names = set(json.loads((folder / _INDEX).read_text())["weight_map"].values())
+        except (ValueError, KeyError, AttributeError) as error:
+            raise WorkloadError(f"weights {str(folder)!r}: {_INDEX} is no index of shards: {reason(error)}") from error
+        if missing := sorted(name for name in names if not (folder / name).is_file()):
+            raise WorkloadError(
+                f"weights {str(folder)!r}: {len(missing)} of {len(names)} shards are missing, such as {missing[0]}; "
+                "copy them there"
+            )
+        return _joined(folder, [folder / name for name in sorted(names)])
+    files = sorted(folder.glob(f"*{_SAFE}"))
+    if not files:
+        raise WorkloadError(f"weights {str(folder)!r}: the folder has no {_SAFE} file")
+    return _joined(folder, files)
+
+
+def _joined(path: Path, files: list[Path]) -> Checkpoint:
+    need("safetensors", f"weights {str(path)!r}")
+    from safetensors import SafetensorError, safe_open
+
+    shapes: dict[str, tuple[int, ...]] = {}
+    readers: dict[str, Callable[[], torch.Tensor]] = {}
+    for file in files:
+        try:
+            with safe_open(file, framework="pt") as held:
+                for name in held.keys():  # noqa: SIM118  (no mapping)
+                    shapes[name] = tuple(held.get_slice(name).get_shape())
+                    readers[name] = _reader(file, name)
+        except (SafetensorError, OSError) as error:
+            raise WorkloadError(f"weights {str(file)!r} cannot be read: {reason(error)}") from error
+    return Checkpoint(path, shapes, readers)
+
+
+def _reader(file: Path, name: str) -> Callable[[], torch.Tensor]:
+    """Opens the file anew, so that what was read of it before is let go."""
+    from safetensors import safe_open
+
+    def read() -> torch.Tensor:
+        with safe_open(file, framework="pt") as held:
+            tensor: torch.Tensor = held.get_tensor(name)
+            return tensor
+
+    return read
+
+
+def _pickled(file: Path) -> Checkpoint:
+    import torch
+
+    try:
+        held = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        raise WorkloadError(
+            f"weights {str(file)!r}: it holds more than tensors, and code in a file is not run; save "
+            "model.state_dict() alone, or safetensors"
+        ) from error
+    except Exception as error:
+        raise WorkloadError(f"weights {str(file)!r} cannot be read: {reason(error)}") from error
+    inner = next(
+        (held[key] for key in _INSIDE if isinstance(held, Mapping) and isinstance(held.get(key), Mapping)), held
+    )
+    tensors = (
+        {name: each for name, each in inner.items() if isinstance(each, torch.Tensor)}
+        if isinstance(inner, Mapping)
+        else {}
+    )
+    if not tensors:
+        raise WorkloadError(f"weights {str(file)!r}: it holds no tensors by name; save model.state_dict()")
+    return Checkpoint(file, {n: tuple(t.shape) for n, t in tensors.items()}, {n: t.clone for n, t in tensors.items()})
+
+
+def matched(checkpoint: Checkpoint, model: nn.Module) -> dict[str, str]:
+    """For each parameter and buffer that a checkpoint holds: its name in the model -> its name there.
+
+    A weight that is tied is there under any of its names; the part of the model that others are built on may be saved
+    without its own prefix, or alone.
+    Raises `WorkloadError` for parameters that are not there, and for shapes that do not fit.
+    """
+    state = {
+        **dict(model.named_parameters(remove_duplicate=False)),
+        **dict(model.named_buffers(remove_duplicate=False)),
+    }
+    names = _renamed(checkpoint, model, state)
+    held = {id(state[name]) for name in names}
+    path = str(checkpoint.path)
+    missing = [name for name, each in model.named_parameters() if id(each) not in held]
+    if missing:
+        raise WorkloadError(
+            f"weights {path!r} are of another model: {len(missing)} of its parameters are not there, such as "
+            f"{missing[0]!r}; {closest(missing[0], checkpoint.shapes)}"
+        )
+    for name, there in names.items():
+        wanted, found = tuple(state[name].shape), checkpoint.shapes[there]
+        if wanted != found:
+            raise WorkloadError(
+                f"weights {path!r} are of another model: {there!r} has shape {found}, the model's {wanted}"
+            )
+    return names
+
+
+def _renamed(checkpoint: Checkpoint, model: nn.Module, state: Mapping[str, object]) -> dict[str, str]:
+    """The names with the base model's prefix as it is, left out or added, whichever fits most of them."""
+    prefix = f"{getattr(model, 'base_model_prefix', '') or 'model'}."
+    ways = ({name: spell(name) for name in state if spell(name) in checkpoint.shapes} for spell in (
+        str, lambda name: name.removeprefix(prefix), lambda name: prefix + name,
+    ))  # fmt: skip
+    return max(ways, key=len)
+
+
+def load_into(checkpoint: Checkpoint, model: nn.Module) -> None:
+    """Put the weights into a model that has data of its own."""
+    import torch
+
+    names = matched(checkpoint, model)
+    state = model.state_dict(keep_vars=True)
+    with torch.no_grad():
+        for name, there in names.items():
+            if name in state:
+                state[name].copy_(checkpoint.read(there))
