@@ -94,7 +94,7 @@ class Pricer:
             self._known |= zip(new, self._price(new), strict=True)
 
     def refusal(self, gemm: Gemm) -> str:
-        """Why a GPU runs a product with N:M weights dense; "" where it does not, and on other accelerators."""
+        """Why nothing on a GPU takes the zeros of a product's weights; "" elsewhere."""
         return "" if self.accelerator.gpu is None else refusal(gemm, self.accelerator)
 
     def _product(self, gemm: Gemm) -> Priced:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.cost import OpRow
+from zerocast.simulator.gpu.sparse import DATAFLOW as SPARSE_KERNEL
 from zerocast.simulator.gpu.trust import latency_bounds
 from zerocast.simulator.program.overflow import overflow
 from zerocast.simulator.program.program import Program
@@ -60,6 +61,13 @@ def _prices(planned: Program, accelerator: Accelerator, rows: Sequence[OpRow]) -
 
 def _zeros(rows: Sequence[OpRow]) -> Iterator[str]:
     """Zeros that buy nothing, and walks that leave the expectation."""
+    paid: dict[str, list[str]] = {}
+    for row in rows:
+        if row.dataflow == SPARSE_KERNEL:
+            paid.setdefault(row.order, []).append(row.layer)
+    for kernel, layers in paid.items():
+        names = list(dict.fromkeys(layers))
+        yield f"{kernel} makes the zeros of {len(names)} layers pay: {', '.join(names[:8])}"
     if losing := list(dict.fromkeys(row.layer for row in rows if row.fallback == "slower")):
         yield f"{len(losing)} layers lose by being sparse and run dense: {', '.join(losing[:8])}"
     if apart := [row for row in rows if abs(row.cycles - row.expected_cycles) > AGREE * row.expected_cycles > 0]:

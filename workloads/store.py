@@ -12,12 +12,12 @@ import numpy as np
 from zerocast.workloads.archive import Archive
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Einsum, Index, Op, Tensor, Transfer, Vector, Workload
-from zerocast.workloads.patterns import DENSE, NM, Block, Dense, Mask, Pattern, PerChannel, Uniform
+from zerocast.workloads.patterns import DENSE, NM, VNM, Block, Dense, Mask, Pattern, PerChannel, Uniform
 
 _FILE = Archive("workload", version=2, remedy="capture it again with `zerocast lower`")
 
 OPS: dict[str, type[Op]] = {kind.__name__: kind for kind in (Einsum, Vector, Index, Transfer)}
-PATTERNS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Dense, NM, Uniform, PerChannel, Block, Mask)}
+PATTERNS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Dense, NM, VNM, Uniform, PerChannel, Block, Mask)}
 """Pattern classes that can be stored. All are dataclasses of numbers, names and nested tuples; a field
 that is an array goes to an entry of its own in the file."""
 

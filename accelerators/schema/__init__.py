@@ -11,11 +11,13 @@ from zerocast.accelerators.schema.memory import FORMATS, Fanout, Memory, Operand
 from zerocast.accelerators.schema.part import Part
 from zerocast.accelerators.schema.row_stationary import RowStationary
 from zerocast.accelerators.schema.skipping import Arrangement, Banks, Deal, Skipping, Vector, Window
+from zerocast.accelerators.schema.sparse_kernel import KernelConstants, SparseKernel
 from zerocast.accelerators.schema.technology import Cost, FpgaPart, Resources, Storage, Technology
 from zerocast.accelerators.schema.units import Host, Schedule, Unit
 
 __all__ = [
     "FORMATS", "Accelerator", "Arrangement", "Banks", "Compute", "Cost", "Dataflow", "Deal", "Fanout", "Fold",
-    "FpgaPart", "Gpu", "Host", "Memory", "Operand", "OperandSparsity", "Part", "Resources", "Role", "RowStationary",
-    "Schedule", "Side", "Skipping", "Source", "Sparsity", "Storage", "Technology", "Unit", "Vector", "Window",
+    "FpgaPart", "Gpu", "Host", "KernelConstants", "Memory", "Operand", "OperandSparsity", "Part", "Resources", "Role",
+    "RowStationary", "Schedule", "Side", "Skipping", "Source", "SparseKernel", "Sparsity", "Storage", "Technology",
+    "Unit", "Vector", "Window",
 ]  # fmt: skip

@@ -28,6 +28,8 @@ class Gpu(Part):
     and may be larger, for launches one by one."""
     sparse_types: tuple[str, ...] = ()
     """Data types with 2:4 sparse tensor cores for the weights."""
+    sparse_kernels: str = ""
+    """Generation whose constants sparse kernels take, see `accelerators/tables/sparse-kernels.yaml`; "" for none."""
 
     @field_validator("sparse_types")
     @classmethod

@@ -23,6 +23,7 @@ from zerocast.analysis.commands.command_line import (
     writable,
 )
 from zerocast.analysis.commands.remark import note
+from zerocast.analysis.errors import AnalysisError
 
 if TYPE_CHECKING:
     from zerocast.accelerators import Accelerator
@@ -38,27 +39,37 @@ Nests = Annotated[bool, _OPTION("--nests", help="Print each mapping as a loop ne
 
 def gemm_command(
     shapes: Annotated[
-        Path,
+        str,
         typer.Argument(
-            help="CSV with columns M, N, K and any of batch, count, dtype, density_a, density_b, pattern, layer."
+            help="CSV with columns M, N, K and any of batch, count, dtype, density_a, density_b, pattern, layer; "
+            "with --densities one product, M,N,K."
         ),
     ],
     accelerator: AcceleratorName,
     out: Out,
+    densities: Annotated[
+        str | None,
+        _OPTION("--densities", help="0.05,0.1,...: each sparse kernel of a GPU at these densities, with a picture."),
+    ] = None,
+    dtype: Annotated[str, _OPTION("--dtype", help="With --densities: the data type.")] = "fp16",
     settings: Settings = None,
     objective: Objective = "latency",
     fidelity: Fidelity = "analytic",
     mapping: GivenMapping = None,
     nests: Nests = False,
 ) -> None:
-    """Price a table of matrix products.
+    """Price a table of matrix products, or one product on every sparse kernel of a GPU.
 
     2:4 weights that a GPU cannot skip are priced dense; a shape that fits no mapping has NaN. The column note says why.
     Mappings are given by the column layer, or by sizes such as 512x64x128.
     """
+    if densities is not None:
+        _over_densities(shapes, densities, dtype, load_accelerator(accelerator, settings), out)
+        return
     from zerocast.analysis.products.gemm_columns import read_shapes
 
-    _price(read_shapes, shapes, load_accelerator(accelerator, settings), out, (objective, fidelity), mapping, nests)
+    machine = load_accelerator(accelerator, settings)
+    _price(read_shapes, Path(shapes), machine, out, (objective, fidelity), mapping, nests)
 
 
 def conv_command(
@@ -86,6 +97,32 @@ def conv_command(
 
     machine = load_accelerator(accelerator, settings)
     _price(read_convolutions, layers, machine, out, (objective, fidelity), mapping, nests)
+
+
+def _over_densities(text: str, densities: str, dtype: str, machine: Accelerator, out: Path) -> None:
+    """One product on every sparse kernel: the table, the picture beside it, and where each kernel breaks even."""
+    from zerocast.analysis.products.densities import (
+        over_densities,
+        read_densities,
+        read_product,
+        words,
+        write_densities,
+    )  # fmt: skip
+
+    writable(out)
+    picture = out.with_suffix(".png")
+    if picture == out:
+        raise AnalysisError(f"--out {str(out)!r} is the table; the picture comes beside it, as .png")
+    found = over_densities(read_product(text, dtype, machine), machine, read_densities(densities))
+    write_densities(out, found)
+    from zerocast.analysis.reports.pictures.style import DPI, paper_style
+    from zerocast.analysis.reports.plots.densities import densities_figure
+
+    with paper_style():
+        densities_figure(found).savefig(picture, dpi=DPI)
+    for line in words(found):
+        typer.echo(line)
+    typer.echo(f"written: {out}, {picture}")
 
 
 def _price(

@@ -67,7 +67,7 @@ def price_shapes(
     except SimulationError as error:
         raise AnalysisError(str(error)) from None
     unpriced: list[str] = []
-    for number, (shape, refusal) in enumerate(zip(shapes, refused, strict=True)):
+    for number, shape in enumerate(shapes):
         try:
             row = pricer.gemm(shape.gemm)
         except SimulationError as error:
@@ -80,8 +80,9 @@ def price_shapes(
             unseen = unseen_zeros(shape.gemm, accelerator)
             note = "; ".join(filter(None, (row.note, unseen)))
             figures = (row.latency_s + overhead, *(getattr(row, name) for name in RESULTS[1:-1]), note)
-            seen: Fate = "with zeros that the array does not skip" if unseen else "as asked"
-            priced = Priced(figures, "dense" if refusal else seen, *pricer.mapped([shape.gemm]))
+            idle = unseen or row.fallback == "slower"
+            seen: Fate = "with zeros that the array does not skip" if idle else "as asked"
+            priced = Priced(figures, "dense" if row.fallback == "refused" else seen, *pricer.mapped([shape.gemm]))
         if progress is not None:
             progress(number + 1, len(shapes))
         yield priced
@@ -108,7 +109,7 @@ def _hopeless(shapes: Sequence[Shape], reason: str) -> AnalysisError:
 
 def remarks(priced: Sequence[Priced]) -> str:
     """How many shapes were priced otherwise than asked for or not at all; "" where none was."""
-    words = {"dense": "dense, not N:M"}
+    words = {"dense": "dense, not with their zeros"}
     counts = Counter(one.fate for one in priced if one.fate != "as asked")
     told = [f"{count} priced {words.get(fate, fate)}" for fate, count in counts.items()]
     return f"; {' and '.join(told)}, see column note" if told else ""

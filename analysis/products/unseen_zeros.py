@@ -12,8 +12,8 @@ from zerocast.simulator.products.traffic import element_bits
 def unseen_zeros(gemm: Gemm, accelerator: Accelerator) -> str:
     """Which zeros of a product are not skipped, what they save all the same, and why; "" where there are none.
 
-    Zeros that are compressed off chip still shorten a product that waits for its link. 2:4 weights that a GPU's sparse
-    tensor cores refuse are not repeated here: their row says why.
+    Zeros that are compressed off chip still shorten a product that waits for its link. What a GPU does not skip of its
+    weights is not repeated here: the row says why.
     """
     sides: tuple[tuple[str, Side, Operand], ...] = (("A", "input", gemm.input), ("B", "weight", gemm.weight))
     return "; ".join(
@@ -32,8 +32,10 @@ def _what(side: Side, operand: Operand, accelerator: Accelerator) -> str:
 
 
 def _reason(side: Side, operand: Operand, accelerator: Accelerator) -> str:
-    """Why the array does not skip zeros of an operand; "" where it does."""
+    """Why the array does not skip zeros of an operand; "" where it does, or where its row says why not."""
     engine, name = getattr(accelerator.sparsity, side), accelerator.name
+    if accelerator.gpu is not None and accelerator.gpu.sparse_kernels and side == "weight":
+        return ""
     if engine.mode == "gate":
         return f"{name} gates them"
     if engine.mode == "none":

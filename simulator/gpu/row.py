@@ -17,7 +17,8 @@ from zerocast.simulator.gpu.fit.calibration import Calibrated, calibration_of
 from zerocast.simulator.gpu.power import streamed_j_per_byte, within_power
 from zerocast.simulator.gpu.predict import UNSEEN_BAR, Prediction, predict, with_doubt
 from zerocast.simulator.gpu.problem import Problem, kept_share, problem, weight_share
-from zerocast.simulator.gpu.rules import group_of, refusal
+from zerocast.simulator.gpu.rules import cores_refusal, group_of, is_structured
+from zerocast.simulator.gpu.sparse import kernel_refusal, options, sparse_row, vector_product
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.pairs import effectual_macs
 
@@ -25,8 +26,8 @@ from zerocast.simulator.products.pairs import effectual_macs
 def gpu_rows(gemms: Sequence[Gemm], accelerator: Accelerator) -> list[OpRow]:
     """Row of each product under the kernel chosen for it; op, layer and schedule times are left open.
 
-    N:M weights that the sparse tensor cores take run on the faster of the 2:4 and the dense kernel (a user would
-    keep a layer that loses dense); `note` gives both times. Latencies leave out the gap between kernel starts
+    Zeros run on the quickest of the 2:4 kernel, the sparse kernels that take them and the dense one (a user would keep
+    a layer that loses dense); `note` gives the times. Latencies leave out the gap between kernel starts
     (`gpu.launch_floor_s`), which `host.launch_overhead_s` adds for every op. Static power is in no row.
     Off-chip bytes are those that a product asks for, each once; what the L2 still holds is in the time alone.
     Raises `SimulationError` for a data type that the card lacks and for a calibration that cannot be read.
@@ -49,14 +50,25 @@ def _rows(gemms: list[Gemm], accelerator: Accelerator, dtype: str) -> list[OpRow
     for place, gemm in enumerate(gemms):
         if (unit := direct_unit(gemm, accelerator)) is not None:
             rows[place] = _direct_row(rows[place], gemm, accelerator, card, unit, dense_class)
-    reasons = [refusal(gemm, accelerator) for gemm in gemms]
+        elif (vector := vector_product(gemm, accelerator, card)) is not None:
+            rows[place] = _with_energy(sparse_row(rows[place], gemm, vector, card), gemm, accelerator)
+    _take_sparse_cores(rows, gemms, accelerator, dtype, dense)
+    return [_quickest(row, gemm, accelerator, card) for row, gemm in zip(rows, gemms, strict=True)]
+
+
+def _take_sparse_cores(
+    rows: list[OpRow], gemms: list[Gemm], accelerator: Accelerator, dtype: str, dense: Prediction
+) -> None:
+    """Put the row of the 2:4 kernel in the place of the dense one where it is quicker, else say why it is not."""
+    card, kind = card_of(accelerator, dtype), type_class(accelerator, dtype)
+    reasons = [cores_refusal(gemm, accelerator) for gemm in gemms]
     for place, reason in enumerate(reasons):
         if reason:
             rows[place] = replace(rows[place], fallback="refused", note=f"dense: {reason}; {rows[place].note}")
-    wanted = [i for i, gemm in enumerate(gemms) if _structured(gemm) and not reasons[i]]
+    wanted = [i for i, gemm in enumerate(gemms) if is_structured(gemm) and not reasons[i]]
     if not wanted:
-        return rows
-    sparse_class = calibration.of(f"sparse_{kind}")
+        return
+    sparse_class = calibration_of(gpu_part(accelerator).calibration).of(f"sparse_{kind}")
     groups = [group_of(gemms[i].weight.structured, accelerator.sparsity.weight.max_group) for i in wanted]
     sparse = predict(_problem([gemms[i] for i in wanted], card, groups), sparse_class, sparse=True)
     sparse = with_doubt(sparse, dense[np.array(wanted)])
@@ -68,12 +80,26 @@ def _rows(gemms: list[Gemm], accelerator: Accelerator, dtype: str) -> list[OpRow
         else:
             note = f"sparse loses, dense kernel used: {times}; {rows[place].note}"
             rows[place] = replace(rows[place], fallback="slower", note=note)
-    return rows
 
 
-def _structured(gemm: Gemm) -> bool:
-    pattern = gemm.weight.structured
-    return pattern is not None and not pattern.is_dense
+def _quickest(row: OpRow, gemm: Gemm, accelerator: Accelerator, card: Card) -> OpRow:
+    """The row on the quickest sparse kernel where one beats the tensor cores; else what keeps the zeros from paying."""
+    reason = "" if is_structured(gemm) else kernel_refusal(gemm, accelerator)
+    if reason:
+        return replace(row, fallback="refused", note=f"dense: {reason}; {row.note}")
+    found = options(gemm, accelerator, card)
+    if not found:
+        return row
+    best, other_s = found[0], row.latency_s + card.gap_s
+    times = f"{best.words()}, {row.order if row.skipped else 'dense'} {other_s * 1e6:.3g} us"
+    # a product that is little more than its launch gains nothing that any model of kernels could tell
+    if best.trusted_s < other_s and row.bound != "launch":
+        taken = sparse_row(row, gemm, best, card)
+        return replace(_with_energy(taken, gemm, accelerator), note=f"{times}; {taken.note}")
+    if row.skipped or row.fallback:
+        return row
+    note = f"no sparse kernel pays, dense kernel used: {times}; {row.note}"
+    return replace(row, fallback="slower", note=note)
 
 
 def _problem(gemms: list[Gemm], card: Card, groups: list[int]) -> Problem:

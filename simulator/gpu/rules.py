@@ -1,10 +1,11 @@
-"""Which products the sparse tensor cores take."""
+"""Which products the sparse tensor cores and the sparse kernels take."""
 
 from __future__ import annotations
 
 from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.gpu.card import gpu_part, type_class
 from zerocast.simulator.gpu.problem import KEPT
+from zerocast.simulator.gpu.sparse import kernel_refusal
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.workloads.patterns import NM
 
@@ -35,6 +36,18 @@ def _most(pattern: NM, start: int, size: int) -> int:
 
 
 def refusal(gemm: Gemm, accelerator: Accelerator) -> str:
+    """Why nothing takes a product with zeros in its weights: of N:M ones the sparse tensor cores, of others the sparse
+    kernels; "" where something does, or nothing is to skip."""
+    return cores_refusal(gemm, accelerator) if is_structured(gemm) else kernel_refusal(gemm, accelerator)
+
+
+def is_structured(gemm: Gemm) -> bool:
+    """Whether the weights have N:M zeros along K."""
+    pattern = gemm.weight.structured
+    return pattern is not None and not pattern.is_dense
+
+
+def cores_refusal(gemm: Gemm, accelerator: Accelerator) -> str:
     """Why the sparse tensor cores do not take a product with N:M weights; "" where they do, or nothing is to skip."""
     pattern = gemm.weight.structured
     if pattern is None or pattern.is_dense:

@@ -7,8 +7,9 @@ from zerocast.workloads.patterns.dense import DENSE, Dense
 from zerocast.workloads.patterns.mask import Mask
 from zerocast.workloads.patterns.nm import NM
 from zerocast.workloads.patterns.uniform import Uniform
+from zerocast.workloads.patterns.vnm import VNM
 
 __all__ = [
-    "DENSE", "NM", "Block", "Dense", "Extents", "Mask", "Occupancy", "Pattern", "PerChannel", "Uniform",
+    "DENSE", "NM", "VNM", "Block", "Dense", "Extents", "Mask", "Occupancy", "Pattern", "PerChannel", "Uniform",
     "channel_group", "tile_size",
 ]  # fmt: skip

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Bits = NDArray[np.bool_]
 
+TILES = 48
+"""Tiles along each rank of the draw that says how many of them hold a nonzero: about 2,300 of two ranks."""
+
 
 @dataclass(frozen=True, slots=True)
 class Occupancy:
@@ -66,6 +69,24 @@ class Pattern(ABC):
     def groups(self) -> NM | None:
         """The N:M groups that the nonzeros keep to, by which arrays skip in order; None where they keep to none."""
         return None
+
+    @property
+    def panel(self) -> int:
+        """Neighbouring rows that agree on the columns from which their N:M groups take; 1 where each has its own."""
+        return 1
+
+    def filled(self, tile: Mapping[str, int]) -> float:
+        """Share of the tiles of a shape that hold a nonzero: what a format stores whose entries are such tiles.
+
+        Counted on a draw of `TILES` tiles along each rank, where a pattern does not know it.
+        """
+        ranks, bits = self.draw({rank: TILES * extent for rank, extent in tile.items()}, np.random.default_rng(0))
+        for rank, extent in tile.items():
+            if rank in ranks:
+                axis = ranks.index(rank)
+                starts = np.arange(0, bits.shape[axis], extent)
+                bits = np.logical_or.reduceat(bits, starts, axis=axis)
+        return float(bits.mean())
 
     def facing(self, ranks: Collection[str]) -> Pattern:
         """The same zeros as a pass sees them that reduces over `ranks`: groups along one of these come first."""

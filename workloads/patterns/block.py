@@ -55,6 +55,18 @@ class Block(Pattern):
         exact = expected_maximum(np.minimum(blocks, EXACT_UP_TO), self.share, group) * size / blocks
         return np.where(blocks <= EXACT_UP_TO, exact, Pattern.slowest(self, tile, group))
 
+    def filled(self, tile: Mapping[str, int]) -> float:
+        """A tile is empty where every block that it meets is; one that divides blocks or is divided by them meets the
+        same number everywhere."""
+        blocks = 1
+        for rank, extent in self.shape:
+            size = tile.get(rank, 1)
+            if size % extent and extent % size:
+                return Pattern.filled(self, tile)
+            blocks *= max(size // extent, 1)
+        free = tile_size({rank: size for rank, size in tile.items() if rank not in dict(self.shape)})
+        return 1 - (1 - self.share) ** (blocks * (1 if self.whole else int(free)))
+
     def draw(self, sizes: Mapping[str, int], rng: np.random.Generator) -> tuple[tuple[str, ...], Bits]:
         """One draw for each block; ranks that a block spans whole have one draw, others a draw for each element."""
         extents, shape = dict(self.shape), tuple(sizes.values())

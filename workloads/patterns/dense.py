@@ -22,6 +22,9 @@ class Dense(Pattern):
         size = tile_size(tile)
         return Occupancy(size, np.zeros_like(size), size)
 
+    def filled(self, tile: Mapping[str, int]) -> float:
+        return 1.0
+
     def draw(self, sizes: Mapping[str, int], rng: np.random.Generator) -> tuple[tuple[str, ...], Bits]:
         return tuple(sizes), np.broadcast_to(np.True_, tuple(sizes.values()))
 

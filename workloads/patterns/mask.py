@@ -87,6 +87,9 @@ class Mask(Pattern):
             counts = np.diff(counts, axis=axis)
         return counts
 
+    def filled(self, tile: Mapping[str, int]) -> float:
+        return float((self.counts(tile) > 0).mean())
+
     def occupancy(self, tile: Extents) -> Occupancy:
         """Mean, variance and maximum over the grid of tiles, a tile larger than the mask being cut to it.
 

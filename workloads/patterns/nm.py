@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -42,6 +43,14 @@ class NM(Pattern):
             variance=fibers * spread,
             maximum=fibers * (groups * self.n + np.minimum(rest, self.n)),
         )
+
+    def filled(self, tile: Mapping[str, int]) -> float:
+        """Whole groups always hold one; pieces of a group are empty by the hypergeometric law, independently."""
+        length = tile.get(self.rank, 1)
+        if length >= self.m or self.m % length:
+            return Pattern.filled(self, tile) if length < self.m else 1.0
+        empty = math.comb(self.m - self.n, length) / math.comb(self.m, length)
+        return 1 - empty ** (int(tile_size(tile)) // length)
 
     @property
     def groups(self) -> NM:

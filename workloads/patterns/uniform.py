@@ -36,6 +36,9 @@ class Uniform(Pattern):
         exact = expected_maximum(np.minimum(size, EXACT_UP_TO), self.share, group)
         return np.where(size <= EXACT_UP_TO, exact, Pattern.slowest(self, tile, group))
 
+    def filled(self, tile: Mapping[str, int]) -> float:
+        return 1 - (1 - self.share) ** int(tile_size(tile))
+
     def draw(self, sizes: Mapping[str, int], rng: np.random.Generator) -> tuple[tuple[str, ...], Bits]:
         return tuple(sizes), drawn(self.share, sizes, rng)
 

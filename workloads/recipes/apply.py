@@ -18,9 +18,11 @@ from zerocast.workloads.recipes.magnitude import magnitude
 from zerocast.workloads.recipes.nm import bdwp, nm, sdgp, srste
 from zerocast.workloads.recipes.plan import Plan
 from zerocast.workloads.recipes.targets import Target, check_finite, is_meta, kept_dense, targets
+from zerocast.workloads.recipes.vnm import vnm
 
 _FAMILIES: dict[str, Callable[[Sequence[Target], Recipe, bool], Plan]] = {
     "nm": nm, "bdwp": bdwp, "srste": srste, "sdgp": sdgp, "magnitude": magnitude, "block": block,
+    "vnm": vnm,
 }  # fmt: skip
 
 

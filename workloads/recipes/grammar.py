@@ -6,10 +6,12 @@ import re
 from dataclasses import dataclass
 
 from zerocast.workloads.errors import WorkloadError, closest
+from zerocast.workloads.patterns.vnm import COLUMNS
 
 GRAMMAR = {
     "dense": ("dense", "nothing is pruned"),
     "nm": ("nm:N:M", "N largest of every M weights along the input channels, the same mask in FF and BP"),
+    "vnm": ("vnm:V:N:M", "panels of V output channels agree on four of every M input channels, each keeps N of them"),
     "bdwp": ("bdwp:N:M", "training: N:M weights along input channels in FF, output channels in BP; WU dense"),
     "srste": ("srste:N:M", "training: N:M weights along input channels, selected at each step; WU dense"),
     "sdgp": ("sdgp:N:M", "training: N:M output gradients along output channels in BP; weights and WU dense"),
@@ -27,12 +29,13 @@ _DENSITY_NOTE = "DENSITY is the share of nonzeros, 0.1 or sparsity=0.9"
 class Recipe:
     """A parsed recipe: `n` of `m`, or `density` (share of nonzeros) with its distribution or block (k, c).
 
-    inner: of channels, only those that no sum of two layers ties together."""
+    v: output channels of a panel of V:N:M. inner: of channels, only those that no sum of two layers ties together."""
 
     text: str
     family: str
     n: int = 1
     m: int = 1
+    v: int = 1
     density: float = 1.0
     distribution: str = "uniform"
     block: tuple[int, int] = (1, 1)
@@ -59,6 +62,12 @@ def parse(text: str) -> Recipe:
         if not 0 < n <= m:
             raise WorkloadError(f"recipe {text!r}: N must lie between 1 and M = {m}")
         return Recipe(text, family, n=n, m=m)
+    if family == "vnm":
+        _expect(text, family, len(fields) == 3 and all(re.fullmatch(r"\d+", field) for field in fields))
+        v, n, m = map(int, fields)
+        if v < 1 or not 0 < n <= COLUMNS <= m:
+            raise WorkloadError(f"recipe {text!r}: V must be 1 or more, N between 1 and {COLUMNS}, M {COLUMNS} or more")
+        return Recipe(text, family, n=n, m=m, v=v)
     if family == "magnitude":
         _expect(text, family, len(fields) in (1, 2))
         return Recipe(text, family, density=_density(text, family, fields[0]),

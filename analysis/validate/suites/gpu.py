@@ -25,6 +25,7 @@ from zerocast.analysis.calibration.tables import (
 )
 from zerocast.analysis.validate.comparison import Comparison, at_least, at_most, information
 from zerocast.analysis.validate.suites.gpu_layers import layers_elsewhere
+from zerocast.analysis.validate.suites.gpu_sparse import sparse_kernel_rows
 from zerocast.simulator.gpu.card import TYPE_CLASSES
 from zerocast.simulator.gpu.fit.calibration import Calibrated, calibration_of
 from zerocast.simulator.gpu.fit.constants import Constants
@@ -78,7 +79,9 @@ def compare(say: Callable[[str], None]) -> list[Comparison]:
     say(f"{OWN_ROWS} measurements of a card")
     rows += own_measurements()
     say("2:4, one network left out in turn")
-    return rows + two_of_four() + shipped_two_of_four() + layers_elsewhere()
+    rows += two_of_four() + shipped_two_of_four() + layers_elsewhere()
+    say("sparse kernels, matrices left out in turn")
+    return rows + sparse_kernel_rows()
 
 
 def held_out(card: str, dtype: str) -> tuple[pd.DataFrame, Measured]:

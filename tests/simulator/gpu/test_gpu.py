@@ -24,7 +24,7 @@ from zerocast.simulator.gpu.fit.fitting import Measured, fit
 from zerocast.simulator.gpu.fit.neighbours import correction, distances, log_shapes, nearest, spread
 from zerocast.simulator.gpu.predict import datasheet_roofline, predict
 from zerocast.simulator.gpu.problem import problem
-from zerocast.simulator.gpu.rules import group_of, refusal
+from zerocast.simulator.gpu.rules import cores_refusal, group_of, refusal
 from zerocast.simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, choose
 from zerocast.workloads.patterns import DENSE, NM, Uniform
 
@@ -190,7 +190,7 @@ def test_what_the_sparse_cores_refuse() -> None:
     assert "multiples of 16" in why(40, 64) and "multiples of 32" in why(48, 64, "int8")
     assert "more than two" in why(64, 64, law=NM(3, 4, "k")) and "more than two" in why(64, 64, law=NM(4, 8, "k"))
     assert why(64, 64, card=a100) == ""
-    assert refusal(plain_gemm(64, 40, 40, "bf16", 16, DENSE, Uniform(0.5)), h100) == ""
+    assert cores_refusal(plain_gemm(64, 40, 40, "bf16", 16, DENSE, Uniform(0.5)), h100) == ""
     row = Pricer(h100).gemm(plain_gemm(64, 40, 64, "bf16", 16, DENSE, HALF))
     assert row.skipped == "" and row.note.startswith("dense: 2:4 weights of 40 x 64")
 
