@@ -30,6 +30,7 @@ from zerocast.analysis.commands.command_line import (
 from zerocast.analysis.commands.explore import explore_command, export_command, plot_command
 from zerocast.analysis.commands.gemm import conv_command, gemm_command
 from zerocast.analysis.commands.remark import note
+from zerocast.analysis.commands.serve import serve_command
 from zerocast.analysis.commands.trace import trace_command
 from zerocast.analysis.commands.validate import validate_command
 from zerocast.extras import MissingExtra
@@ -250,6 +251,7 @@ def calibrate(
 app.command("gemm")(gemm_command)
 app.command("conv")(conv_command)
 app.command("validate")(validate_command)
+app.command("serve")(serve_command)
 app.command("trace")(trace_command)
 app.command("explore")(explore_command)
 app.command("export")(export_command)
