@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -42,6 +42,7 @@ class OpRow:
     waiting for the off-chip link.
     expected_cycles: what the analytic fidelity gives for `cycles` under the same mapping; 0 where there is but one.
     spread_s: one standard deviation of the latency under random zeros.
+    resident_saved_bytes, resident_saved_j: what the op moves off chip, and takes, less than if nothing stayed on chip.
     memories: of several depths, read_bytes, write_bytes and energy_j of each memory by its name, as JSON.
     low_s, high_s: on a GPU, bounds of the latency that 9 of 10 measurements are to keep; 0 elsewhere.
     """
@@ -101,6 +102,8 @@ class OpRow:
     dram_j: float = _column(0.0, "DRAM energy", "J", "over ops")
     vector_j: float = _column(0.0, "vector energy", "J", "over ops")
     energy_j: float = _column(0.0, "energy", "J", "over ops")
+    resident_saved_bytes: float = _column(0.0, "DRAM traffic saved by what stays on chip", "B", "over ops")
+    resident_saved_j: float = _column(0.0, "energy saved by what stays on chip", "J", "over ops")
     costed: bool = True
     fallback: Fallback = ""
     memories: str = ""
@@ -111,6 +114,8 @@ COLUMNS = tuple(Column(each.name, **(each.metadata or {"words": each.name})) for
 """All columns of a row, in the order of the files."""
 OVER_PRODUCTS = tuple(column.name for column in COLUMNS if column.adds != "never")
 OVER_OPS = tuple(column.name for column in COLUMNS if column.adds == "over ops")
+RESIDENT = ("resident_saved_bytes", "resident_saved_j")
+"""Columns that compare with the same run without tensors that stay on chip."""
 TOTALS = (
     Column("latency_s", "latency", "s"), Column("energy_j", "energy", "J"), Column("static_j", "static energy", "J"),
     *(column for column in COLUMNS if column.adds == "over ops" and column.name != "energy_j"),
@@ -135,6 +140,12 @@ class Figures:
     def latency_s(self) -> Array:
         """Latency of the whole in s."""
         return self.columns["latency_s"]
+
+    def plus(self, more: Mapping[str, float | Array]) -> Figures:
+        """With more of some columns."""
+        nothing = np.zeros_like(self.latency_s)
+        added = {name: self.columns.get(name, nothing) + value for name, value in more.items()}
+        return replace(self, columns=self.columns | added)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.cost import OpRow
@@ -16,9 +16,14 @@ AGREE = 0.03
 """Share by which a walk may leave the cycles that the analytic fidelity expects without a word."""
 
 
-def run_notes(planned: Program, accelerator: Accelerator, peak_bytes: int, rows: Sequence[OpRow]) -> Iterator[str]:
-    """Notes on a program whose ops have been priced."""
+def run_notes(
+    planned: Program, accelerator: Accelerator, peak_bytes: int, rows: Sequence[OpRow], without: Mapping[str, float]
+) -> Iterator[str]:
+    """Notes on a program whose ops have been priced. without: totals of the run with nothing that stays on chip, where
+    something may."""
     yield from _weights(planned.plan.workload)
+    if without:
+        yield _residents(planned, accelerator, rows, without)
     yield from _prices(planned, accelerator, rows)
     if too_much := overflow(peak_bytes, accelerator):
         yield too_much
@@ -26,6 +31,26 @@ def run_notes(planned: Program, accelerator: Accelerator, peak_bytes: int, rows:
         low_s, high_s = latency_bounds(rows)
         yield f"9 of 10 measurements are to take between {low_s * 1e3:.3g} and {high_s * 1e3:.3g} ms"
     yield from _zeros(rows)
+
+
+def _residents(planned: Program, accelerator: Accelerator, rows: Sequence[OpRow], without: Mapping[str, float]) -> str:
+    """What stays on chip between ops, and what that saves; or why nothing does."""
+    before = without["dram_read_bytes"] + without["dram_write_bytes"]
+    saved_bytes, saved_j = sum(row.resident_saved_bytes for row in rows), sum(row.resident_saved_j for row in rows)
+    if planned.stays:
+        return (
+            f"{len(planned.stays)} times a tensor stays on chip from one op to another, which saves "
+            f"{saved_bytes / 1e6:.3g} of {before / 1e6:.3g} MB of DRAM traffic and {saved_j * 1e3:.3g} of "
+            f"{without['energy_j'] * 1e3:.3g} mJ; without it the run takes {without['latency_s'] * 1e3:.4g} ms"
+        )
+    depth = accelerator.at_depth(1)
+    results = any(memory.takes_results or "output" in memory.holds for memory in depth)
+    why = "no tensor that fits is worth it"
+    if accelerator.copies(1) > 1:
+        why = f"{accelerator.dram.name} feeds copies, each with memories of its own"
+    elif not results:
+        why = f"none of {', '.join(memory.name for memory in depth)} takes results; see memories.*.takes_results"
+    return f"schedule.residency is {accelerator.schedule.residency}, but nothing stays on chip: {why}"
 
 
 def _weights(workload: Workload) -> Iterator[str]:

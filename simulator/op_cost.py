@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from zerocast.simulator.cost import Figures, OpRow
+from zerocast.simulator.cost import RESIDENT, Array, Figures, OpRow
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.gpu.trust import unit_bounds
 from zerocast.simulator.program.program import Program
 from zerocast.simulator.unit_cost import is_work, unit_cost
 from zerocast.workloads.ir import Einsum, Op, Vector
 
+_BESIDE = ("buffer_read_bytes", "buffer_write_bytes", "buffer_j", "energy_j", *RESIDENT)
+"""Columns of an einsum that its products do not know all of."""
+
 
 def op_figures(op: Op, program: Program, pricer: Pricer) -> Figures:
     """Cost of an op on each of the pricer's designs; zeros where nothing runs it. What runs in the kernel of the op
     before, or takes another's output on the fly, is launched with that."""
+    figures, passing = _figures(op, program, pricer), program.passing.get(op.name, {})
+    for memory, (read, written) in passing.items():
+        joules = (read + written) * pricer.rates.j_per_byte[memory]
+        more: dict[str, float | Array] = {
+            "buffer_read_bytes": read,
+            "buffer_write_bytes": written,
+            "buffer_j": joules,
+            "energy_j": joules,
+        }
+        figures = figures.plus(more)
+    return figures
+
+
+def _figures(op: Op, program: Program, pricer: Pricer) -> Figures:
     fused = op.name in program.plan.fused or op.name in program.plan.along
     if isinstance(op, Einsum):
         return pricer.figures(program.products[op.name], fused)
@@ -38,10 +56,23 @@ def op_figures(op: Op, program: Program, pricer: Pricer) -> Figures:
     return Figures(priced.dram_s, nothing, {name: value + nothing for name, value in columns.items()})
 
 
+def _with_passing(memories: str, op: Op, program: Program, pricer: Pricer) -> str:
+    """`OpRow.memories` with what an op reads and writes beside the array's ports."""
+    found, passing = json.loads(memories or "{}"), program.passing.get(op.name, {})
+    for name, (read, written) in passing.items() if found else ():
+        joules = (read + written) * float(pricer.rates.j_per_byte[name][0])
+        for figure, more in (("read_bytes", read), ("write_bytes", written), ("energy_j", joules)):
+            found[name][figure] += more
+    return json.dumps(found) if found and passing else memories
+
+
 def op_row(op: Op, program: Program, pricer: Pricer, figures: Figures) -> OpRow:
     """Row of an op on a single accelerator, from its `op_figures`, without its place in the schedule."""
     if isinstance(op, Einsum):
-        return pricer.row(op, program.products[op.name], figures)
+        row = pricer.row(op, program.products[op.name], figures)
+        row = replace(row, memories=_with_passing(row.memories, op, program, pricer))
+        beside = {name: float(figures.columns[name][0]) for name in _BESIDE if name in figures.columns}
+        return replace(row, **beside)  # type: ignore[arg-type]
     unit = program.units[op.name]
     function = getattr(op, "function", "")
     row = OpRow(op=op.name, layer=op.layer, phase=op.phase, kind=op.kind, function=function, resource="none")

@@ -8,7 +8,7 @@ that one mapping search prices one design or thousands.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,11 @@ class Rates:
             pick(self.flops_per_lane),
         )  # fmt: skip
 
+    def less(self, taken: Sequence[tuple[str, float]]) -> Rates:
+        """The rates with the capacity that is left of memories, by name, of which so many bytes are taken."""
+        left = {name: self.capacity_bytes[name] - size for name, size in taken}
+        return replace(self, capacity_bytes=self.capacity_bytes | left) if left else self
+
 
 def rates_of(accelerators: Sequence[Accelerator]) -> Rates:
     """Rates of designs of one structure, as arrays [designs]."""
@@ -94,7 +99,8 @@ def same_structure(accelerators: Sequence[Accelerator]) -> list[list[int]]:
     """Places of the designs that can be priced together, each group in the order given."""
     groups: dict[Any, list[int]] = {}
     for place, accelerator in enumerate(accelerators):
-        alone = accelerator.gpu is not None  # its calibrated kernels are priced one card at a time
+        # calibrated kernels are priced one card at a time, and what stays on chip is chosen for one design
+        alone = accelerator.gpu is not None or accelerator.schedule.residency != "none"
         groups.setdefault(place if alone else _structure(accelerator), []).append(place)
     return list(groups.values())
 

@@ -28,6 +28,19 @@ class Footprint:
     peak_bytes: int
 
 
+@dataclass(frozen=True)
+class Resident:
+    """A tensor that stays in an on-chip memory between two ops, both included. bytes: that it takes there; saved_bytes:
+    that it need not move off chip."""
+
+    tensor: str
+    memory: str
+    first_op: str
+    last_op: str
+    bytes: int
+    saved_bytes: int
+
+
 class CriticalPath(NamedTuple):
     """Ops that wait for one another, in order, and how long they take together in s."""
 
@@ -44,7 +57,8 @@ class Result:
     layers: for each weight, why it was left dense, or "". resources: of an FPGA design. area: mm2 by component, of a
     design that has an area table or the area of its die. notes: what a reader must know to believe the numbers.
     found: for each weight that holds zeros of its own, what they keep to. products: of each einsum, with the mappings
-    that they took.
+    that they took. residents: what stays on chip between ops; without_residents: latency, energy and off-chip bytes of
+    the same run without them, by column; empty where the accelerator lets nothing stay.
     """
 
     workload: str
@@ -66,6 +80,8 @@ class Result:
     notes: tuple[str, ...] = ()
     found: Mapping[str, str] = field(default_factory=dict, repr=False)
     products: Mapping[str, tuple[Gemm, ...]] = field(default_factory=dict, repr=False)
+    residents: tuple[Resident, ...] = field(default=(), repr=False)
+    without_residents: Mapping[str, float] = field(default_factory=dict)
 
     def total(self, column: str) -> float:
         """Sum of a numeric column over all ops."""
@@ -129,6 +145,8 @@ class Result:
             "layers_left_dense": {name: why for name, why in self.layers.items() if why},
             "zeros_found": dict(self.found),
             "uncosted_ops": list(self.uncosted),
+            "residents": [asdict(resident) for resident in self.residents],
+            "without_residents": dict(self.without_residents),
             "notes": list(self.notes),
         }
 

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Literal, TypedDict, Unpack, overload
 
 import numpy as np
 
 from zerocast.accelerators.library import load
 from zerocast.accelerators.schema import Accelerator
-from zerocast.simulator.cost import OVER_OPS, Array, Totals
+from zerocast.simulator.cost import OVER_OPS, RESIDENT, Array, Figures, Totals
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.notes import run_notes
 from zerocast.simulator.op_cost import op_figures, op_row
 from zerocast.simulator.products.gemm_cost import Objective
 from zerocast.simulator.products.given import Page, given_products
+from zerocast.simulator.products.search import SLACK
 from zerocast.simulator.program.memory import memory_of
 from zerocast.simulator.program.overflow import refusal_of_overflow
-from zerocast.simulator.program.program import Program, program, program_key
+from zerocast.simulator.program.program import Program, program, program_key, resident_program
+from zerocast.simulator.program.residency import Spared
 from zerocast.simulator.rates import same_structure
-from zerocast.simulator.result import Result
+from zerocast.simulator.result import Resident, Result
 from zerocast.simulator.size.area import idle_power_w
 from zerocast.simulator.size.size import size_of
-from zerocast.workloads.ir import Workload
+from zerocast.workloads.ir import Op, Workload
 
 Fidelity = Literal["analytic", "tile"]
 Outcome = Totals | SimulationError
@@ -82,10 +86,16 @@ def simulate(
         if key not in programs:
             programs[key] = program(workload, group[0])
         planned = programs[key]
-        if mapping is not None:
-            planned = replace(planned, products=given_products(planned.products, mapping, group[0]))
         refused = [None if allow_overflow else refusal_of_overflow(planned, design) for design in group]
-        return _Run(planned, group, objective, fidelity, refused, progress)
+
+        def mapped(planned: Program) -> Program:
+            if mapping is None:
+                return planned
+            return replace(planned, products=given_products(planned.products, mapping, group[0]))
+
+        if group[0].schedule.residency == "none":
+            return _Run(mapped(planned), group, objective, fidelity, refused, progress)
+        return _resident_run(planned, mapped, _Run(planned, group, objective, fidelity, refused, progress))
 
     if isinstance(accelerator, Accelerator):
         return run(designs, progress).result(workload)
@@ -108,21 +118,69 @@ def _check(objective: str, fidelity: str) -> None:
         raise SimulationError(f"unknown objective {objective!r}; choose latency, energy, edp or cycles")
 
 
+_SHARES = (0.25, 0.5, 0.75, 0.9)
+"""Shares of the memories that what stays on chip may fill; the rest is left to tiles. All are priced."""
+_SPARED: tuple[Spared, ...] = ("bytes", "joules")
+
+
+def _resident_run(planned: Program, mapped: Callable[[Program], Program], plain: _Run) -> _Run:
+    """The best run of a program with tensors that stay on chip, never slower than the plain one, in which none do.
+
+    Of runs whose objective is within `SLACK` of the least, that of least energy. mapped: lays given mappings on a
+    program. plain: without given mappings, which need not fit where every operand has tiles. Raises what the run with
+    nothing on chip raises where no other fits.
+    """
+    (accelerator,) = plain.designs
+    tries = (resident_program(planned, accelerator, share, spared) for share, spared in product(_SHARES, _SPARED))
+    tried = {one.stays: one for one in tries if one.stays}
+    runs, failed = [], None
+    for one in (planned, *tried.values()):
+        try:
+            runs.append(_Run(mapped(one), plain.designs, plain.pricer.objective, plain.fidelity,
+                             plain.refused, plain=plain))  # fmt: skip
+        except SimulationError as error:
+            failed = failed or error
+    if not runs:
+        assert failed is not None
+        raise failed
+    bar = math.inf if runs[0].planned.stays else runs[0].goal("latency")
+    runs = [run for run in runs if run.goal("latency") <= bar * (1 + _ROUNDING)]
+    least = min(run.goal() for run in runs) * (1 + SLACK[plain.pricer.objective] + _ROUNDING)
+    return min((run for run in runs if run.goal() <= least), key=lambda run: run.goal("energy"))
+
+
+def _saved(now: Figures, before: Figures) -> dict[str, Array]:
+    """What an op moves off chip, and takes, less than before, by the names of `RESIDENT`."""
+
+    def of(each: Figures, *names: str) -> Array:
+        return sum((each.columns.get(name, np.zeros(1)) for name in names), np.zeros(1))
+
+    spent = ("dram_read_bytes", "dram_write_bytes"), ("energy_j",)
+    return {saved: of(before, *names) - of(now, *names) for saved, names in zip(RESIDENT, spent, strict=True)}
+
+
+_WITHOUT = ("latency_s", "energy_j", "dram_read_bytes", "dram_write_bytes")
+_ROUNDING = 1e-12
+"""Room for the rounding of times that are equal."""
+
+
 class _Run:
-    """A program priced on designs of one structure. refused: by design, why it is not to be; one alone raises."""
+    """A program priced on designs of one structure. refused: by design, why it is not to be; one alone raises.
+    plain: the same with nothing that stays on chip, to compare with."""
 
     def __init__(
         self, planned: Program, designs: Sequence[Accelerator], objective: Objective, fidelity: Fidelity,
-        refused: Sequence[SimulationError | None], progress: Progress | None = None,
+        refused: Sequence[SimulationError | None], progress: Progress | None = None, plain: _Run | None = None,
     ) -> None:  # fmt: skip
         if len(designs) == 1 and refused[0] is not None:
             raise refused[0]
-        self.planned, self.designs, self.refused = planned, designs, refused
-        self.pricer = Pricer(designs, objective, fidelity)
+        self.planned, self.designs, self.refused, self.plain = planned, designs, refused, plain
+        self.fidelity: Fidelity = fidelity
+        self.pricer: Pricer = Pricer(designs, objective, fidelity) if plain is None else plain.pricer
         self.pricer.prepare([product for products in planned.products.values() for product in products])
-        self.figures = []
+        self.figures: list[Figures] = []
         for number, op in enumerate(planned.ops, 1):
-            self.figures.append(op_figures(op, planned, self.pricer))
+            self.figures.append(self._priced(op) if plain is None else self._compared(op, plain))
             if progress is not None:
                 progress(number, len(planned.ops))
         self.times = self._times()
@@ -130,6 +188,45 @@ class _Run:
         self.sums: dict[str, Array] = dict.fromkeys(OVER_OPS, np.zeros(len(designs)))
         for part in self.figures:  # one after the other, as `Result.total` adds rows
             self.sums |= {name: self.sums[name] + part.columns[name] for name in OVER_OPS if name in part.columns}
+
+    def _priced(self, op: Op) -> Figures:
+        return op_figures(op, self.planned, self.pricer)
+
+    def _compared(self, op: Op, plain: _Run) -> Figures:
+        """Cost of an op beside that in the plain run. Where the mapping that is found for what is left of the memories
+        is slower than the plain run's, which may still fit, that one is taken."""
+        figures, before = self._priced(op), plain.figures[len(self.figures)]
+        if figures.latency_s[0] > before.latency_s[0] and (products := self.planned.products.get(op.name)):
+            known = zip(products, self.pricer.mapped(plain.planned.products[op.name]), strict=True)
+            other = {op.name: tuple(replace(each, given=each.given or same.given) for each, same in known)}
+            free, self.planned = self.planned, replace(self.planned, products=self.planned.products | other)
+            try:
+                again = self._priced(op)
+            except SimulationError:
+                again = figures
+            if again.latency_s[0] < figures.latency_s[0]:
+                figures = again
+            else:
+                self.planned = free
+        return figures.plus(_saved(figures, before))
+
+    def goal(self, objective: Objective | None = None) -> float:
+        """The figure of a single design that is to be small: its latency, its energy, or their product."""
+        objective = objective or self.pricer.objective
+        if objective == "cycles":
+            return float(self.sums["cycles"][0])
+        figures = self.figures_of(0)
+        factors = {"latency": ("latency_s",), "energy": ("energy_j",), "edp": ("latency_s", "energy_j")}[objective]
+        return math.prod(figures[name] for name in factors)
+
+    def figures_of(self, number: int) -> dict[str, float]:
+        """Totals of a design, by name."""
+        _, ends = self.planned.graph.run(*(times[number] for times in self.times))
+        latency = max(ends, default=0.0)
+        static = idle_power_w(self.designs[number]) * latency
+        sums = {name: float(value[number]) for name, value in self.sums.items()}
+        plain = {"latency_s": latency, "static_j": static, "peak_bytes": self.footprint.peak_bytes}
+        return sums | plain | {"energy_j": sums["energy_j"] + static}
 
     def _times(self) -> list[list[list[float]]]:
         """Work, link and prologue times of all tasks for the schedule, each [designs][ops], in s."""
@@ -151,14 +248,9 @@ class _Run:
         """Totals of a design, or why there are none."""
         if failed := self.refused[number] or self.pricer.failed.get(number):
             return failed
-        _, ends = self.planned.graph.run(*(times[number] for times in self.times))
-        latency = max(ends, default=0.0)
-        static = idle_power_w(self.designs[number]) * latency
-        sums = {name: float(value[number]) for name, value in self.sums.items()}
-        plain = {"latency_s": latency, "static_j": static, "peak_bytes": self.footprint.peak_bytes}
         size = size_of(self.designs[number])
         uncosted = tuple(name for name, unit in self.planned.units.items() if unit is None)
-        return Totals(sums | plain | {"energy_j": sums["energy_j"] + static}, size.resources, uncosted, size.total_mm2)
+        return Totals(self.figures_of(number), size.resources, uncosted, size.total_mm2)
 
     def result(self, workload: Workload) -> Result:
         """Everything of a single design."""
@@ -171,6 +263,8 @@ class _Run:
             for op, figures, start, end in zip(planned.ops, self.figures, starts, ends, strict=True)
         )
         latency, size = max(ends, default=0.0), size_of(accelerator)
+        totals = self.plain.figures_of(0) if self.plain is not None else {}
+        without = {name: value for name, value in totals.items() if name in _WITHOUT}
         return Result(
             workload=workload.name,
             accelerator=accelerator.name,
@@ -188,7 +282,19 @@ class _Run:
             layers=dict(workload.layers),
             resources=size.resources,
             area=size.area_mm2,
-            notes=(*run_notes(planned, accelerator, self.footprint.peak_bytes, rows), *size.notes),
+            notes=(*run_notes(planned, accelerator, self.footprint.peak_bytes, rows, without), *size.notes),
             found=dict(workload.found),
             products={name: pricer.mapped(products) for name, products in planned.products.items()},
+            residents=tuple(
+                Resident(
+                    stay.tensor,
+                    stay.memory,
+                    planned.ops[stay.touches[0].place].name,
+                    planned.ops[stay.touches[-1].place].name,
+                    stay.bytes,
+                    stay.saved_bytes,
+                )
+                for stay in planned.stays
+            ),
+            without_residents=without,
         )

@@ -80,6 +80,8 @@ class Accelerator(Part):
         for what, names in (("memories", [m.name for m in self.memories]), ("units", [u.name for u in self.units])):
             if len(set(names)) != len(names):
                 raise ValueError(f"{what}: names must differ; found {names}")
+        if wrong := _wrong_residency(self):
+            raise ValueError(wrong)
         if ("zero_skipping" in self.compute.dataflows) != (self.skipping is not None):
             raise ValueError("skipping: dataflow zero_skipping and the part `skipping` belong together")
         if ("row_stationary" in self.compute.dataflows) != (self.row_stationary is not None):
@@ -240,6 +242,19 @@ def _wrong_depths(accelerator: Accelerator) -> str:
                 f"memories.{offchip.name}.holds: dataflow {flat[0]} moves {', '.join(kept)} on and off the chip; list "
                 "input, weight and output, or leave `holds` out"
             )
+    return ""
+
+
+def _wrong_residency(accelerator: Accelerator) -> str:
+    """What is wrong with where results may stay, "" where nothing is."""
+    for memory in accelerator.memories:
+        if memory.takes_results and (memory is accelerator.dram or memory.depth > 1):
+            return (
+                f"memories.{memory.name}.takes_results: results stay in on-chip memories of depth 1, next to the "
+                "off-chip one; leave it out"
+            )
+    if accelerator.gpu is not None and accelerator.schedule.residency != "none":
+        return "schedule.residency: a GPU's kernels hand results on through its L2, as calibrated; leave it at none"
     return ""
 
 

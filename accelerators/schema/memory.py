@@ -68,6 +68,9 @@ class Memory(Part):
     overlap: float | None = Field(default=None, ge=0, le=1)
     """On-chip level: share of the shorter of moving tiles and computing that hides behind the longer; None: all of it
     where `double_buffered`, none where not. A controller that loads part of the next tile early lies between."""
+    takes_results: bool = False
+    """On-chip level next to the off-chip one: whether results can stay here without `output` in `holds`, from where
+    the memory that gathers their sums hands them over. A memory that holds outputs takes them anyway."""
     keeps_tiles: bool = True
     """On-chip level: whether a tile of an input or a weight that the next tile of outputs needs too is still there;
     false for a queue, or a buffer that is filled anew for every tile of outputs."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from zerocast.accelerators.schema.part import Part
@@ -31,6 +33,9 @@ class Schedule(Part):
     """Choose the best dataflow per layer and pass; otherwise the first one listed is used for all."""
     joins_in_place: bool = False
     """Let the parts of a concatenation be written straight into their place in it, so that it moves nothing."""
+    residency: Literal["none", "activations", "all"] = "none"
+    """What may stay on chip between the ops that touch it: nothing, what ops make and the network's inputs, or weights,
+    optimizer state and constants, too. Which tensors stay, and where, is chosen against capacities."""
     prefetch_weights: bool = True
     """Load the first weight tile of an op while the one before it computes."""
 

@@ -87,6 +87,10 @@ def render(result: Result, baseline: Result | None, accelerator: Accelerator | N
         pictures=[(name, CAPTIONS[name], base64.b64encode(png).decode()) for name, png in pictures.items()],
         formats=_losing_formats(result, accelerator) if "formats" in pictures else None,
         rows=_cells(result, baseline),
+        residents=[
+            (each.tensor, each.memory, each.first_op, each.last_op, si(each.bytes, "B"), si(each.saved_bytes, "B"))
+            for each in result.residents
+        ],
         compared=baseline is not None,
         reasons=dense_reasons(result),
         found=list(result.found.items()),

@@ -112,9 +112,9 @@ def _problem(gemms: list[Gemm], card: Card, groups: list[int]) -> Problem:
     return problem(
         card, *(column([getattr(gemm, name) for gemm in gemms]) for name in ("m", "n", "k")),
         batch=column([gemm.batch for gemm in gemms]), element_bytes=max(bits // 8, 1),
-        out_element_bytes=column([gemm.output.bits / 8 for gemm in gemms]), group=groups,
-        x_elements=column([gemm.input.unique for gemm in gemms]),
-        weight_elements=column([gemm.weight.unique for gemm in gemms]),
+        out_element_bytes=column([(not gemm.output.on_chip) * gemm.output.bits / 8 for gemm in gemms]), group=groups,
+        x_elements=column([gemm.input.crossing for gemm in gemms]),
+        weight_elements=column([gemm.weight.crossing for gemm in gemms]),
     )  # fmt: skip
 
 
@@ -126,10 +126,10 @@ def _row(
     whole_s = float(times.seconds[i])
     share = float(kept_share(group))
     ideal_s = gemm.macs * share / card.macs_per_s
-    read = gemm.batch * gemm.input.unique * gemm.input.bits / 8
-    weight = gemm.batch * gemm.weight.unique * gemm.weight.bits / 8
+    read = gemm.batch * gemm.input.crossing * gemm.input.bits / 8
+    weight = gemm.batch * gemm.weight.crossing * gemm.weight.bits / 8
     weight *= float(weight_share(group, max(gemm.weight.bits // 8, 1)))
-    write = gemm.batch * gemm.output.unique * gemm.output.bits / 8
+    write = gemm.batch * gemm.output.crossing * gemm.output.bits / 8
     latency = max(whole_s - min(card.gap_s, calibrated.constants.floor_s), ideal_s)
     split = int(chosen.split[i])
     row = OpRow(

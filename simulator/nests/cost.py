@@ -28,8 +28,8 @@ from zerocast.simulator.products.traffic import (
     PortBytes,
     TileBytes,
     changes,
-    element_bits,
     ends,
+    link_bits,
     port_bytes,
 )
 from zerocast.simulator.rates import Rates
@@ -93,7 +93,7 @@ class NestCost:
                 self._words(operand, depth, depth, outer) * apart, np.asarray(0.0)  # fmt: skip
         sums = self.gemm.batch * self.gemm.m * self.gemm.n
         wide = self.accelerator.compute.accumulate_bits / 8
-        final = element_bits(outer, "output", self.gemm.output) / 8 if top == 0 else wide
+        final = link_bits(self.gemm, self.accelerator, "output", outer) / 8 if top == 0 else wide
         back = sums * (shared - self._fresh(outer)) * wide
         return back, back + sums * final, back, back + sums * final + sums * (apart - shared) * wide
 
@@ -113,7 +113,7 @@ class NestCost:
         """Bytes of all tiles of an input or a weight, as they lie in the memory outside. Windows overlap at each cut:
         of tiles as copies at `top` take them together, or of those of `depth`."""
         gemm = self.gemm
-        bits = element_bits(outer, operand, getattr(gemm, operand))
+        bits = link_bits(gemm, self.accelerator, operand, outer)
         if operand == "weight":
             return np.asarray(gemm.batch * gemm.weight.unique * bits / 8)
         modes = [*repeated("all", top), *repeated("steps", depth - top)]
@@ -287,14 +287,12 @@ class NestCost:
                 tiles = np.prod([trips[side] for side in "mnk" if side != FREE[operand]], axis=0) * share
                 if operand == "output":
                     words = self.gemm.batch * self.gemm.m * self.gemm.n / 8
-                    wide, final = (
-                        self.accelerator.compute.accumulate_bits,
-                        element_bits(memory, operand, self.gemm.output),
-                    )
+                    wide = self.accelerator.compute.accumulate_bits
+                    final = link_bits(self.gemm, self.accelerator, operand, memory)
                     store = store + words * max(wide, final) * anew / tiles
                     each = each + words * (final if depth == 1 else wide * visits) / tiles
                     continue
-                bits = element_bits(memory, operand, getattr(self.gemm, operand))
+                bits = link_bits(self.gemm, self.accelerator, operand, memory)
                 each = each + self.gemm.batch * getattr(self.gemm, operand).unique * bits / 8 * visits / tiles
             longest = np.maximum(longest, each)
         return longest, store
@@ -324,7 +322,7 @@ class NestCost:
                 sizes["output"] = sizes["partial"] = up / share / (tiles * visits)
             else:
                 sums = self.gemm.batch * self.gemm.m * self.gemm.n / 8 / share / tiles
-                sizes["output"] = sums * element_bits(memory, "output", self.gemm.output)
+                sizes["output"] = sums * link_bits(self.gemm, self.accelerator, "output", memory)
                 sizes["partial"] = sums * self.accelerator.compute.accumulate_bits
         into = self.accelerator.at_depth(depth)
         stays = [all(each.keeps_tiles for each in into if side in each.holds) for side in ("input", "weight")]

@@ -69,7 +69,7 @@ class NestSearch:
     ) -> None:
         self._asked = gemm
         self.gemm, self.accelerator, self.objective = gemm.free, accelerator, objective
-        self.rates: Rates = rates_of([accelerator]).at(0)
+        self.rates: Rates = rates_of([accelerator]).less(gemm.taken).at(0)
         given, flows = gemm.given or Given(), accelerator.compute.dataflows
         flows = flows if accelerator.schedule.offline else flows[:1]
         flows = flows if given.dataflow is None else (given.dataflow,)

@@ -23,7 +23,7 @@ from zerocast.simulator.nests.levels import FREE, OPERANDS, Counts, Tiling, dept
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.mapping import Unit, tile_extents, tile_units
 from zerocast.simulator.products.pipeline import side_by_side
-from zerocast.simulator.products.traffic import element_bits
+from zerocast.simulator.products.traffic import element_bits, link_bits
 from zerocast.simulator.rates import Rates
 
 Array = NDArray[np.float64]
@@ -188,12 +188,12 @@ class NestSpace:
             tiles = own[0] * own[1] * math.ceil(gemm.batch)
             words = gemm.batch * (side.unique if operand != "output" else gemm.m * gemm.n)
             if operand != "output":
-                size, each = words * element_bits(outer, operand, side) / 8, np.ones_like(apart)
+                size, each = words * link_bits(gemm, self.accelerator, operand, outer) / 8, np.ones_like(apart)
                 yield (size * (shared * price[outer.name] + apart * price[memory.name]), size * both * each,
                        link * size * shared, link * size * each, link * size / tiles)  # fmt: skip
                 continue
             wide = words * self.accelerator.compute.accumulate_bits / 8
-            final = words * element_bits(outer, "output", side) / 8 if top == 0 else wide
+            final = words * link_bits(gemm, self.accelerator, "output", outer) / 8 if top == 0 else wide
             back = (shared - 1) * wide * (0.0 if self._adds_up(self.depths + 1) else 1.0)
             out = (shared - 1) * wide + final
             yield ((out + back) * both, final * both * np.ones_like(apart), link * (out + back * (depth == 1)),
@@ -282,7 +282,7 @@ def tile_needs(
     gemm: Gemm, accelerator: Accelerator, memory: Memory, m: Array, n: Array, k: Array, groups: Array | float = 1.0
 ) -> dict[str, Array]:
     """Bytes that the tiles of each operand take in an on-chip memory, twice where it is doubled; all of an operand that
-    lives there for good."""
+    lives there for good, nothing of one that lies there whole (`Gemm.taken` has its place)."""
     whole = gemm.m * gemm.k
     overlap = gemm.input.unique * np.minimum(1 + gemm.input.halo / m, whole / gemm.input.unique)
     sizes = {
@@ -296,6 +296,9 @@ def tile_needs(
         bits = (
             accelerator.compute.accumulate_bits if side == "output" else element_bits(memory, side, getattr(gemm, side))
         )
+        if side != "output" and getattr(gemm, side).on_chip and memory.depth == 1:
+            found[side] = 0.0 * m
+            continue
         stays = path(accelerator, side)[0] is memory
         copies = 1 if stays or not memory.double_buffered else 2
         size = gemm.batch * every[side] / accelerator.copies(memory.depth) if stays else groups * sizes[side]

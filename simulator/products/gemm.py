@@ -31,6 +31,8 @@ class Operand:
     halo: rows of the product whose input a tile shares with its neighbour (windows that straddle the cut).
     pattern: its zeros; `fiber` names the ranks that lie along K (of the output: along N), so that a fiber's zeros can
     be asked for, `across` those along M or N, outermost first.
+    on_chip: nothing of it crosses the off-chip link: it lies whole in its buffer before the product; an output stays
+    on chip, or a unit takes it on the fly.
     """
 
     unique: int
@@ -39,6 +41,12 @@ class Operand:
     fiber: tuple[tuple[str, int], ...] = ()
     halo: int = 0
     across: tuple[tuple[str, int], ...] = ()
+    on_chip: bool = False
+
+    @property
+    def crossing(self) -> int:
+        """Elements of one batch item that come from, or go to, the off-chip memory."""
+        return 0 if self.on_chip else self.unique
 
     @property
     def structured(self) -> NM | None:
@@ -113,7 +121,7 @@ class Gemm:
     dtype: type of the input; weight_dtype: of the weights, "" for the same.
     direct: runs as one direct convolution, each tensor moved once, and not as a matrix product (`direct_product`).
     computed: the smaller product that a kernel runs in its place, where it leaves out what a mask hides.
-    given: what is fixed of its mapping.
+    given: what is fixed of its mapping. taken: bytes of on-chip memories, by name, that other tensors lie in meanwhile.
     """
 
     batch: int
@@ -131,6 +139,7 @@ class Gemm:
     computed: Gemm | None = None
     given: Given | None = None
     weight_dtype: str = ""
+    taken: tuple[tuple[str, float], ...] = ()
 
     @property
     def types(self) -> str:
@@ -141,6 +150,16 @@ class Gemm:
     def free(self) -> Gemm:
         """The product with nothing fixed of its mapping."""
         return self if self.given is None else replace(self, given=None)
+
+    @property
+    def bare(self) -> Gemm:
+        """The product by itself, wherever its operands lie."""
+        sides = {side: replace(getattr(self, side), on_chip=False) for side in ("input", "weight", "output")}
+        return replace(self, given=None, taken=(), **sides)
+
+    def taken_of(self, memory: str) -> float:
+        """Bytes of an on-chip memory that other tensors lie in."""
+        return dict(self.taken).get(memory, 0.0)
 
     @property
     def macs(self) -> int:

@@ -92,7 +92,8 @@ class Search:
         self, gemm: Gemm, accelerator: Accelerator, rates: Rates, objective: Objective = "latency",
         limit: int = THIN_ABOVE,
     ) -> None:  # fmt: skip
-        self.gemm, self.accelerator, self.rates, self.objective = gemm.free, accelerator, rates, objective
+        self.gemm, self.accelerator, self.objective = gemm.free, accelerator, objective
+        self.rates = rates.less(gemm.taken)
         self._tiles = _Tiles(gemm.free, accelerator, list(mapspace(gemm, accelerator, limit)), orders_of(gemm))
         self._known: dict[tuple[int, int, int], Mapping] = {}
         self._last: tuple[dict[str, float], _Room] | None = None

@@ -69,6 +69,13 @@ def element_bits(memory: Memory, side: str, operand: Operand) -> float:
     return min(_format_bits(format_, operand) for format_ in choices)
 
 
+def link_bits(gemm: Gemm, accelerator: Accelerator, side: Side, memory: Memory | None = None) -> float:
+    """Bits per element of an operand on its way from or to a memory, the off-chip one where none is named: nothing of
+    an operand that is on chip crosses that one's link."""
+    memory, operand = memory or accelerator.dram, getattr(gemm, side)
+    return 0.0 if operand.on_chip and memory is accelerator.dram else element_bits(memory, side, operand)
+
+
 def _format_bits(format_: str, operand: Operand) -> float:
     pattern = operand.pattern
     if format_ == "uncompressed":
@@ -88,19 +95,18 @@ def _whole_tile(pattern: Pattern, operand: Operand) -> dict[str, ArrayLike]:
 
 def tile_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> TileBytes:
     """Average bytes of the operands' tiles off chip, compressed, window overlap fetched once per tile."""
-    dram = accelerator.dram
     if mapping.block is not None:
         windows = mapping.block.words(gemm, mapping.k) * mapping.trips_m * mapping.trips_k
     else:
         cuts = np.maximum(mapping.trips_m - 1, 0)
         windows = np.minimum(gemm.input.unique * (1 + cuts * gemm.input.halo / gemm.m), gemm.m * gemm.k)
-    inputs = windows * element_bits(dram, "input", gemm.input) / 8
-    weights = gemm.weight.unique * element_bits(dram, "weight", gemm.weight) / 8
+    inputs = windows * link_bits(gemm, accelerator, "input") / 8
+    weights = gemm.weight.unique * link_bits(gemm, accelerator, "weight") / 8
     sums = gemm.m * gemm.n / (mapping.trips_m * mapping.trips_n)
     return TileBytes(
         input=inputs / (mapping.trips_m * mapping.trips_k),
         weight=weights / (mapping.trips_n * mapping.trips_k),
-        output=sums * element_bits(dram, "output", gemm.output) / 8,
+        output=sums * link_bits(gemm, accelerator, "output") / 8,
         partial=sums * accelerator.compute.accumulate_bits / 8,
         input_stays=accelerator.buffer_of("input").keeps_tiles,
         weight_stays=accelerator.buffer_of("weight").keeps_tiles,
@@ -114,7 +120,8 @@ FREE: dict[Side, str] = {"input": "n", "weight": "m", "output": "k"}
 def _in_buffers(
     gemm: Gemm, accelerator: Accelerator, mapping: Mapping, complete: NDArray[np.bool_]
 ) -> dict[Side, Array]:
-    """Bytes of a tile of each operand in its buffer, one copy; complete sums take their final width (`completes`)."""
+    """Bytes of a tile of each operand in its buffer, one copy; complete sums take their final width (`completes`). An
+    operand that lies there whole has no tiles there (`Gemm.taken` has its place)."""
     rows, cols, depth = mapping.m, mapping.n, mapping.k
     if mapping.block is not None:
         inputs = mapping.block.words(gemm, depth)
@@ -126,8 +133,9 @@ def _in_buffers(
         "input": inputs,
         "weight": cols * depth * gemm.weight.unique / (gemm.n * gemm.k),
     }
-    sums = np.where(complete, max(gemm.output.bits, 1), accelerator.compute.accumulate_bits)
-    bits = {side: element_bits(accelerator.buffer_of(side), side, getattr(gemm, side)) for side in elements}
+    sums = np.where(complete, gemm.output.bits, accelerator.compute.accumulate_bits)
+    bits = {side: 0.0 if getattr(gemm, side).on_chip else
+            element_bits(accelerator.buffer_of(side), side, getattr(gemm, side)) for side in elements}  # fmt: skip
     return {**{side: size * bits[side] / 8 for side, size in elements.items()}, "output": rows * cols * sums / 8}
 
 

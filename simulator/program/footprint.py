@@ -87,7 +87,7 @@ def lives(
         last |= dict.fromkeys((*op.inputs, *op.outputs), number)
     last |= {name: len(workload.ops) - 1 for name in workload.results & last.keys()}
     for op in reversed(workload.ops):
-        for name in _bases(op):  # a part of it is needed as long as it
+        for name in lies_in(op):  # a part of it is needed as long as it
             last[name] = max(last[name], *(last[output] for output in op.outputs))
     first |= {name: -1 for name in last if workload.tensors[name].role in _PERSISTENT}
     own = {name: stored_bytes(workload.tensors[name]) for name in last} | _shared(workload)
@@ -104,7 +104,7 @@ def alive(spans: Iterable[Span], ops: int) -> list[int]:
     return list(accumulate(change[:ops]))
 
 
-def _bases(op: Op) -> tuple[str, ...]:
+def lies_in(op: Op) -> tuple[str, ...]:
     """Inputs that an op's outputs lie in."""
     if isinstance(op, Transfer) and op.elements == 0:
         return op.inputs
@@ -116,7 +116,7 @@ def _shared(workload: Workload) -> dict[str, int]:
     return {
         name: max(workload.tensors[name].bytes - sum(workload.tensors[base].bytes for base in bases), 0)
         for op in workload.ops
-        if (bases := _bases(op))
+        if (bases := lies_in(op))
         for name in op.outputs
     }
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
 
 from zerocast.accelerators.schema import Accelerator, Unit
 from zerocast.simulator.gpu.direct import is_depthwise
 from zerocast.simulator.products.gemm import Gemm, direct_product, gemms
 from zerocast.simulator.program.footprint import Span, footprint, lives
+from zerocast.simulator.program.residency import Spared, Stay, stays
 from zerocast.simulator.program.rewrite import Plan, plan
 from zerocast.simulator.program.schedule import Graph, Task
 from zerocast.simulator.result import Footprint
@@ -19,7 +21,9 @@ from zerocast.workloads.ir import Einsum, Op, Workload
 class Program:
     """Ops after the controller's rewrites. By name of op: `products` of einsums; the unit that runs any other op, and
     the bytes that it reads and writes off chip. graph: who waits for whom. hosts: by place of an op, the place of the
-    one whose task does its work too. offsets: the off-chip memory keeps N:M weights as values and offsets."""
+    one whose task does its work too. offsets: the off-chip memory keeps N:M weights as values and offsets.
+    stays: tensors that stay on chip between ops; passing: by name of op, bytes that it reads and writes of them in each
+    memory beside the ports of the array."""
 
     plan: Plan
     products: dict[str, tuple[Gemm, ...]]
@@ -29,6 +33,8 @@ class Program:
     hosts: dict[int, int]
     footprint: Footprint
     offsets: bool = False
+    stays: tuple[Stay, ...] = ()
+    passing: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
 
     @property
     def ops(self) -> tuple[Op, ...]:
@@ -61,29 +67,65 @@ def program(workload: Workload, accelerator: Accelerator) -> Program:
     )
 
 
+def resident_program(planned: Program, accelerator: Accelerator, share: float, spared: Spared) -> Program:
+    """The program with what is to stay on chip, by what that spares, where residents may fill `share` of each memory;
+    itself where nothing is."""
+    if not (staying := stays(planned.plan, accelerator, share, spared)):
+        return planned
+    on_chip: dict[str, set[str]] = defaultdict(set)
+    for name, kept in planned.plan.on_chip.items():
+        on_chip[name] |= kept
+    taken: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    passing: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
+    for stay in staying:
+        first, *later = stay.touches
+        on_chip[planned.ops[first.place].name] |= first.writes if stay.whole else set()
+        for op in planned.ops[stay.start : stay.end + 1]:
+            taken[op.name][stay.memory] += stay.bytes
+        for touch in later:
+            on_chip[planned.ops[touch.place].name] |= touch.reads
+        for place, read, written in stay.beside():
+            by_memory = passing[planned.ops[place].name]
+            before = by_memory.get(stay.memory, (0, 0))
+            by_memory[stay.memory] = before[0] + read, before[1] + written
+    chosen = replace(planned.plan, on_chip={name: frozenset(names) for name, names in on_chip.items()})
+    tensors, ops = chosen.workload.tensors, planned.ops
+    return replace(
+        planned, plan=chosen, stays=tuple(staying), passing=dict(passing),
+        products={op.name: _products(chosen, op, accelerator, tuple(sorted(taken[op.name].items())))
+                  for op in ops if isinstance(op, Einsum)},
+        moved_bytes={name: moved_bytes(op, tensors, chosen.kept(op), accelerator.dram)
+                     for op in ops if (name := op.name) in planned.moved_bytes},
+        footprint=footprint(chosen.workload, planned.offsets, chosen.never_stored),
+    )  # fmt: skip
+
+
 def program_key(accelerator: Accelerator) -> str:
     """Equal for accelerators whose programs are."""
     units = [(unit.name, unit.functions, unit.streams) for unit in accelerator.units]
     return repr((accelerator.schedule, units, accelerator.dram.formats, accelerator.gpu is None))
 
 
-def _products(planned: Plan, op: Einsum, accelerator: Accelerator) -> tuple[Gemm, ...]:
+def _products(
+    planned: Plan, op: Einsum, accelerator: Accelerator, taken: tuple[tuple[str, float], ...] = ()
+) -> tuple[Gemm, ...]:
     """The products of an einsum; on a GPU a depthwise convolution is one kernel. An output that stays on chip is not
-    stored, an input not fetched; of what a mask hides, a kernel may compute nothing."""
+    stored, an input not fetched; of what a mask hides, a kernel may compute nothing. taken: bytes of memories that are
+    not there for it."""
     on_chip, shown = planned.kept(op), planned.shown.get(op.name)
     parts = []
     direct = accelerator.gpu is not None and accelerator.unit_for("conv2d") is not None and is_depthwise(op)
     for gemm in (direct_product(planned.workload, op),) if direct else gemms(planned.workload, op):
         if op.outputs[0] in on_chip:
-            gemm = replace(gemm, output=replace(gemm.output, bits=0))
+            gemm = replace(gemm, output=replace(gemm.output, on_chip=True))
         if op.inputs[0] in on_chip:
-            gemm = replace(gemm, input=replace(gemm.input, unique=0))
+            gemm = replace(gemm, input=replace(gemm.input, on_chip=True))
         if op.inputs[1] in on_chip:
-            gemm = replace(gemm, weight=replace(gemm.weight, unique=0))
+            gemm = replace(gemm, weight=replace(gemm.weight, on_chip=True))
         if shown is not None:
             size = max(round(getattr(gemm, shown.side) * shown.share), 1)
             gemm = replace(gemm, computed=replace(gemm, **{shown.side: size}))
-        parts.append(gemm)
+        parts.append(replace(gemm, taken=taken) if taken else gemm)
     return tuple(parts)
 
 

@@ -126,7 +126,7 @@ def _moves(
     """
     offchip = accelerator.memories[0]
     element = {side: _stored_bits(offchip, side, getattr(gemm, side)) / 8 for side in ("input", "weight")}
-    wide, final = accelerator.compute.accumulate_bits / 8, gemm.output.bits / 8
+    wide, final = accelerator.compute.accumulate_bits / 8, 0.0 if gemm.output.on_chip else gemm.output.bits / 8
     resident: dict[str, Any] = {"input": None, "weight": None, "output": None}
     staying: dict[str, Any] = {"input": (None, set()), "weight": (None, set())}
     reduced: dict[Any, float] = {}

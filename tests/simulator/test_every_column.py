@@ -18,6 +18,7 @@ from problems import kept
 
 from zerocast.accelerators import Accelerator, energy_table, load, templates
 from zerocast.simulator import OpRow, Result, plain_gemm, simulate
+from zerocast.simulator.cost import RESIDENT
 from zerocast.simulator.products.mapping import mapping_of
 from zerocast.workloads import Einsum, Index, Op, Tensor, Transfer, Vector, Workload
 from zerocast.workloads.ir import BITS
@@ -94,13 +95,22 @@ def counted(name: str) -> Count:
     row = rows["fc"]
     gemm = plain_gemm(M, N, K, dtype, BITS[dtype])
     if streamed(accelerator):
-        gemm = replace(gemm, output=replace(gemm.output, bits=0))
+        gemm = replace(gemm, output=replace(gemm.output, on_chip=True))
     mapping = mapping_of(gemm, row.dataflow, row.order, row.tile_m, row.tile_n, row.tile_k)  # type: ignore[arg-type]
     return interpret(gemm, accelerator, replace(mapping, held=kept(gemm, accelerator, mapping)[1]))
 
 
 def test_no_column_goes_unchecked() -> None:
-    assert {field.name for field in fields(OpRow)} == LABELS | SIZES | WORK | TIMES | LOST | BYTES | JOULES
+    assert {field.name for field in fields(OpRow)} == LABELS | SIZES | WORK | TIMES | LOST | BYTES | JOULES | {
+        *RESIDENT
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_saved_where_nothing_stays(name: str) -> None:
+    """What is saved elsewhere is counted in test_residency.py."""
+    _, result, _, _ = simulated(name)
+    assert all(result.total(column) == 0 for column in RESIDENT)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -27,7 +27,7 @@ def engine_cycles(gemm: Gemm, accelerator: Accelerator, masks: bool = False) -> 
     assert skipping is not None  # the schema couples it to the dataflow
     skips = _skips(accelerator)
     runs = (_run_bits(accelerator, "input"), _run_bits(accelerator, "weight"))
-    found = _engine_cycles(gemm, skipping, skips, runs, accelerator.compute.multipliers, masks)
+    found = _engine_cycles(gemm.bare, skipping, skips, runs, accelerator.compute.multipliers, masks)
     if skipping.law == "packed" or not found.cycles:
         return found
     exposed = skipping.tree_cycles(skipping.tree_leaves) + _channel_cycles(gemm, accelerator, skips[0])

@@ -259,7 +259,8 @@ def dram_bytes(
 def _on_link(gemm: Gemm, accelerator: Accelerator, compressed: bool) -> dict[str, float]:
     """Bits of an element on the link, by operand."""
     sides = ("input", "weight", "output")
-    return {side: link_bits(gemm, accelerator, side) if compressed else getattr(gemm, side).bits for side in sides}
+    every = {side: link_bits(gemm, accelerator, side) if compressed else getattr(gemm, side).bits for side in sides}
+    return {side: 0.0 if getattr(gemm, side).on_chip else bits for side, bits in every.items()}
 
 
 def _hop_bits(gemm: Gemm, accelerator: Accelerator, layer: RowLayer, passes: Passes) -> Array:
@@ -336,8 +337,6 @@ def link_bits(gemm: Gemm, accelerator: Accelerator, side: str) -> float:
     Three pairs of 5 + 16 bits take a 64-bit word, whose last bit says where the code ends (JSSC 2017, section IV).
     """
     operand, dram = getattr(gemm, side), accelerator.dram
-    if not operand.bits:
-        return 0.0  # an output that stays on chip has no code either
     word, choices = 8 * part_of(accelerator).link_word_bytes, []
     for name in dram.formats.get(side, ("uncompressed",)):  # type: ignore[call-overload]
         bits = element_bits(dram.model_copy(update={"formats": {side: (name,)}}), side, operand)

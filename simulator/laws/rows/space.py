@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from zerocast.accelerators.schema import Accelerator
+from zerocast.accelerators.schema import Accelerator, Operand
 from zerocast.accelerators.schema.given import Pass
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.laws.rows.law import (
@@ -66,7 +66,12 @@ class Space:
     @property
     def banks(self) -> int:
         """Banks of the global buffer."""
-        return int((self.accelerator.buffer_of("output").capacity_bytes or 0.0) // part_of(self.accelerator).bank_bytes)
+        return int(self.room("output") // part_of(self.accelerator).bank_bytes)
+
+    def room(self, operand: Operand) -> float:
+        """Bytes of an operand's buffer in which no other tensors lie."""
+        buffer = self.accelerator.buffer_of(operand)
+        return (buffer.capacity_bytes or 0.0) - self.gemm.taken_of(buffer.name)
 
     def cost(self, passes: Passes) -> RowCost:
         """Cost of passes."""
@@ -184,15 +189,15 @@ class Space:
 
     def _filters_fit(self, passes: Passes) -> NDArray[np.bool_]:
         """Whether the filters of a pass fit spads and filter buffer."""
-        spad, buffer = part_of(self.accelerator).filter_spad_bytes, self.accelerator.buffer_of("weight").capacity_bytes
+        spad, buffer = part_of(self.accelerator).filter_spad_bytes, self.room("weight")
         word = self.gemm.weight.bits / 8
         in_spad = passes.p * passes.q * self.layer.kernel[1] * word <= spad
-        return np.asarray(in_spad & (filter_words(self.layer, passes) * word <= (buffer or 0.0)))
+        return np.asarray(in_spad & (filter_words(self.layer, passes) * word <= buffer))
 
     def _widest(self, blocks: Passes) -> Passes:
         """The blocks with as many sets for filters as there is room for, and as many filters in a PE as then fit."""
         word, t = self.gemm.weight.bits / 8, np.floor(self.sets(blocks.e) / blocks.r)
-        buffer = (self.accelerator.buffer_of("weight").capacity_bytes or 0.0) / word
+        buffer = self.room("weight") / word
         spad = part_of(self.accelerator).filter_spad_bytes / word
         t = np.clip(np.floor(np.minimum(blocks.m, buffer / filter_words(self.layer, blocks))), 1, t)
         p = np.minimum(buffer / (t * filter_words(self.layer, blocks)), spad / (blocks.q * self.layer.kernel[1]))
@@ -281,7 +286,7 @@ def _lacking(space: Space) -> str:
         "B of input in the input spad": (passes.q * layer.span[1] * gemm.input.bits / 8, part.ifmap_spad_bytes),
         "B of weight in the filter spad": (passes.p * passes.q * layer.kernel[1] * word, part.filter_spad_bytes),
         "B of output in the psum spad": (passes.p * partial, part.psum_spad_bytes),
-        f"B of weight in {filters.name}": (filter_words(layer, passes) * word, filters.capacity_bytes),
+        f"B of weight in {filters.name}": (filter_words(layer, passes) * word, space.room("weight")),
         f"B of input and output in banks of {buffer.name}": (
             banks * part.bank_bytes + sums * partial,
             space.banks * part.bank_bytes,

@@ -67,6 +67,21 @@ def test_dense_baseline_of_a_saved_workload_is_the_network_never_pruned(
     assert "baseline" not in alone
 
 
+def test_what_stays_on_chip_is_in_every_file(saved_dense: Path, tmp_path: Path) -> None:
+    plain = run(saved_dense, tmp_path / "plain", accelerator="tpu-like-128")
+    out = tmp_path / "kept"
+    kept = run(saved_dense, out, "--set", "schedule.residency=activations", accelerator="tpu-like-128")
+    before, after = (float(each["dram_read_bytes"]) + float(each["dram_write_bytes"]) for each in (plain, kept))  # type: ignore[arg-type]
+    assert before > after == before - float(kept["resident_saved_bytes"])  # type: ignore[arg-type]
+    assert kept["without_residents"]["energy_j"] == plain["energy_j"] > kept["energy_j"]  # type: ignore[index, operator]
+    assert sum(float(row["resident_saved_bytes"]) for row in table(out / "ops.csv")) == before - after
+    residents = kept["residents"]
+    assert isinstance(residents, list) and residents
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "What stays on chip" in page and all(f"<td>{each['tensor']}</td>" in page for each in residents)
+    assert plain["residents"] == []
+
+
 def test_no_baseline_on_request(saved: Path, tmp_path: Path) -> None:
     assert "baseline" not in run(saved, tmp_path, "--baseline", "none")
 

@@ -437,7 +437,7 @@ def test_simulated_rows_are_the_layers_costs(eyeriss: Accelerator) -> None:
     """The first layer's output goes through the ReLU on its way out, so that it stores nothing itself."""
     result = simulate(two_convolutions(), eyeriss)
     first = convolution(2, 3, 14, 8, 3, 12)
-    first = replace(first, output=replace(first.output, bits=0))
+    first = replace(first, output=replace(first.output, on_chip=True))
     second = convolution(2, 8, 12, 20, 2, 6, stride=2, zeros=0.7, output_zeros=0.8)
     rows = {row.op: row for row in result.rows}
     for name, gemm in (("first", first), ("second", second)):
