@@ -91,8 +91,8 @@ def test_a_lone_request_waits_for_nobody() -> None:
 
 
 def test_requests_that_come_at_once_fill_batches() -> None:
-    """Six requests, four at a time, by hand: the first is alone when its prompt begins, until 1; three join, until 2; three
-    tokens of these four until 5; the prompts of two until 6, their tokens until 9."""
+    """Six requests, four at a time, by hand: the first is alone when its prompt begins, until 1; three join, until 2;
+    three tokens of these four until 5; the prompts of two until 6, their tokens until 9."""
     load = under_load(1e9, lambda n: 1.0, lambda n, made: 1.0, generate=4, most=4, requests=6)
     assert math.isclose(load.tokens_per_s, 6 * 4 / 9, rel_tol=1e-6)
     assert math.isclose(load.first_token_p50_s, 2.0, rel_tol=1e-6)  # 1, 2, 2, 2, 6, 6
