@@ -27,6 +27,7 @@ from zerocast.analysis.commands.command_line import (
     spare,
     writable,
 )
+from zerocast.analysis.commands.compare import compare_command
 from zerocast.analysis.commands.explore import explore_command, export_command, plot_command
 from zerocast.analysis.commands.gemm import conv_command, gemm_command
 from zerocast.analysis.commands.remark import note
@@ -251,6 +252,7 @@ def calibrate(
 app.command("gemm")(gemm_command)
 app.command("conv")(conv_command)
 app.command("validate")(validate_command)
+app.command("compare")(compare_command)
 app.command("serve")(serve_command)
 app.command("trace")(trace_command)
 app.command("explore")(explore_command)

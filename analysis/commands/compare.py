@@ -1,0 +1,139 @@
+"""The verb `compare`: recipes, types and batches of one network on several accelerators, best first.
+
+Registered by `app.command("compare")(compare_command)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from zerocast.analysis.commands.command_line import (
+    Cache,
+    Dense,
+    Image,
+    ModelArguments,
+    Settings,
+    Tokens,
+    Weights,
+    load_accelerator,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from zerocast.analysis.compare import Ranked, Tried
+
+_OPTION = typer.Option
+SHOWN = 30
+"""Rows on the screen; the page has them all."""
+
+
+def compare_command(
+    model: Annotated[str, typer.Argument(help="Zoo name, hf:NAME_OR_DIR or path/to/file.py:factory.")],
+    accelerator: Annotated[str, _OPTION("--accelerator", help="Templates or YAML files, as A,B,C.")],
+    prune: Annotated[str, _OPTION("--prune", help="Recipes, as dense,nm:2:4,magnitude:0.2.")] = "dense",
+    dtype: Annotated[str, _OPTION("--dtype", help="Types of all floating tensors, as bf16,fp8.")] = "fp16",
+    batch: Annotated[str | None, _OPTION("--batch", help="Samples in one step, as 1,8,64.")] = None,
+    training: Annotated[bool, _OPTION("--training", help="A training step, not inference.")] = False,
+    tokens: Tokens = None,
+    cache: Cache = None,
+    weights: Weights = None,
+    image: Image = None,
+    settings: Settings = None,
+    model_arguments: ModelArguments = None,
+    dense: Dense = None,
+    out: Annotated[Path, _OPTION("--out", help="Folder for the page, the picture and the table.")] = Path("compare"),
+) -> None:
+    """Rank recipes, types and batches of a network on several accelerators.
+
+    Each case is compared with the dense one of the same machine, type and batch; cases that cannot be priced are named.
+    """
+    from zerocast.analysis.commands.console import output, progress
+    from zerocast.analysis.compare import Question, ask, rank
+    from zerocast.analysis.compare.picture import write_page
+    from zerocast.analysis.errors import AnalysisError
+    from zerocast.analysis.run.network import Network, arguments_of, check, title_of
+
+    recipes = _listed("--prune", prune)
+    network = Network(model, None, training, tokens=tokens, image=image, cache=cache, weights=weights,
+                      arguments=arguments_of(model_arguments or ()), dense=tuple(dense or ()))  # fmt: skip
+    question = Question(
+        network, [load_accelerator(name, settings) for name in _listed("--accelerator", accelerator)], recipes,
+        _listed("--dtype", dtype), [None] if batch is None else _sizes(batch),
+    )  # fmt: skip
+    for case in question.cases():
+        check(Network(model, None if case.recipe == "dense" else case.recipe, training, case.batch, dtype=case.dtype))
+    out.mkdir(parents=True, exist_ok=True)
+    tried: list[Tried] = []
+    with progress() as steps:
+        for each in ask(question, steps):
+            tried.append(each)
+            write_table(rank(tried), out / "compare.csv")  # what is priced stays, whatever comes
+    rows = rank(tried)
+    if not rows:
+        raise AnalysisError(f"none of the {len(tried)} cases can be priced: {tried[0].case.label}: {tried[0].reason}")
+    console = output()
+    print_ranking(console, rows, tried)
+    page = write_page(f"{title_of(model)}: {len(rows)} cases", rows, tried, out)
+    console.print(f"\nwritten: {page}", soft_wrap=True)
+
+
+def _listed(option: str, text: str) -> list[str]:
+    from zerocast.analysis.errors import AnalysisError
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names or len(set(names)) < len(names):
+        raise AnalysisError(f"{option} {text!r}: name each once, with commas between them")
+    return names
+
+
+def _sizes(text: str) -> list[int]:
+    from zerocast.analysis.errors import AnalysisError
+
+    try:
+        return [int(part) for part in _listed("--batch", text)]
+    except ValueError:
+        raise AnalysisError(f"--batch {text!r}: write whole numbers, such as 1,8,64") from None
+
+
+def write_table(rows: Sequence[Ranked], file: Path) -> None:
+    """All figures of the cases as CSV."""
+    import pandas
+
+    columns = ("latency_s", "low_s", "high_s", "per_sample_s", "energy_j", "dram_bytes", "peak_bytes", "speedup",
+               "energy_ratio", "limit")  # fmt: skip
+    facts = [
+        asdict(row.case) | {column: getattr(row, column) for column in columns} | {"losing": ";".join(row.losing)}
+        for row in rows
+    ]
+    pandas.DataFrame(facts).to_csv(file, index=False)
+
+
+def print_ranking(console: Console, rows: Sequence[Ranked], tried: Sequence[Tried]) -> None:
+    """The table, what pays from when on, and what has no price."""
+    from rich.table import Table
+
+    from zerocast.analysis.compare import pays_from
+    from zerocast.analysis.compare.picture import TITLES, cells
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in TITLES:
+        table.add_column(title, justify="left" if title in ("case", TITLES[-1]) else "right")
+    for at, row in enumerate(rows[:SHOWN], 1):
+        table.add_row(*cells(at, row))
+    console.print(table)
+    if len(rows) > SHOWN:
+        console.print(f"the best {SHOWN} of {len(rows)}; compare.csv has all", style="dim")
+    for text in pays_from(rows):
+        console.print(text)
+    for row in rows:
+        if row.losing:
+            console.print(f"{row.case.label}: {len(row.losing)} layers run dense, their zeros would cost time")
+    for each in tried:
+        if each.result is None:
+            console.print(f"no price: {each.case.label}: {each.reason}", soft_wrap=True)
