@@ -25,15 +25,15 @@ def _rows(folder: Path) -> list[dict[str, str]]:
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("compare")
-    assert main(["compare", "resnet9", *CASES, "--batch", "1,4", "--out", str(out)]) == 0
+    assert main(["compare", "resnet9", *CASES, "--batch", "4", "--out", str(out)]) == 0
     return out
 
 
 def test_every_case_is_there_or_named(compared: Path) -> None:
     rows = _rows(compared)
     page = (compared / "compare.html").read_text()
-    assert len(rows) == 2 * 2 * 2 * 2 - 2 * 2  # SAT has no int8
-    assert page.count("sat-vcu1525 has no int8 arithmetic") == 4
+    assert len(rows) == 2 * 2 * 2 - 2  # SAT has no int8
+    assert page.count("sat-vcu1525 has no int8 arithmetic") == 2
     assert (compared / "compare.png").stat().st_size > 1000 and "http" not in page.replace("http-equiv", "")
 
 
