@@ -41,8 +41,8 @@ def gemm_command(
     shapes: Annotated[
         str,
         typer.Argument(
-            help="CSV with columns M, N, K and any of batch, count, dtype, density_a, density_b, pattern, layer; "
-            "with --densities one product, M,N,K."
+            help="CSV with columns M, N, K and any of batch, count, dtype, density_a, density_b, pattern, layer, "
+            "then_n (a second product of the result, fused with it); with --densities one product, M,N,K."
         ),
     ],
     accelerator: AcceleratorName,

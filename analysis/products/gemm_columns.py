@@ -29,6 +29,7 @@ COLUMNS: Columns = {
     "density_a": (),
     "density_b": ("density",),
     "pattern": ("sparsity", "nm", "n:m"),
+    "then_n": (),
     "layer": ("layer name", "layer_name", "name", "label"),
 }
 """SCALE-Sim's topology files have `Layer name` and `Sparsity`."""
@@ -42,13 +43,20 @@ LARGEST = 10**8
 @dataclass(frozen=True, slots=True)
 class Shape:
     """One line of the table: the cells as they were, the product they ask for, where they stand, how often the
-    product is done, and its name: that of the column layer, else its sizes, MxNxK."""
+    product is done, and its name: that of the column layer, else its sizes, MxNxK. then: a second product, of the first
+    one's result, that runs fused with it (`products.fused`)."""
 
     cells: tuple[str, ...]
     gemm: Gemm
     where: str
     count: int = 1
     name: str = ""
+    then: Gemm | None = None
+
+    @property
+    def products(self) -> tuple[Gemm, ...]:
+        """The product, and what is fused with it."""
+        return (self.gemm,) if self.then is None else (self.gemm, self.then)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,7 @@ def read_shapes(path: Path, accelerator: Accelerator) -> Table:
     nonzeros at random places (density alone is that of B, the weights), pattern is `dense` or N:M (also nm:N:M) along K
     of B; dtype is that of A and defaults to the first that the array multiplies, weight_dtype and output_dtype are of B
     and out where they differ from it; weight_bits are those that a stored element of B takes.
+    then_n: the columns of a second product, out2[M, then_n] = out[M, N] B2[N, then_n], that runs fused with the first.
     Other columns are carried along, and a remark names them.
     Raises `AnalysisError` naming file, line and column of the first mistake, and for a column that is not read but
     by its name would change the price.
@@ -120,8 +129,11 @@ def _shape(row: Row, accelerator: Accelerator) -> Shape:
     m, n, k = (whole(row, column) for column in ("m", "n", "k"))
     batch, count = (whole(row, column, 1) for column in ("batch", "count"))
     gemm = typed(row, plain_gemm(m, n, k, "", 0, density_of(row, "density_a"), weight_pattern(row)), accelerator)
-    name = row.get("layer") or f"{m}x{n}x{k}"
-    return Shape(row.raw, replace(gemm, batch=batch), row.where, count, name)
+    if not (columns := whole(row, "then_n", 0)):
+        return Shape(row.raw, replace(gemm, batch=batch), row.where, count, row.get("layer") or f"{m}x{n}x{k}")
+    then = replace(typed(row, plain_gemm(m, columns, n, "", 0), accelerator), batch=batch)
+    name = row.get("layer") or f"{m}x{n}x{k}x{columns}"
+    return Shape(row.raw, replace(gemm, batch=batch), row.where, count, name, then)
 
 
 def typed(row: Row, gemm: Gemm, accelerator: Accelerator) -> Gemm:

@@ -11,12 +11,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zerocast.accelerators import Accelerator
+from zerocast.accelerators.schema.given import GivenLevel
 from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.products.gemm_columns import Shape, Table
 from zerocast.analysis.products.unseen_zeros import unseen_zeros
 from zerocast.analysis.reports.nests import nests
 from zerocast.simulator import Gemm, SimulationError
 from zerocast.simulator.einsum_cost import Pricer
+from zerocast.simulator.products.fused import fused_cost
 from zerocast.simulator.products.given import Page, given_products
 
 RESULTS = (
@@ -30,12 +32,12 @@ TOTALS = ("total_latency_s", "total_energy_j")
 
 @dataclass(frozen=True, slots=True)
 class Priced:
-    """Figures of a shape, named by `RESULTS`, whether it was priced as it was asked for, and the product with the
-    mapping that it took."""
+    """Figures of a shape, named by `RESULTS`, whether it was priced as it was asked for, and its products with the
+    mappings that they took."""
 
     figures: tuple[Any, ...]
     fate: Fate
-    mapped: Gemm | None = None
+    mapped: tuple[Gemm, ...] = ()
 
     def figure(self, name: str) -> float:
         """One of the figures."""
@@ -58,43 +60,71 @@ def price_shapes(
     Raises `AnalysisError` naming the first line where this befalls every shape.
     """
     pricer = Pricer(accelerator, objective, fidelity)  # type: ignore[arg-type]
-    overhead = accelerator.host.launch_overhead_s
     refused = [pricer.refusal(shape.gemm) for shape in shapes]
     if refused and all(refused):
         raise _hopeless(shapes, refused[0])
     try:
-        pricer.prepare([shape.gemm for shape in shapes])
+        pricer.prepare([product for shape in shapes for product in shape.products])
     except SimulationError as error:
         raise AnalysisError(str(error)) from None
     unpriced: list[str] = []
     for number, shape in enumerate(shapes):
         try:
-            row = pricer.gemm(shape.gemm)
+            priced = _fused(shape, pricer) if shape.then is not None else _alone(shape, pricer)
         except SimulationError as error:
             unpriced.append(str(error))
             if len(unpriced) == len(shapes):
                 raise _hopeless(shapes, unpriced[0]) from None
             nothing = (_NONE.get(name, math.nan) for name in RESULTS[:-1])
             priced = Priced((*nothing, f"not priced: {error}"), "not at all")
-        else:
-            unseen = unseen_zeros(shape.gemm, accelerator)
-            note = "; ".join(filter(None, (row.note, unseen)))
-            figures = (row.latency_s + overhead, *(getattr(row, name) for name in RESULTS[1:-1]), note)
-            idle = unseen or row.fallback == "slower"
-            seen: Fate = "with zeros that the array does not skip" if idle else "as asked"
-            priced = Priced(figures, "dense" if row.fallback == "refused" else seen, *pricer.mapped([shape.gemm]))
         if progress is not None:
             progress(number + 1, len(shapes))
         yield priced
+
+
+def _alone(shape: Shape, pricer: Pricer) -> Priced:
+    """A shape that is one product."""
+    row, unseen = pricer.gemm(shape.gemm), unseen_zeros(shape.gemm, pricer.accelerator)
+    note = "; ".join(filter(None, (row.note, unseen)))
+    overhead = pricer.accelerator.host.launch_overhead_s
+    figures = (row.latency_s + overhead, *(getattr(row, name) for name in RESULTS[1:-1]), note)
+    idle = unseen or row.fallback == "slower"
+    seen: Fate = "with zeros that the array does not skip" if idle else "as asked"
+    mapped = tuple(one for one in pricer.mapped([shape.gemm]) if one is not None)
+    return Priced(figures, "dense" if row.fallback == "refused" else seen, mapped)
+
+
+def _fused(shape: Shape, pricer: Pricer) -> Priced:
+    """A shape that is two products fused; `note` says what they cost one after the other."""
+    assert shape.then is not None
+    machine = pricer.accelerator
+    cost = fused_cost(shape.gemm, shape.then, machine, pricer.objective, pricer.fidelity)
+    apart = [pricer.gemm(product.free) for product in shape.products]
+    seconds = sum(row.latency_s + machine.host.launch_overhead_s for row in apart)
+    moved = sum(row.dram_read_bytes + row.dram_write_bytes for row in apart)
+    tile = cost.mapped[0].given.level(0) if cost.mapped[0].given is not None else GivenLevel()
+    known = {
+        name: getattr(cost, name) for name in ("cycles", "energy_j", "dram_read_bytes", "dram_write_bytes", "bound")
+    }
+    known |= {
+        "latency_s": cost.latency_s + machine.host.launch_overhead_s, "dataflow": apart[0].dataflow,
+        "utilisation": sum(row.ideal_cycles for row in apart) / (cost.latency_s * machine.technology.clock_hz),
+        "order": tile.order, "tile_m": cost.rows, "tile_n": tile.tile.n, "tile_k": tile.tile.k,
+        "note": f"two products fused in blocks of {cost.rows} rows; one after the other {seconds:.4g} s and "
+                f"{moved:.4g} B of DRAM traffic",
+    }  # fmt: skip
+    zeros: Fate = "with zeros that the array does not skip" if unseen_zeros(shape.gemm, machine) else "as asked"
+    return Priced(tuple(known.get(name, "") for name in RESULTS), zeros, cost.mapped)
 
 
 def given_shapes(shapes: Sequence[Shape], mapping: Page, accelerator: Accelerator) -> list[Shape]:
     """The shapes with what a page fixes of their mappings, by globs of names; raises what `given_products` does."""
     products: dict[str, tuple[Gemm, ...]] = {}
     for shape in shapes:
-        products[shape.name] = (*products.get(shape.name, ()), shape.gemm)
+        products[shape.name] = (*products.get(shape.name, ()), *shape.products)
     left = {name: iter(found) for name, found in given_products(products, mapping, accelerator).items()}
-    return [replace(shape, gemm=next(left[shape.name])) for shape in shapes]
+    return [replace(shape, gemm=next(left[shape.name]), then=next(left[shape.name]) if shape.then is not None else None)
+            for shape in shapes]  # fmt: skip
 
 
 _NONE = {**dict.fromkeys(("bound", "dataflow", "skipped", "order", "memories"), ""), "fallback": "not priced"}
@@ -135,8 +165,8 @@ def nests_text(table: Table, priced: Sequence[Priced], accelerator: Accelerator,
     """The mappings of a table drawn as loop nests; says so where there are none."""
     products: dict[str, tuple[Gemm, ...]] = {}
     for shape, one in zip(table.shapes, priced, strict=True):
-        if one.mapped is not None:
-            products[shape.name] = (*products.get(shape.name, ()), one.mapped)
+        if one.mapped:
+            products[shape.name] = (*products.get(shape.name, ()), *one.mapped)
     drawn = [nest.text for nest in nests(products, accelerator, objective)]  # type: ignore[arg-type]
     return "\n\n".join(drawn) or f"{accelerator.name} maps no products in tiles: no nests"
 

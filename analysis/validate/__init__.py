@@ -15,6 +15,7 @@ SUITES = {
     "zeroskip": "engines that gate or skip zeros: nine published designs, from one PE to whole networks",
     "dpu": "a vendor's array on five FPGA boards: images per second of whole networks, dense and pruned",
     "gemmini": "layers on a systolic array's RTL: cycles under given mappings and under the search's own",
+    "fused": "two fused matrix products on an RTL array: cycles under given tiles",
     "energy": "power and energy as published: one engine's arithmetic, chips, inferences per joule",
     "area": "area of chips and FPGA resources: seventeen published designs, constants from cell-level sources",
     "gpu": "GPU kernel times against measured products: left-out shapes, cards and networks, dense and 2:4",

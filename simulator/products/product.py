@@ -128,15 +128,20 @@ class Product:
         return np.where(engine, engine_cycles(self.gemm, self.accelerator, self._masks).ideal, ideal)
 
     @property
+    def mapping(self) -> Mapping:
+        """The mapping that the first design takes."""
+        return self._search.mapping(int(self._tile[0]), int(self._order[0]))
+
+    @property
     def mapped(self) -> Gemm:
         """The product with the mapping that the first design takes."""
-        return replace(self.gemm, given=given_of(self._search.mapping(int(self._tile[0]), int(self._order[0]))))
+        return replace(self.gemm, given=given_of(self.mapping))
 
     def row(self) -> OpRow:
         """The row of a product on a single design, without name and schedule."""
         gemm, accelerator, figures = self.gemm, self.accelerator, self.figures
         sums = {name: float(value[0]) for name, value in figures.columns.items()}
-        mapping = self._search.mapping(int(self._tile[0]), int(self._order[0]))
+        mapping = self.mapping
         latency, cycles, ideal = sums["latency_s"], sums["cycles"], sums["ideal_cycles"]
         clock = accelerator.technology.clock_hz
         promised = float(self._cost.time.latency_s[0])

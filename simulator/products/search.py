@@ -423,7 +423,9 @@ def no_fit(gemm: Gemm, accelerator: Accelerator) -> SimulationError:
         )
     units = {dataflow: tile_units(gemm, accelerator, dataflow) for dataflow in accelerator.compute.dataflows}
     tiles = "; ".join(f"{dataflow} needs tiles of {m} x {n} x {k}" for dataflow, (m, n, k) in units.items())
-    buffers = ", ".join(f"{memory.name} {memory.capacity_bytes:g} B" for memory in accelerator.buffers)
+    left = {memory.name: (memory.capacity_bytes or math.inf) - gemm.taken_of(memory.name)
+            for memory in accelerator.buffers}  # fmt: skip
+    buffers = ", ".join(f"{name} {size:g} B" for name, size in left.items())
     return SimulationError(
         f"no mapping of a {gemm.m} x {gemm.n} x {gemm.k} product fits {accelerator.name}: {tiles} (M x N x K), "
         f"the buffers have {buffers}; enlarge memories.*.capacity_bytes or shrink compute.rows/cols"
@@ -439,6 +441,7 @@ def _too_small(gemm: Gemm, accelerator: Accelerator) -> str:
     for memory in accelerator.buffers:
         needs = {side: every[side] for side in memory.holds}
         total, room = sum(float(size) for size in needs.values()), memory.capacity_bytes or math.inf
+        room -= gemm.taken_of(memory.name)
         if total > room:
             parts = " + ".join(f"{side} {float(size):,.0f}" for side, size in needs.items())
             found.append(f"{memory.name} needs {parts} B for {extents}, it has {room:,.0f} B")
