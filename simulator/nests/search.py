@@ -38,7 +38,7 @@ _MOST = 512
 """Chains that are completed together."""
 _REFINED = 512
 """Complete chains whose array is priced together."""
-_AT_ONCE = 128
+_AT_ONCE = 256
 """Complete chains that are priced together, in all orders."""
 _EQUAL = 1e-9
 """Room that a bound gets against the rounding of what it bounds."""
@@ -57,7 +57,7 @@ class _Chains:
     cycles: Array
     joules: Array
 
-    def at(self, index: Index | NDArray[np.bool_]) -> _Chains:
+    def at(self, index: Index | slice) -> _Chains:
         return _Chains(self.picks[index], self.own[index], self.cycles[index], self.joules[index])
 
 
@@ -114,9 +114,7 @@ class NestSearch:
             chains = self._open(chains, key, bounded, ceiling)
             start, size = 0, _FIRST
             while start < len(chains.own):
-                part = self._open(
-                    chains.at(np.arange(start, min(start + size, len(chains.own)))), key, bounded, ceiling
-                )
+                part = self._open(chains.at(slice(start, start + size)), key, bounded, ceiling)
                 start, size = start + size, _MOST
                 for depth in range(1, len(space.candidates)):
                     inner = space.candidates[depth]
@@ -132,21 +130,24 @@ class NestSearch:
         """Price what may be better of complete chains, those of the least bound first."""
         count = _SOME
         while len(part.own):
-            head = self._open(
-                self._refined(space, part.at(np.arange(min(_REFINED, len(part.own))))), key, bounded, ceiling
-            )
-            part = part.at(np.arange(min(_REFINED, len(part.own)), len(part.own)))
+            head = self._open(self._refined(space, part.at(slice(_REFINED))), key, bounded, ceiling)
+            part = part.at(slice(_REFINED, None))
             while len(head.own):
-                self._price(space, head.at(np.arange(min(count, len(head.own)))), key, bounded, ceiling)
-                head = self._open(head.at(np.arange(count, len(head.own))), key, bounded, ceiling)
+                self._price(space, head.at(slice(count)), key, bounded, ceiling)
+                head = self._open(head.at(slice(count, None)), key, bounded, ceiling)
                 count = _AT_ONCE
-            part = self._open(part, key, bounded, ceiling)
+            part = self._left(part, key, bounded, ceiling)
 
     def _open(self, chains: _Chains, key: Key, bounded: Key, ceiling: float) -> _Chains:
         """Chains that may still hold something better, the least first."""
+        left = self._left(chains, key, bounded, ceiling)
+        return left.at(np.argsort(key(left.cycles, left.joules), kind="stable"))
+
+    def _left(self, chains: _Chains, key: Key, bounded: Key, ceiling: float) -> _Chains:
+        """Chains that may still hold something better, in their order."""
         low = key(chains.cycles, chains.joules) * (1 - _EQUAL)
         left = (low < self._best[0]) & (bounded(chains.cycles, chains.joules) * (1 - _EQUAL) <= ceiling)
-        return chains.at(np.flatnonzero(left)[np.argsort(low[left], kind="stable")])
+        return chains if left.all() else chains.at(np.flatnonzero(left))
 
     def _refined(self, space: NestSpace, chains: _Chains) -> _Chains:
         """Complete chains, with what their array takes, edges and ports included, in place of the least it may take."""
@@ -164,19 +165,27 @@ class NestSearch:
 
     def _price(self, space: NestSpace, chains: _Chains, key: Key, bounded: Key, ceiling: float) -> None:
         """Price complete chains in all orders, and keep the best."""
+        every = chains.picks
         for spread in space.array:
-            cost = self.cost(space, chains.picks, self.orders, spread)
+            picks, cost = every, self.cost(space, every, self.orders, spread)
             none = np.zeros(1)
-            cycles = none if key is bounded is _joules else self._figure(cost)
             joules = none if key is bounded is _cycles else cost.energy.total_j
+            if key is _joules is not bounded:  # times are wanted of those alone that take less energy
+                less = np.flatnonzero(joules.reshape(len(joules), -1).min(axis=1) < self._best[0])
+                if not len(less):
+                    continue
+                if len(joules) == len(picks) > 2 * len(less):
+                    picks, joules = picks[less], joules[less]
+                    cost = self.cost(space, picks, self.orders, spread)
+            cycles = none if key is bounded is _joules else self._figure(cost)
             cycles, joules = np.broadcast_arrays(cycles, joules)
-            shape = (len(chains.picks), *(len(order) for order in self.orders))
+            shape = (len(picks), *(len(order) for order in self.orders))
             fit = np.broadcast_to(space.fit(cost.counts) & (bounded(cycles, joules) <= ceiling), shape)
             goal = np.where(fit, key(cycles, joules), np.inf)
             chain, *order = np.unravel_index(int(goal.argmin()), goal.shape)
             if goal[chain, *order] < self._best[0]:
                 best = tuple(every[at : at + 1] for every, at in zip(self.orders, order, strict=True))
-                self._best = float(goal[chain, *order]), self.cost(space, chains.picks[chain : chain + 1], best, spread)
+                self._best = float(goal[chain, *order]), self.cost(space, picks[chain : chain + 1], best, spread)
 
     def cost(self, space: NestSpace, picks: Index, orders: tuple[Index, ...], spread: dict[str, Array]) -> NestCost:
         """Cost of chains of candidates under orders of loops [chains, orders of depth 1, of depth 2, ...]."""
