@@ -43,6 +43,12 @@ def test_a_first_layer_leaves_output_channels_idle() -> None:
     assert _cycles(nn.Conv2d(3, 32, 3, 2, 1), 224, 3, array) == 112_896
 
 
+def test_simba_like_shares_places_and_output_channels_between_its_pes() -> None:
+    """28 x 28 places, 128 output channels and 64 inputs of 9 taps: 8 x 8 channels at once on each of 16 PEs."""
+    cycles = _cycles(nn.Conv2d(64, 128, 3, 1, 1), 28, 64, load("simba-like"))
+    assert cycles == 28 * 28 * (128 // 8) * (64 // 8) * 9 / 16
+
+
 @pytest.mark.parametrize(
     ("name", "cycles"),
     [
@@ -67,6 +73,7 @@ def test_cycles_of_a_convolution_by_hand(name: str, cycles: int) -> None:
         ("tpu-v1", {"peak_ops_per_s": 92e12}, 0.01),
         ("tpu-v4-like", {"peak_ops_per_s": 275e12}, 0.01),
         ("gemmini-16x16", {"multipliers": 256}, 0.0),
+        ("simba-like", {"multipliers": 64, "peak_ops_per_s": 4.01e12}, 0.001),
     ],
 )
 def test_peak_is_the_published_one(name: str, published: dict[str, Any], within: float) -> None:
