@@ -34,6 +34,7 @@ from zerocast.analysis.commands.remark import note
 from zerocast.analysis.commands.serve import serve_command
 from zerocast.analysis.commands.trace import trace_command
 from zerocast.analysis.commands.validate import validate_command
+from zerocast.analysis.commands.why import why_command
 from zerocast.extras import MissingExtra
 
 app = typer.Typer(
@@ -101,7 +102,8 @@ def run(
 
     The network is pruned by a recipe and compared with its dense self, best mapped, on the same accelerator.
     """
-    from zerocast.analysis.run.network import Network, arguments_of, compare, one_of
+    from zerocast.analysis.run.network import Network, arguments_of, compare, one_of, overrides
+    from zerocast.analysis.why import Asked, save_record
 
     one_of("--fidelity", fidelity, FIDELITIES)
     one_of("--objective", objective, OBJECTIVES)
@@ -109,6 +111,10 @@ def run(
                       tokens, image, arguments_of(model_arguments or ()), tuple(dense or ()), cache,
                       weights)  # fmt: skip
     machine = load_accelerator(accelerator, settings)
+    asked = Asked(network, accelerator, overrides(settings or ()), {
+        "objective": objective, "fidelity": fidelity, "allow_overflow": allow_overflow,
+        "mapping": None if mapping is None else str(mapping),
+    })  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     from zerocast.analysis.commands.console import output, progress
     from zerocast.analysis.reports.page import report
@@ -121,6 +127,7 @@ def run(
         )  # fmt: skip
         with steps("write the report"):
             page = report(result, other, out, machine)
+            save_record(asked, out)
     console = output()
     print_run(console, result, other, machine)
     console.print(f"\nwritten: {page}", soft_wrap=True)
@@ -253,6 +260,7 @@ app.command("gemm")(gemm_command)
 app.command("conv")(conv_command)
 app.command("validate")(validate_command)
 app.command("compare")(compare_command)
+app.command("why")(why_command)
 app.command("serve")(serve_command)
 app.command("trace")(trace_command)
 app.command("explore")(explore_command)
