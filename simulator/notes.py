@@ -8,6 +8,7 @@ from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.cost import OpRow
 from zerocast.simulator.gpu.sparse import DATAFLOW as SPARSE_KERNEL
 from zerocast.simulator.gpu.trust import latency_bounds
+from zerocast.simulator.program.fusing import why_not
 from zerocast.simulator.program.overflow import overflow
 from zerocast.simulator.program.program import Program
 from zerocast.workloads.ir import Workload
@@ -23,7 +24,7 @@ def run_notes(
     something may."""
     yield from _weights(planned.plan.workload)
     if without:
-        yield _residents(planned, accelerator, rows, without)
+        yield from _residents(planned, accelerator, rows, without)
     yield from _prices(planned, accelerator, rows)
     if too_much := overflow(peak_bytes, accelerator):
         yield too_much
@@ -33,16 +34,24 @@ def run_notes(
     yield from _zeros(rows)
 
 
-def _residents(planned: Program, accelerator: Accelerator, rows: Sequence[OpRow], without: Mapping[str, float]) -> str:
+def _residents(
+    planned: Program, accelerator: Accelerator, rows: Sequence[OpRow], without: Mapping[str, float]
+) -> Iterator[str]:
     """What stays on chip between ops, and what that saves; or why nothing does."""
     before = without["dram_read_bytes"] + without["dram_write_bytes"]
     saved_bytes, saved_j = sum(row.resident_saved_bytes for row in rows), sum(row.resident_saved_j for row in rows)
+    if accelerator.schedule.fuse != "none":
+        why = why_not(accelerator) or "no two in a row are worth it"
+        fused = f"{len(planned.blocks) // 2} pairs of products run in blocks of rows" if planned.blocks else ""
+        yield fused or f"schedule.fuse is {accelerator.schedule.fuse}, but no pair of products is fused: {why}"
     if planned.stays:
-        return (
+        yield (
             f"{len(planned.stays)} times a tensor stays on chip from one op to another, which saves "
             f"{saved_bytes / 1e6:.3g} of {before / 1e6:.3g} MB of DRAM traffic and {saved_j * 1e3:.3g} of "
             f"{without['energy_j'] * 1e3:.3g} mJ; without it the run takes {without['latency_s'] * 1e3:.4g} ms"
         )
+    if planned.stays or accelerator.schedule.residency == "none":
+        return
     depth = accelerator.at_depth(1)
     results = any(memory.takes_results or "output" in memory.holds for memory in depth)
     why = "no tensor that fits is worth it"
@@ -50,7 +59,7 @@ def _residents(planned: Program, accelerator: Accelerator, rows: Sequence[OpRow]
         why = f"{accelerator.dram.name} feeds copies, each with memories of its own"
     elif not results:
         why = f"none of {', '.join(memory.name for memory in depth)} takes results; see memories.*.takes_results"
-    return f"schedule.residency is {accelerator.schedule.residency}, but nothing stays on chip: {why}"
+    yield f"schedule.residency is {accelerator.schedule.residency}, but nothing stays on chip: {why}"
 
 
 def _weights(workload: Workload) -> Iterator[str]:

@@ -100,7 +100,7 @@ def same_structure(accelerators: Sequence[Accelerator]) -> list[list[int]]:
     groups: dict[Any, list[int]] = {}
     for place, accelerator in enumerate(accelerators):
         # calibrated kernels are priced one card at a time, and what stays on chip is chosen for one design
-        alone = accelerator.gpu is not None or accelerator.schedule.residency != "none"
+        alone = accelerator.gpu is not None or accelerator.schedule.keeps_on_chip
         groups.setdefault(place if alone else _structure(accelerator), []).append(place)
     return list(groups.values())
 

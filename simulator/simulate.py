@@ -17,13 +17,15 @@ from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.notes import run_notes
 from zerocast.simulator.op_cost import op_figures, op_row
+from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.gemm_cost import Objective
 from zerocast.simulator.products.given import Page, given_products
 from zerocast.simulator.products.search import SLACK
+from zerocast.simulator.program.fusing import fused_program
 from zerocast.simulator.program.memory import memory_of
 from zerocast.simulator.program.overflow import refusal_of_overflow
 from zerocast.simulator.program.program import Program, program, program_key, resident_program
-from zerocast.simulator.program.residency import Spared
+from zerocast.simulator.program.residency import Spared, stays
 from zerocast.simulator.rates import same_structure
 from zerocast.simulator.result import Resident, Result
 from zerocast.simulator.size.area import idle_power_w
@@ -93,7 +95,7 @@ def simulate(
                 return planned
             return replace(planned, products=given_products(planned.products, mapping, group[0]))
 
-        if group[0].schedule.residency == "none":
+        if not group[0].schedule.keeps_on_chip:
             return _Run(mapped(planned), group, objective, fidelity, refused, progress)
         return _resident_run(planned, mapped, _Run(planned, group, objective, fidelity, refused, progress))
 
@@ -131,8 +133,13 @@ def _resident_run(planned: Program, mapped: Callable[[Program], Program], plain:
     nothing on chip raises where no other fits.
     """
     (accelerator,) = plain.designs
-    tries = (resident_program(planned, accelerator, share, spared) for share, spared in product(_SHARES, _SPARED))
-    tried = {one.stays: one for one in tries if one.stays}
+    tries, tried = [planned], {}
+    if accelerator.schedule.residency != "none":
+        chosen = (tuple(stays(planned.plan, accelerator, *how)) for how in product(_SHARES, _SPARED))
+        tries += [resident_program(planned, accelerator, staying) for staying in dict.fromkeys(chosen)]
+    if accelerator.schedule.fuse != "none":
+        tries += [fused_program(one, accelerator, plain.price) for one in tries]
+    tried = {(one.stays, tuple(one.blocks.items())): one for one in tries if one.stays}
     runs, failed = [], None
     for one in (planned, *tried.values()):
         try:
@@ -209,6 +216,13 @@ class _Run:
             else:
                 self.planned = free
         return figures.plus(_saved(figures, before))
+
+    def price(self, products: Sequence[Gemm]) -> tuple[float, float]:
+        """What products cost a single design: the objective, then what breaks ties."""
+        figures = self.pricer.figures(products)
+        seconds, joules = float(figures.latency_s[0]), float(figures.columns["energy_j"][0])
+        known = {"energy": (joules, seconds), "edp": (seconds * joules, joules)}
+        return known.get(self.pricer.objective, (seconds, joules))
 
     def goal(self, objective: Objective | None = None) -> float:
         """The figure of a single design that is to be small: its latency, its energy, or their product."""

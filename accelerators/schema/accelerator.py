@@ -253,8 +253,9 @@ def _wrong_residency(accelerator: Accelerator) -> str:
                 f"memories.{memory.name}.takes_results: results stay in on-chip memories of depth 1, next to the "
                 "off-chip one; leave it out"
             )
-    if accelerator.gpu is not None and accelerator.schedule.residency != "none":
-        return "schedule.residency: a GPU's kernels hand results on through its L2, as calibrated; leave it at none"
+    for name in ("residency", "fuse"):
+        if accelerator.gpu is not None and getattr(accelerator.schedule, name) != "none":
+            return f"schedule.{name}: a GPU's kernels hand results on through its L2, as calibrated; leave it at none"
     return ""
 
 

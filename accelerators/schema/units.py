@@ -36,8 +36,16 @@ class Schedule(Part):
     residency: Literal["none", "activations", "all"] = "none"
     """What may stay on chip between the ops that touch it: nothing, what ops make and the network's inputs, or weights,
     optimizer state and constants, too. Which tensors stay, and where, is chosen against capacities."""
+    fuse: Literal["none", "pairs"] = "none"
+    """Whether two products in a row may run over shared blocks of rows, with the elementwise ops and softmaxes between
+    them, so that what lies between need not fit on chip whole. Which pairs do is chosen by what they cost."""
     prefetch_weights: bool = True
     """Load the first weight tile of an op while the one before it computes."""
+
+    @property
+    def keeps_on_chip(self) -> bool:
+        """Whether anything that ops hand on may be kept on chip between them."""
+        return self.residency != "none" or self.fuse != "none"
 
 
 class Host(Part):

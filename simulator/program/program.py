@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from zerocast.accelerators.schema import Accelerator, Unit
 from zerocast.simulator.gpu.direct import is_depthwise
 from zerocast.simulator.products.gemm import Gemm, direct_product, gemms
 from zerocast.simulator.program.footprint import Span, footprint, lives
-from zerocast.simulator.program.residency import Spared, Stay, stays
+from zerocast.simulator.program.residency import Stay
 from zerocast.simulator.program.rewrite import Plan, plan
 from zerocast.simulator.program.schedule import Graph, Task
 from zerocast.simulator.result import Footprint
@@ -22,7 +23,8 @@ class Program:
     """Ops after the controller's rewrites. By name of op: `products` of einsums; the unit that runs any other op, and
     the bytes that it reads and writes off chip. graph: who waits for whom. hosts: by place of an op, the place of the
     one whose task does its work too. offsets: the off-chip memory keeps N:M weights as values and offsets.
-    stays: tensors that stay on chip between ops; passing: by name of op, bytes that it reads and writes of them in each
+    stays: tensors that stay on chip between ops; blocks: by name of einsum, rows of the blocks that it is computed in;
+    passing: by name of op, bytes that it reads and writes of them in each
     memory beside the ports of the array."""
 
     plan: Plan
@@ -35,6 +37,7 @@ class Program:
     offsets: bool = False
     stays: tuple[Stay, ...] = ()
     passing: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
+    blocks: dict[str, int] = field(default_factory=dict)
 
     @property
     def ops(self) -> tuple[Op, ...]:
@@ -67,11 +70,11 @@ def program(workload: Workload, accelerator: Accelerator) -> Program:
     )
 
 
-def resident_program(planned: Program, accelerator: Accelerator, share: float, spared: Spared) -> Program:
-    """The program with what is to stay on chip, by what that spares, where residents may fill `share` of each memory;
-    itself where nothing is."""
-    if not (staying := stays(planned.plan, accelerator, share, spared)):
-        return planned
+def resident_program(
+    planned: Program, accelerator: Accelerator, staying: Sequence[Stay], blocks: Mapping[str, int] | None = None
+) -> Program:
+    """The program with tensors that stay on chip, and einsums computed in blocks of some rows."""
+    blocks = dict(blocks or {})
     on_chip: dict[str, set[str]] = defaultdict(set)
     for name, kept in planned.plan.on_chip.items():
         on_chip[name] |= kept
@@ -91,12 +94,20 @@ def resident_program(planned: Program, accelerator: Accelerator, share: float, s
     chosen = replace(planned.plan, on_chip={name: frozenset(names) for name, names in on_chip.items()})
     tensors, ops = chosen.workload.tensors, planned.ops
     return replace(
-        planned, plan=chosen, stays=tuple(staying), passing=dict(passing),
-        products={op.name: _products(chosen, op, accelerator, tuple(sorted(taken[op.name].items())))
-                  for op in ops if isinstance(op, Einsum)},
+        planned, plan=chosen, stays=tuple(staying), passing=dict(passing), blocks=blocks,
+        products={name: _products(chosen, op, accelerator, tuple(sorted(taken[name].items())), blocks.get(name))
+                  for op in ops if isinstance(op, Einsum) and (name := op.name)},
         moved_bytes={name: moved_bytes(op, tensors, chosen.kept(op), accelerator.dram)
                      for op in ops if (name := op.name) in planned.moved_bytes},
         footprint=footprint(chosen.workload, planned.offsets, chosen.never_stored),
+    )  # fmt: skip
+
+
+def in_blocks(gemm: Gemm, rows: int) -> Gemm:
+    """A product as one of some of its rows, so many times over: each block brings its weights along."""
+    return replace(
+        gemm, batch=gemm.batch * (gemm.m // rows), m=rows, roles=(), outer=(), conv=None,
+        input=replace(gemm.input, unique=rows * gemm.k, across=()), output=replace(gemm.output, unique=rows * gemm.n),
     )  # fmt: skip
 
 
@@ -107,11 +118,15 @@ def program_key(accelerator: Accelerator) -> str:
 
 
 def _products(
-    planned: Plan, op: Einsum, accelerator: Accelerator, taken: tuple[tuple[str, float], ...] = ()
+    planned: Plan,
+    op: Einsum,
+    accelerator: Accelerator,
+    taken: tuple[tuple[str, float], ...] = (),
+    rows: int | None = None,
 ) -> tuple[Gemm, ...]:
     """The products of an einsum; on a GPU a depthwise convolution is one kernel. An output that stays on chip is not
     stored, an input not fetched; of what a mask hides, a kernel may compute nothing. taken: bytes of memories that are
-    not there for it."""
+    not there for it; rows: of the blocks that it is computed in."""
     on_chip, shown = planned.kept(op), planned.shown.get(op.name)
     parts = []
     direct = accelerator.gpu is not None and accelerator.unit_for("conv2d") is not None and is_depthwise(op)
@@ -125,6 +140,7 @@ def _products(
         if shown is not None:
             size = max(round(getattr(gemm, shown.side) * shown.share), 1)
             gemm = replace(gemm, computed=replace(gemm, **{shown.side: size}))
+        gemm = gemm if rows is None else in_blocks(gemm, rows)
         parts.append(replace(gemm, taken=taken) if taken else gemm)
     return tuple(parts)
 

@@ -64,7 +64,7 @@ class Stay:
         read and write there: results are put down, and what a unit fetches; what the array fetches is there anyhow."""
         first, *later = self.touches
         if first.writes or not first.on_array:
-            yield first.place, 0, self.bytes
+            yield first.place, 0, max(first.write_bytes, self.bytes)  # in blocks it holds but a part at once
         yield from ((touch.place, touch.read_bytes, 0) for touch in later if not touch.on_array)
 
 
@@ -133,14 +133,14 @@ def _touches(plan: Plan, accelerator: Accelerator) -> dict[str, list[Touch]]:
         for name in (*op.inputs, *op.outputs):
             names[roots.get(name, name)].add(name)
         for root, mine in names.items():
-            if (touch := _touch(place, op, frozenset(mine), plan, accelerator)) is not None:
-                found[root].append(touch)
+            if (one := touch(place, op, frozenset(mine), plan, accelerator)) is not None:
+                found[root].append(one)
     every = accelerator.schedule.residency == "all"
     return {name: touches for name, touches in found.items()
             if name not in shared and (every or tensors[name].role not in _WEIGHTS)}  # fmt: skip
 
 
-def _touch(place: int, op: Op, names: frozenset[str], plan: Plan, accelerator: Accelerator) -> Touch | None:
+def touch(place: int, op: Op, names: frozenset[str], plan: Plan, accelerator: Accelerator) -> Touch | None:
     """How an op touches a tensor that it knows by some names; None where it moves nothing of it off chip."""
     kept, tensors, link = plan.kept(op), plan.workload.tensors, accelerator.dram
     array = isinstance(op, Einsum)

@@ -298,7 +298,7 @@ def test_a_training_step_keeps_what_it_reads_back_soon() -> None:
 def test_residents_lessen_the_room_of_the_ops_beside_them() -> None:
     chip = load("tpu-like-128", {RES: "activations"})
     planned = program(chain([64, 64, 64], 32), chip)
-    found = resident_program(planned, chip, 0.9, "bytes")
+    found = resident_program(planned, chip, stays(planned.plan, chip, 0.9))
     taken = {name: dict(parts[0].taken) for name, parts in found.products.items()}
     assert taken == {"fc1": {"global_buffer": 32 * 64}, "fc2": {"global_buffer": 32 * 64}}
     assert found.products["fc1"][0].output.on_chip and found.products["fc2"][0].input.on_chip
