@@ -8,6 +8,7 @@ EXTRAS = {
     "transformers": "models",
     "torch_pruning": "models",
     "safetensors": "models",
+    "timm": "timm",
     "distributed": "cluster",
     "plotly": "pages",
     "pyarrow": "parquet",

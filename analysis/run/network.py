@@ -72,7 +72,7 @@ class Network:
         """The user's files and folders that it names: of the model, its weights, its trace."""
         name = self.model.removeprefix("hf:") if self.is_of_hub else self.model.rpartition(":")[0] or self.model
         own = Path(name)
-        is_named = own.is_dir() if self.is_of_hub else ":" in self.model or self.is_saved
+        is_named = own.is_dir() if self.is_of_hub else own.suffix in (".py", ".pt2", ".npz")
         return (*((own,) * is_named), *(Path(each) for each in (self.weights, self.trace) if each))
 
 

@@ -15,6 +15,7 @@ from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.zoo.arguments import accepted, checked
 from zerocast.workloads.zoo.hub import from_hub, is_hub_name
 from zerocast.workloads.zoo.hub.sizes import Sizes
+from zerocast.workloads.zoo.outside import EXPORTED, TIMM, from_exported, from_timm
 from zerocast.workloads.zoo.own_file import from_file
 
 if TYPE_CHECKING:
@@ -103,7 +104,8 @@ def build(
     """A network and example inputs for it.
 
     name: one of `models()`, "path/to/file.py:factory" for a function that returns (module, inputs), or "hf:NAME_OR_DIR"
-    for a network of transformers by its name on the hub, or from a folder with its configuration.
+    for a network of transformers by its name on the hub, or from a folder with its configuration, "timm:NAME" for one
+    of timm's, or "file.pt2" for a program that torch.export saved.
     batch: rows of the input, 1 where not given. tokens: sequence length, for language models. image: side of the square
     images, for the others. cache: tokens before them whose keys and values a network of the hub keeps.
     Of an own file all are arguments of the factory.
@@ -125,6 +127,12 @@ def build(
             raise WorkloadError(f"model {name!r}: {what} {size!r} must be a whole number of 1 or more")
     if is_hub_name(name):
         return from_hub(name, Sizes(batch or 1, **sizes), arguments)
+    if name.startswith(TIMM):
+        if unfit := [what for what in ("tokens", "cache") if what in sizes]:
+            raise WorkloadError(f"model {name!r} takes images, not tokens; leave `{unfit[0]}` out")
+        return from_timm(name, batch or 1, image, arguments)
+    if name.endswith(EXPORTED):
+        return from_exported(name, {**({} if batch is None else {"batch": batch}), **sizes, **arguments})
     if ":" in name or name.endswith(".py"):
         return from_file(name, batch, {**arguments, **sizes})
     if name not in ENTRIES and _is_path(name):

@@ -160,7 +160,8 @@ def _with_data(model: nn.Module) -> nn.Module:
     """A copy of the model; what live pruning hooks left on its layers, which no copy takes, is copied as plain data."""
     held = [tensor for module in model.modules() for tensor in module.__dict__.values()]
     computed = [tensor for tensor in held if isinstance(tensor, torch.Tensor) and not tensor.is_leaf]
-    return copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in computed})
+    with quiet():  # modules that torch made of a graph warn while they are copied
+        return copy.deepcopy(model, {id(tensor): tensor.detach().clone() for tensor in computed})
 
 
 def on_meta(model: nn.Module, training: bool) -> nn.Module:
@@ -171,7 +172,8 @@ def on_meta(model: nn.Module, training: bool) -> nn.Module:
         for tensor in held:
             if isinstance(tensor, torch.Tensor) and id(tensor) not in memo:
                 memo[id(tensor)] = _hollow(tensor)
-    return copy.deepcopy(model, memo).train(training)
+    with quiet():
+        return copy.deepcopy(model, memo).train(training)
 
 
 def _hollow(tensor: torch.Tensor) -> torch.Tensor:
