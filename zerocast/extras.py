@@ -8,7 +8,6 @@ EXTRAS = {
     "transformers": "models",
     "torch_pruning": "models",
     "safetensors": "models",
-    "timm": "timm",
     "distributed": "cluster",
     "plotly": "pages",
     "pyarrow": "parquet",

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerocast.extras import need
 from zerocast.workloads.blame import reason
 from zerocast.workloads.errors import WorkloadError
 
@@ -47,9 +46,12 @@ def from_timm(
 
     arguments: of timm.create_model. Raises `WorkloadError` for a name that timm does not have.
     """
-    need("timm", f"model {model!r}")
-    import timm
     import torch
+
+    try:
+        import timm
+    except ImportError:
+        raise WorkloadError(f"model {model!r} needs timm, which is not installed: pip install timm") from None
 
     name = model.removeprefix(TIMM)
     if not timm.is_model(name):
