@@ -61,8 +61,10 @@ def given_products(products: Products, page: Page, accelerator: Accelerator) -> 
 
 def given_of(mapping: Mapping) -> Given:
     """A single mapping in full."""
-    tile = Extents(m=int(mapping.m), n=int(mapping.n), k=int(mapping.k), **_places(mapping))
-    return Given(dataflow=mapping.dataflow, levels=(GivenLevel(order=str(mapping.order), tile=tile),))  # type: ignore[arg-type]
+    extents = {"m": int(mapping.m), "n": int(mapping.n), "k": int(mapping.k), **_places(mapping)}
+    tile = Extents.model_construct(None, **extents)
+    level = GivenLevel.model_construct(order=str(mapping.order), tile=tile)  # chosen by us: nothing is to be checked
+    return Given.model_construct(dataflow=mapping.dataflow, levels=(level,))
 
 
 def _places(mapping: Mapping) -> dict[str, int]:

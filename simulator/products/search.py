@@ -8,7 +8,7 @@ the best are priced step by step (`pipeline_time`), so that the answer is that o
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import reduce
 from typing import Any
@@ -220,16 +220,17 @@ class Search:
 
     def _goal_bound(self, rates: Rates, at: Any, flows: Any, mid: Array) -> Array:
         """Bound on the objective of the tiles `at` when `mid` bytes cross the link between first load, last store."""
-        ends, part = self._tiles.ends[at], self._tiles.part(at, flows)
-        cycles = part.busy_cycles
+        ends, cycles = self._tiles.ends[at], self._tiles.busy_cycles(at, flows)
         if self.objective == "cycles":
             return cycles + 0.0 * rates.clock_hz
         if self.objective == "energy":
-            return self._energy(rates, part, ends + mid) * (1 - _ROUNDING)
+            return self._energy(rates, self._tiles.part(at, flows), ends + mid) * (1 - _ROUNDING)
         compute, link = cycles / rates.clock_hz, mid / rates.dram_bytes_per_s
         both = side_by_side(compute, link, self.accelerator.overlap())
         latency = (ends / rates.dram_bytes_per_s + both) * (1 - _ROUNDING)
-        return latency * self._energy(rates, part, ends + mid) if self.objective == "edp" else latency
+        if self.objective != "edp":
+            return latency
+        return latency * self._energy(rates, self._tiles.part(at, flows), ends + mid)
 
     def _reached(self, part: Index, bound: Array) -> Array:
         """An objective that each design reaches: that of the tile of the least bound."""
@@ -323,15 +324,24 @@ class _Tiles:
     def part(self, at: Any, flows: NDArray[np.bool_]) -> ArrayCost:
         """Array costs of some of the tiles, by whether a fold's stream goes on."""
 
+        pick = self._picked(at, flows)
+        ports = PortBytes(*map(pick, _names(PortBytes)))
+        return ArrayCost(**{name: pick(name) for name in _COSTS}, ports=ports, tile=self.tile(at))
+
+    def busy_cycles(self, at: Any, flows: NDArray[np.bool_]) -> Array:
+        """`ArrayCost.busy_cycles` of some of the tiles."""
+        pick = self._picked(at, flows)
+        return np.maximum(pick("array_cycles"), pick("port_cycles"))
+
+    def tile(self, at: Any) -> TileBytes:
+        """Bytes of some of the tiles."""
+        return TileBytes(*(self._columns[name][at] for name in _names(TileBytes)))  # type: ignore[arg-type]
+
+    def _picked(self, at: Any, flows: NDArray[np.bool_]) -> Callable[[str], Array]:
+        """What gives a figure of some of the tiles by its name."""
         at = np.arange(len(self.ends)) if isinstance(at, slice) else at
         which = np.asarray(flows).astype(np.intp)
-
-        def pick(names: Iterable[str]) -> Iterator[Any]:
-            return (self._columns[name][which, at] for name in names)
-
-        ports = PortBytes(*pick(_names(PortBytes)))
-        tile = TileBytes(*(self._columns[name][at] for name in _names(TileBytes)))  # type: ignore[arg-type]
-        return ArrayCost(**dict(zip(_COSTS, pick(_COSTS), strict=True)), ports=ports, tile=tile)
+        return lambda name: self._columns[name][which, at]
 
 
 class _Room:
@@ -350,7 +360,7 @@ class _Room:
             mapping = replace(mapping, held=held(gemm, accelerator, mapping, complete, capacity_bytes))
             needs = buffer_needs(gemm, accelerator, mapping, complete)
             fits = reduce(np.logical_and, (size <= capacity_bytes[name] for name, size in needs.items()))
-            read, write = link_bytes(gemm, mapping, tiles.part(here, np.asarray(False)).tile)
+            read, write = link_bytes(gemm, mapping, tiles.tile(here))
             found.append(np.where(fits & _distinct(mapping, tiles.orders), read + write - tiles.ends[here], np.inf))
             stays.append({side: np.broadcast_to(flags, found[-1].shape) for side, flags in mapping.held.items()})
         self.mid = np.concatenate(found, axis=1)
@@ -388,14 +398,14 @@ def _flat(gemm: Gemm, accelerator: Accelerator, grid: Mapping) -> dict[str, Arra
         return np.broadcast_to(figure, (*leading, *shape)).reshape(*leading, -1)
 
     flags = {name: listed(told(gemm, accelerator, grid), len(ORDERS)) for name, told in _TOLD.items()}
-    apart = array_cost(gemm, accelerator, plain, flows=False)
-    both = apart, array_cost(gemm, accelerator, plain, flows=True) if flags["flows"].any() else apart
-    tile = apart.tile
+    both = np.array([False, True] if flags["flows"].any() else [False]).reshape(-1, 1, 1, 1)
+    part = array_cost(gemm, accelerator, plain, flows=both)
+    tile = part.tile
     ends = tile.input + tile.weight + tile.output
     figures = {name: listed(getattr(plain, name)) for name in _EXTENTS} | {"ends": listed(ends)}
     figures |= {name: listed(getattr(tile, name)) for name in _names(TileBytes)}
-    figures |= {name: np.stack([listed(getattr(part, name)) for part in both]) for name in _COSTS}
-    figures |= {name: np.stack([listed(getattr(part.ports, name)) for part in both]) for name in _names(PortBytes)}
+    figures |= {name: listed(getattr(part, name), 2) for name in _COSTS}
+    figures |= {name: listed(getattr(part.ports, name), 2) for name in _names(PortBytes)}
     return figures | flags
 
 

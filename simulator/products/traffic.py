@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from collections.abc import Mapping as Capacity
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -76,6 +77,7 @@ def link_bits(gemm: Gemm, accelerator: Accelerator, side: Side, memory: Memory |
     return 0.0 if operand.on_chip and memory is accelerator.dram else element_bits(memory, side, operand)
 
 
+@lru_cache(maxsize=256)
 def _format_bits(format_: str, operand: Operand) -> float:
     pattern = operand.pattern
     if format_ == "uncompressed":
