@@ -16,14 +16,11 @@ ROWS = "compute.rows: [16, 32]"
 OBJECTIVES = "objectives: [latency_s, energy_j]"
 
 
-def refused(path: Path, *words: str) -> None:
-    try:
+def lacking(path: Path, *words: str) -> list[str]:
+    """Words that the refusal of a space does not have; it must be refused."""
+    with pytest.raises((AnalysisError, AcceleratorError, WorkloadError)) as caught:
         read_space(path)
-    except (AnalysisError, AcceleratorError, WorkloadError) as error:
-        text = str(error)
-    else:
-        pytest.fail("the space was taken")
-    assert all(word in text for word in words), text
+    return [word for word in words if word not in str(caught.value)]
 
 
 MISTAKES = [
@@ -78,7 +75,7 @@ MISTAKES = [
 def test_mistakes_are_named_with_a_remedy(
     change: tuple[str, str], words: list[str], write_space: Callable[..., Path]
 ) -> None:
-    refused(write_space(change), *words)
+    assert not lacking(write_space(change), *words)
 
 
 CONSTRAINTS = [
@@ -103,13 +100,13 @@ CONSTRAINTS = [
 def test_constraints_that_cannot_be_kept_are_refused(
     constraints: list[str], words: list[str], write_space: Callable[..., Path]
 ) -> None:
-    refused(write_space((OBJECTIVES, f"{OBJECTIVES}\nconstraints: {constraints!r}")), *words)
+    assert not lacking(write_space((OBJECTIVES, f"{OBJECTIVES}\nconstraints: {constraints!r}")), *words)
 
 
 def test_objectives_that_the_accelerator_cannot_give(write_space: Callable[..., Path]) -> None:
     systolic = ("sat-vcu1525", "systolic-32x32")
-    refused(write_space(systolic, (OBJECTIVES, "objectives: [dsp]")), "dsp", "no FPGA design")
-    refused(write_space((OBJECTIVES, "objectives: [area_mm2]")), "area_mm2", "no area table")
+    assert not lacking(write_space(systolic, (OBJECTIVES, "objectives: [dsp]")), "dsp", "no FPGA design")
+    assert not lacking(write_space((OBJECTIVES, "objectives: [area_mm2]")), "area_mm2", "no area table")
 
 
 def test_a_value_that_fails_with_others_only_becomes_rows(write_space: Callable[..., Path]) -> None:
@@ -118,7 +115,7 @@ def test_a_value_that_fails_with_others_only_becomes_rows(write_space: Callable[
     watts = (ROWS, "gpu.tdp_w: [300, 700]"), ("compute.cols: [16, 32]", "technology.static_power_w: [50, 400]")
     assert len(read_space(write_space(cards, *watts)).parameters) == 3
     hopeless = ("compute.cols: [16, 32]", "technology.static_power_w: [50, 900]")
-    refused(write_space(cards, watts[0], hopeless), "900", "refused for every design", "tdp_w")
+    assert not lacking(write_space(cards, watts[0], hopeless), "900", "refused for every design", "tdp_w")
 
 
 ZOO = ("{model: net.npz}", "{model: resnet18}")
@@ -138,7 +135,7 @@ ZOO = ("{model: net.npz}", "{model: resnet18}")
 def test_types_that_no_design_multiplies(
     changes: list[tuple[str, str]], words: list[str], write_space: Callable[..., Path]
 ) -> None:
-    refused(write_space(ZOO, *changes), *words)
+    assert not lacking(write_space(ZOO, *changes), *words)
 
 
 @pytest.mark.parametrize(

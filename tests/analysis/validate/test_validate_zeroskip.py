@@ -242,4 +242,4 @@ def test_without_torch_the_suite_says_so_at_once(monkeypatch: pytest.MonkeyPatch
 def test_the_engines_load_no_torch_before_they_run() -> None:
     modules = ", ".join(f"zerocast.analysis.validate.suites.zeroskip.{name}" for name in zeroskip.ENGINES)
     code = f"import sys, {modules}\nassert 'torch' not in sys.modules"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
