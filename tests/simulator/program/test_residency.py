@@ -85,6 +85,7 @@ def test_what_a_chain_moves_off_chip_is_weights_input_and_result() -> None:
 
 def test_mlp0_on_the_first_tpu_moves_its_weights_once() -> None:
     """Five layers of 2,000 x 2,000 at batch 200 (Jouppi et al., ISCA 2017, table 1: 20 M weights), int8."""
+    assert load("tpu-v1").schedule.residency == "activations"
     plain, kept = priced(chain([2000] * 6, rows=200), "tpu-v1")
     assert dram(kept) == 5 * 2000 * 2000 + 2 * 200 * 2000
     assert dram(plain) == 5 * 2000 * 2000 + 10 * 200 * 2000
@@ -189,6 +190,7 @@ def test_a_result_that_is_handed_back_or_read_elsewhere_is_stored() -> None:
     network = replace(network, meta={"outputs": ("t1", "t2")})
     plain, kept = priced(network, "tpu-like-128")
     assert dram(plain) - dram(kept) == 64 * 64  # the read alone
+    assert [stay.saved_bytes for stay in kept.residents] == [64 * 64]
 
 
 def test_a_view_lives_where_its_tensor_does() -> None:
