@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import re
 from collections.abc import Hashable, Mapping
@@ -48,13 +49,25 @@ def load(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -
     return parse(describe(name_or_path, overrides), str(name_or_path))
 
 
+def with_regime(accelerator: Accelerator, regime: str) -> Accelerator:
+    """A GPU under another software regime. Raises `AcceleratorError` for an unknown one, and for what is no GPU."""
+    if accelerator.gpu is None:
+        raise AcceleratorError(f"{accelerator.name} is no GPU and has no software regimes; leave the regime out")
+    if regime not in accelerator.gpu.regimes:
+        known = ", ".join(accelerator.gpu.regimes)
+        raise AcceleratorError(f"{accelerator.name} has no software regime {regime!r}; choose {known}")
+    return accelerator.model_copy(update={"gpu": accelerator.gpu.model_copy(update={"regime": regime})})
+
+
 def describe(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The description that `load` checks, as nested mappings and lists. Raises `AcceleratorError` as `load` does."""
     description = _read(str(name_or_path))
     for part, field, folder in (("gpu", "calibration", "calibrations"), ("technology", "energy_table", "tables")):
         _place(description, Path(name_or_path), part, field, folder)
+    _take_in_regimes(description)
     for path, value in (overrides or {}).items():
         _assign(description, path, value)
+    _take_in_regimes(description)  # of a table that an override names
     _take_in_table(description)
     return description
 
@@ -251,6 +264,29 @@ def _take_in_table(description: dict[str, Any]) -> None:
     name = part.get("energy_table")
     if isinstance(name, str) and Path(name).suffix in _SUFFIXES:
         description["technology"] = {**part, "energy_table": table_at(Path(name))}
+
+
+def _take_in_regimes(description: dict[str, Any]) -> None:
+    """Put the regimes of a software stack, with their sources, in the place of its name: paths lead into them."""
+    part = description.get("gpu")
+    if not isinstance(part, dict) or not isinstance(name := part.get("regimes", "cuda"), str):
+        return
+    table = copy.deepcopy(_stack(name))
+    description["gpu"] = {**part, "regimes": table["regimes"]}
+    if isinstance(sources := description.get("sources"), dict):
+        places = [(each, field) for each, regime in table["regimes"].items() for field in regime]
+        found = {f"gpu.regimes.{each}.{field}": table["sources"][field] for each, field in places}
+        description["sources"] = {**found, **sources}
+
+
+@cache
+def _stack(name: str) -> dict[str, Any]:
+    """A shipped table of regimes: `regimes` by name, `sources` by field."""
+    folder = files("zerocast.accelerators") / "regimes"
+    known = sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    if name not in known:
+        raise AcceleratorError(f"gpu.regimes: no table {name!r}; there are {', '.join(known)}, or give regimes by name")
+    return read_yaml((folder / f"{name}.yaml").read_text(encoding="utf-8"), f"regimes {name}")
 
 
 _PLAIN = {

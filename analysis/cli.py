@@ -20,6 +20,7 @@ from zerocast.analysis.commands.command_line import (
     Image,
     ModelArguments,
     Objective,
+    Regime,
     Settings,
     Tokens,
     Weights,
@@ -97,6 +98,7 @@ def run(
     image: Image = None,
     model_arguments: ModelArguments = None,
     dense: Dense = None,
+    regime: Regime = None,
 ) -> None:
     """Simulate a network and write a report.
 
@@ -110,8 +112,8 @@ def run(
     network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, fidelity == "tile",
                       tokens, image, arguments_of(model_arguments or ()), tuple(dense or ()), cache,
                       weights)  # fmt: skip
-    machine = load_accelerator(accelerator, settings)
-    asked = Asked(network, accelerator, overrides(settings or ()), {
+    machine = load_accelerator(accelerator, settings, regime)
+    asked = Asked(network, accelerator, overrides([*(settings or ()), *([f"gpu.regime={regime}"] if regime else ())]), {
         "objective": objective, "fidelity": fidelity, "allow_overflow": allow_overflow,
         "mapping": None if mapping is None else str(mapping),
     })  # fmt: skip

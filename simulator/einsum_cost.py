@@ -14,7 +14,7 @@ from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gpu import gpu_rows, refusal
 from zerocast.simulator.laws.rows import RowProduct
 from zerocast.simulator.nests.product import NestProduct, is_nested, refuse_unfilled
-from zerocast.simulator.products.gemm import Gemm
+from zerocast.simulator.products.gemm import Gemm, widened
 from zerocast.simulator.products.gemm_cost import Objective
 from zerocast.simulator.products.product import Product
 from zerocast.simulator.rates import Rates, rates_of
@@ -111,14 +111,27 @@ class Pricer:
         """The one place that knows kinds of accelerators: each has a way to price products."""
         accelerator = self.accelerator
         if accelerator.gpu is not None:
-            rows = gpu_rows([product.computed or product for product in products], accelerator)
-            return [_Whole(replace(row, macs=product.macs, m=product.m, n=product.n, k=product.k), accelerator)
-                    for product, row in zip(products, rows, strict=True)]  # fmt: skip
+            rows = gpu_rows([_as_run(product) for product in products], accelerator)
+            return [_Whole(_own(row, product), accelerator) for product, row in zip(products, rows, strict=True)]
         if accelerator.row_stationary is not None:
             return [RowProduct(product, self.accelerators, self.objective) for product in products]
         if is_nested(accelerator):
             return [NestProduct(product, self.accelerators, self.objective) for product in products]
         return [Product(gemm, self.accelerators, self.rates, self.objective, self.fidelity) for gemm in products]
+
+
+def _as_run(product: Gemm) -> Gemm:
+    """What a GPU's kernel runs in a product's place."""
+    ran = product.computed or product
+    return widened(ran) if product.beside else ran
+
+
+def _own(row: OpRow, product: Gemm) -> OpRow:
+    """A product's own part of the row of what ran in its place."""
+    if product.beside:
+        share = product.n / (product.n + product.beside)
+        row = replace(row, **{column: getattr(row, column) * share for column in OVER_PRODUCTS})
+    return replace(row, macs=product.macs, m=product.m, n=product.n, k=product.k, batch=product.batch)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,9 @@ def run_notes(
     if too_much := overflow(peak_bytes, accelerator):
         yield too_much
     if accelerator.gpu is not None:
+        software = accelerator.gpu.software
+        launches = f", {software.host_s * 1e6:.3g} us of the host for each kernel" if software.host_s else ""
+        yield f"software regime {accelerator.gpu.regime}: {software.description}{launches}"
         low_s, high_s = latency_bounds(rows)
         yield f"9 of 10 measurements are to take between {low_s * 1e3:.3g} and {high_s * 1e3:.3g} ms"
     yield from _zeros(rows)

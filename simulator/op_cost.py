@@ -10,6 +10,7 @@ import numpy as np
 
 from zerocast.simulator.cost import RESIDENT, Array, Figures, OpRow
 from zerocast.simulator.einsum_cost import Pricer
+from zerocast.simulator.gpu.streaming import streaming_of
 from zerocast.simulator.gpu.trust import unit_bounds
 from zerocast.simulator.program.program import Program
 from zerocast.simulator.unit_cost import is_work, unit_cost
@@ -47,9 +48,10 @@ def _figures(op: Op, program: Program, pricer: Pricer) -> Figures:
     read, write = program.moved_bytes[op.name]
     dtype = tensors[op.inputs[0]].dtype if op.inputs else "fp32"
     priced = unit_cost(op, pricer.accelerator, unit, read + write, dtype, rates)
+    start_s = rates.launch_overhead_s + streaming_of(pricer.accelerator).floor_s
     columns: dict[str, Any] = {
         "flops": priced.flops, "cycles": priced.cycles, "ideal_cycles": priced.cycles,
-        "latency_s": priced.latency_s if fused or not is_work(op) else priced.latency_s + rates.launch_overhead_s,
+        "latency_s": priced.latency_s if fused or not is_work(op) else priced.latency_s + start_s,
         "dram_read_bytes": float(read), "dram_write_bytes": float(write), "dram_j": priced.dram_j,
         "vector_j": priced.vector_j, "energy_j": priced.dram_j + priced.vector_j,
     }  # fmt: skip

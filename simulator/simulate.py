@@ -10,7 +10,7 @@ from typing import Literal, TypedDict, Unpack, overload
 
 import numpy as np
 
-from zerocast.accelerators.library import load
+from zerocast.accelerators.library import load, with_regime
 from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.cost import OVER_OPS, RESIDENT, Array, Figures, Totals
 from zerocast.simulator.einsum_cost import Pricer
@@ -26,6 +26,7 @@ from zerocast.simulator.program.memory import memory_of
 from zerocast.simulator.program.overflow import refusal_of_overflow
 from zerocast.simulator.program.program import Program, program, program_key, resident_program
 from zerocast.simulator.program.residency import Spared, stays
+from zerocast.simulator.program.schedule import paced
 from zerocast.simulator.rates import same_structure
 from zerocast.simulator.result import Resident, Result
 from zerocast.simulator.size.area import idle_power_w
@@ -43,6 +44,7 @@ class Options(TypedDict, total=False):
     objective: Objective
     fidelity: Fidelity
     mapping: Page | None
+    regime: str | None
     allow_overflow: bool
     progress: Progress | None
 
@@ -58,6 +60,7 @@ def simulate(
     objective: Objective = "latency",
     fidelity: Fidelity = "analytic",
     mapping: Page | None = None,
+    regime: str | None = None,
     allow_overflow: bool = False,
     progress: Progress | None = None,
 ) -> Result | list[Outcome]:
@@ -68,6 +71,7 @@ def simulate(
 
     fidelity: `analytic` takes expectations, `tile` walks the tiles with their real sizes and nonzeros.
     mapping: what is fixed of the ops' mappings, a YAML file or what it holds (`given.given_products`).
+    regime: of software on GPUs (eager, compiled, graph, engine), None for the accelerator's own (`with_regime`).
     allow_overflow: price a workload that needs more off-chip memory than there is, with a note.
     progress: called with ops done and ops in all; of many with designs. Raises `SimulationError` where an op fits no
     mapping or needs arithmetic that the array lacks, where the workload does not fit the off-chip memory, and for an
@@ -81,6 +85,8 @@ def simulate(
     if not isinstance(workload, Workload) or not known:
         kinds = f"{type(workload).__name__} and {type(accelerator).__name__}"
         raise SimulationError(f"simulate takes a workload and an accelerator, in this order; got {kinds}")
+    if regime is not None:
+        designs = [with_regime(design, regime) for design in designs]
     programs: dict[str, Program] = {}
 
     def run(group: Sequence[Accelerator], progress: Progress | None) -> _Run:
@@ -235,7 +241,7 @@ class _Run:
 
     def figures_of(self, number: int) -> dict[str, float]:
         """Totals of a design, by name."""
-        _, ends = self.planned.graph.run(*(times[number] for times in self.times))
+        _, ends = self._schedule(number)
         latency = max(ends, default=0.0)
         static = idle_power_w(self.designs[number]) * latency
         sums = {name: float(value[number]) for name, value in self.sums.items()}
@@ -258,6 +264,15 @@ class _Run:
         hidden = prologue if self.designs[0].schedule.prefetch_weights else np.zeros_like(prologue)
         return [work.tolist(), link.tolist(), hidden.tolist()]
 
+    def _schedule(self, number: int) -> tuple[list[float], list[float]]:
+        """Start and end of each op on a design, in s."""
+        starts, ends = self.planned.graph.run(*(times[number] for times in self.times))
+        part = self.designs[number].gpu
+        if part is None or not part.software.host_s:
+            return starts, ends
+        launched = [op.name not in self.planned.plan.fused for op in self.planned.ops]
+        return paced(starts, ends, launched, part.software.host_s)
+
     def outcome(self, number: int) -> Outcome:
         """Totals of a design, or why there are none."""
         if failed := self.refused[number] or self.pricer.failed.get(number):
@@ -269,7 +284,7 @@ class _Run:
     def result(self, workload: Workload) -> Result:
         """Everything of a single design."""
         planned, pricer, (accelerator,) = self.planned, self.pricer, self.designs
-        starts, ends = planned.graph.run(*(times[0] for times in self.times))
+        starts, ends = self._schedule(0)
         for place, host in planned.hosts.items():
             starts[place] = starts[host]
         rows = tuple(

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from zerocast.accelerators.schema import Accelerator, Memory, Operand, Unit
 from zerocast.accelerators.tables import energy_table
 from zerocast.simulator.gpu.power import streamed_j_per_byte, within_power
-from zerocast.simulator.gpu.streaming import streamed_share
+from zerocast.simulator.gpu.streaming import streamed_s
 from zerocast.simulator.program.footprint import stored_bytes
 from zerocast.simulator.rates import Rates, rates_of
 from zerocast.workloads.formats import storage_bits
@@ -21,7 +21,7 @@ from zerocast.workloads.patterns import Uniform
 Array = NDArray[np.float64]
 
 
-_TWO_PASSES = ("batch_norm", "batch_norm_backward")
+TWO_PASSES = ("batch_norm", "batch_norm_backward")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def moved_bytes(
     if isinstance(op, Index) and op.function == "gather" and op.inputs[0] in reads:
         table = tensors[op.inputs[0]]
         reads[table.name] = min(reads[table.name], -(-op.elements * table.bits // 8))
-    if isinstance(op, Vector) and op.function in _TWO_PASSES:
+    if isinstance(op, Vector) and op.function in TWO_PASSES:
         reads = {name: size * (2 if tensors[name].elements == op.elements else 1) for name, size in reads.items()}
     return sum(reads.values()), sum(writes.values())
 
@@ -127,7 +127,7 @@ def unit_cost(
         work = float(op.group) if isinstance(op, Index) else 1.0
         flops = elements * work if isinstance(op, Index) else 0.0
         cycles = unit_cycles(elements, work, lanes, depth)
-    dram_s = dram_bytes / (rates.dram_bytes_per_s * streamed_share(accelerator))
+    dram_s = streamed_s(accelerator, dram_bytes, rates.dram_bytes_per_s)
     table = energy_table(accelerator.technology.energy_table)
     latency_s = np.maximum(cycles / rates.clock_hz, dram_s)
     vector_j = flops * table.flop_j(dtype) * accelerator.technology.energy_scale

@@ -9,6 +9,7 @@ from zerocast.accelerators.schema.array import Compute, Dataflow, Fold, OperandS
 from zerocast.accelerators.schema.gpu import Gpu
 from zerocast.accelerators.schema.memory import FORMATS, Fanout, Memory, Operand, Side
 from zerocast.accelerators.schema.part import Part
+from zerocast.accelerators.schema.regime import Regime
 from zerocast.accelerators.schema.row_stationary import RowStationary
 from zerocast.accelerators.schema.skipping import Arrangement, Banks, Deal, Skipping, Vector, Window
 from zerocast.accelerators.schema.sparse_kernel import KernelConstants, SparseKernel
@@ -17,7 +18,7 @@ from zerocast.accelerators.schema.units import Host, Schedule, Unit
 
 __all__ = [
     "FORMATS", "Accelerator", "Arrangement", "Banks", "Compute", "Cost", "Dataflow", "Deal", "Fanout", "Fold",
-    "FpgaPart", "Gpu", "Host", "KernelConstants", "Memory", "Operand", "OperandSparsity", "Part", "Resources", "Role",
-    "RowStationary", "Schedule", "Side", "Skipping", "Source", "SparseKernel", "Sparsity", "Storage", "Technology",
+    "FpgaPart", "Gpu", "Host", "KernelConstants", "Memory", "Operand", "OperandSparsity", "Part", "Regime", "Resources",
+    "Role", "RowStationary", "Schedule", "Side", "Skipping", "Source", "SparseKernel", "Sparsity", "Storage", "Technology",
     "Unit", "Vector", "Window",
 ]  # fmt: skip

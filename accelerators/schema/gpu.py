@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveFloat, field_validator
+from pydantic import Field, PositiveFloat, field_validator, model_validator
 
 from zerocast.accelerators.schema.array import check_dtypes
 from zerocast.accelerators.schema.part import Part
+from zerocast.accelerators.schema.regime import Regime
 
 LONGEST_GAP_S = 2e-6
 """Gaps between kernels of a CUDA graph are about 1e-6 s; the shortest kernel of the shipped calibrations lasts
@@ -30,6 +31,21 @@ class Gpu(Part):
     """Data types with 2:4 sparse tensor cores for the weights."""
     sparse_kernels: str = ""
     """Generation whose constants sparse kernels take, see `accelerators/tables/sparse-kernels.yaml`; "" for none."""
+    regime: str = "graph"
+    """The software regime in which networks run: one of `regimes`."""
+    regimes: dict[str, Regime]
+    """Regimes by name; in a file also the name of a table of `accelerators/regimes/`, `cuda` where nothing is said."""
+
+    @property
+    def software(self) -> Regime:
+        """The regime in which networks run."""
+        return self.regimes[self.regime]
+
+    @model_validator(mode="after")
+    def _regime_is_known(self) -> Gpu:
+        if self.regime not in self.regimes:
+            raise ValueError(f"regime: unknown regime {self.regime!r}; choose {', '.join(self.regimes)}")
+        return self
 
     @field_validator("sparse_types")
     @classmethod

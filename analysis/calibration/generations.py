@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,18 @@ from zerocast.analysis.calibration.tables import (
     SEED,
     dense_measured,
     dense_table,
+    layers_measured,
     paired_measured,
     sparse_rows,
     sparse_table,
 )
-from zerocast.simulator.gpu.fit.calibration import FORMAT, LEVELS, VERSION
+from zerocast.simulator.gpu.fit.calibration import FORMAT, LEVELS, VERSION, Calibration, calibration_of
 from zerocast.simulator.gpu.fit.constants import Constants
 from zerocast.simulator.gpu.fit.fitting import GEMM_CONSTANTS, Measured, fit
 from zerocast.simulator.gpu.fit.neighbours import log_shapes, spread
 from zerocast.simulator.gpu.predict import UNSEEN_BAR
 from zerocast.simulator.gpu.problem import Problem
+from zerocast.simulator.gpu.streaming import Streaming
 from zerocast.simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, Kernels, choose
 
 Array = NDArray[np.float64]
@@ -47,6 +49,23 @@ SPARSE_CONSTANTS = tuple(
     name for name in GEMM_CONSTANTS if not name.startswith(("split", "warm")) and name not in CARDS_OWN
 )
 """What repeated products with K whole can tell; the rest is the dense class's."""
+WORKSTATIONS = {"ampere-ga102": ["A6000", "RTX3090"], "ada": ["RTX4090"], "blackwell-gb202": ["RTXPRO6000"]}
+"""Cards by the calibration of their generation, of which layers of language models were measured."""
+LAYERS_SHRINKAGE = 0.2
+"""Pull towards the start of a few hundred rows of another kind of measurement, one kernel at a time."""
+SUSTAINED = 0.01
+"""Slowing of long products where none was measured: whole networks on workstation cards show next to none."""
+_ADA = Streaming(share=0.95, floor_s=1.1e-6, hits=11.0, kept=0.36, backward=0.25)
+STREAMING = {
+    "ampere": replace(_ADA, share=0.86), "ampere-a100-sxm": replace(_ADA, share=0.86),
+    "hopper": replace(_ADA, share=0.88), "hopper-h100-sxm": replace(_ADA, share=0.88),
+    "generic": replace(_ADA, share=0.88), "ampere-ga102": replace(_ADA, share=0.92), "ada": _ADA,
+    "blackwell-gb202": replace(_ADA, share=0.88, floor_s=1.5e-6, kept=0.5),
+}  # fmt: skip
+"""Constants of kernels that only stream, by calibration. Those of Ada and GB202: activations, normalisations and rotary
+embeddings of language models on an RTX 4090 and an RTX PRO 6000 (github.com/casys-kaist/LLMServingSim @5daddb21a5,
+MIT), mean error 13 %. Shares of the others: public stream benchmarks (recalled), their floor and L2 as on Ada
+(assumption). `backward`: training steps of MobileNets on an RTX 3090 (gpu_networks.csv), taken for all."""
 QUANTISING = tuple(name for name in Constants.names() if name.startswith("quantise"))
 NARROW = ("mma", "tile_loss", "step_s", "feed", "l2", "sustained", "power")
 """What operands of 8 bits may change: how fast tiles compute and are fed, and what power allows. The launch, the
@@ -229,6 +248,40 @@ def generic() -> dict[str, Fitted]:
     return _with_fp8([*AMPERE_SXM, *HOPPER_SXM], sixteen, [(AMPERE_PCIE, "int8"), (HOPPER_PCIE, "int8")])
 
 
+def layers(cards: list[str], start: Constants) -> dict[str, Fitted]:
+    """The dense 16-bit class of cards of which layers of language models alone were measured; the networks or kinds of
+    layers of part `held` set its error bar. Starts from the constants of a generation that was measured well."""
+    tables = [layers_measured(card, "fit") for card in cards]
+    start = replace(start, sustained=SUSTAINED)
+    constants = fit(tables, start, DENSE_KERNELS, shrinkage=LAYERS_SHRINKAGE, evaluations=EVALUATIONS)
+    errors = np.concatenate([log_errors(layers_measured(card, "held"), constants) for card in cards])
+    low, high = bar_of(errors)
+    return {"dense_16bit": Fitted(constants, tables, low, high, f"{', '.join(cards)} bf16, layers of language models")}
+
+
+def transferred(dense: Constants, base: Calibration) -> dict[str, dict[str, Any]]:
+    """Classes that were not measured on a card, as they are written to a file: those of `base`, with what belongs to
+    the card's memory, and no narrower class slower than the 16-bit one."""
+    found: dict[str, dict[str, Any]] = {}
+    for kind, known in base.classes.items():
+        if kind == "dense_16bit":
+            continue
+        if kind.startswith("sparse"):
+            constants = replace(known.constants, **{name: getattr(dense, name) for name in CARDS_OWN})
+            wide = found.get("sparse_16bit")
+            bounds = Constants(**wide["constants"]).no_slower() if wide else {}
+        else:
+            constants = replace(dense, **{name: getattr(known.constants, name) for name in (*NARROW, *QUANTISING)})
+            bounds = dense.no_slower()
+        tied = {name: float(np.clip(getattr(constants, name), *limits)) for name, limits in bounds.items()}
+        found[kind] = {
+            "level": LEVELS[0], "fitted_on": f"other generations: {known.fitted_on}", "rows": 0, "command": COMMAND,
+            "constants": replace(constants, **tied).rounded(), "error": {"low": -UNSEEN_BAR, "high": UNSEEN_BAR},
+            "shapes": known.shapes.astype(int).tolist(),
+        }  # fmt: skip
+    return found
+
+
 def class_entry(fitted: Fitted, level: str, command: str) -> dict[str, Any]:
     """A class as it is written to a file, with shapes that stand for those fitted."""
     low, high = (-UNSEEN_BAR, UNSEEN_BAR) if level == LEVELS[0] else (fitted.low, fitted.high)
@@ -247,8 +300,10 @@ def _shapes(problem: Problem) -> Array:
 
 
 def write(path: Path, name: str, classes: dict[str, dict[str, Any]], base: str = "") -> None:
-    """Write a calibration file."""
+    """Write a calibration file; with constants of streaming kernels where the generation has its own."""
     content = {"format": FORMAT, "version": VERSION, "name": name, **({"base": base} if base else {})}
+    if name in STREAMING:
+        content["streaming"] = asdict(STREAMING[name])
     text = yaml.safe_dump({**content, "classes": classes}, sort_keys=False, width=118, default_flow_style=None)
     head = "# Constants of GPU kernel times. Fitted together and not identifiable one by one: no hardware facts.\n"
     path.write_text(head + text, encoding="utf-8")
@@ -266,6 +321,13 @@ def main() -> None:
     }
     for name, (make, level) in jobs.items():
         write(folder / f"{name}.yaml", name, {kind: class_entry(one, level, COMMAND) for kind, one in make().items()})
+        print(f"written: {folder / name}.yaml")
+    start = calibration_of("hopper").of("dense_16bit").constants
+    for name, cards in WORKSTATIONS.items():
+        fitted = layers(cards, start)
+        classes = {kind: class_entry(one, LEVELS[1], COMMAND) for kind, one in fitted.items()}
+        classes |= transferred(fitted["dense_16bit"].constants, calibration_of("generic"))
+        write(folder / f"{name}.yaml", name, classes)
         print(f"written: {folder / name}.yaml")
 
 

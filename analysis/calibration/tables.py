@@ -28,6 +28,10 @@ CARDS = {
     "H200-SXM": "nvidia-h200-sxm",
     "A100 80GB PCIe": "nvidia-a100-pcie-80g",
     "H100 80GB PCIe": "nvidia-h100-pcie",
+    "A6000": "nvidia-a6000",
+    "RTX3090": "nvidia-rtx3090",
+    "RTX4090": "nvidia-rtx4090",
+    "RTXPRO6000": "nvidia-rtx-pro6000",
 }
 """Templates by the names in the tables."""
 WIDTH = {"bf16": 2, "fp16": 2, "fp8": 1, "int8": 1}
@@ -117,3 +121,11 @@ def paired_measured(rows: pd.DataFrame, dtype: str, sparse: bool, weight: float 
     """Rows of the 2:4 table, dense or 2:4, ready to be fitted."""
     column = rows.sparse24_cusparselt_us if sparse else rows.dense_cublaslt_us
     return Measured(paired_problem(rows, dtype, sparse), column.to_numpy() * 1e-6, weight)
+
+
+def layers_measured(card: str, part: str) -> Measured:
+    """Layers of language models in bf16 on a workstation card, one kernel at a time; `part` is fit or held."""
+    table = pd.read_csv(files("zerocast.analysis") / "references" / "gpu" / "gpu_workstation_layers.csv")  # type: ignore[call-overload]
+    rows = table[(table.gpu == card) & (table.part == part)]
+    products = problem(card_of(load(CARDS[card]), "bf16"), rows.M, rows.N, rows.K)
+    return Measured(products, rows.us.to_numpy() * 1e-6)

@@ -35,16 +35,26 @@ Dense = Annotated[
 GivenMapping = Annotated[
     Path | None, _OPTION("--mapping", help="YAML: what is fixed of mappings, by glob of layer; the rest is searched.")
 ]
+Regime = Annotated[
+    str | None,
+    _OPTION(
+        "--regime",
+        help="Software on a GPU: eager (PyTorch op by op), compiled (torch.compile), graph (compiled, replayed from "
+        "a CUDA graph; the default) or engine (TensorRT and the like).",
+    ),
+]
 OBJECTIVES = ("latency", "energy", "edp", "cycles")
 FIDELITIES = ("analytic", "tile")
 
 
-def load_accelerator(name: str, settings: list[str] | None) -> Accelerator:
-    """The accelerator of `--accelerator` with the values of `--set`."""
+def load_accelerator(name: str, settings: list[str] | None, regime: str | None = None) -> Accelerator:
+    """The accelerator of `--accelerator` with the values of `--set`, under the regime of `--regime`."""
     from zerocast.accelerators import load
+    from zerocast.accelerators.library import with_regime
     from zerocast.analysis.run.network import overrides
 
-    return load(name, overrides(settings or []))
+    found = load(name, overrides(settings or []))
+    return found if regime is None else with_regime(found, regime)
 
 
 def writable(file: Path, option: str = "--out") -> None:

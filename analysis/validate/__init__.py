@@ -19,6 +19,7 @@ SUITES = {
     "energy": "power and energy as published: one engine's arithmetic, chips, inferences per joule",
     "area": "area of chips and FPGA resources: seventeen published designs, constants from cell-level sources",
     "gpu": "GPU kernel times against measured products: left-out shapes, cards and networks, dense and 2:4",
+    "gpu_networks": "whole networks on GPUs as published, each in its software regime: inference, generation, training",
 }
 
 Say = Callable[[str], None]

@@ -6,7 +6,7 @@ import math
 from itertools import permutations
 
 from zerocast.accelerators.schema import Accelerator, Unit
-from zerocast.simulator.gpu.streaming import streamed_bytes_per_s
+from zerocast.simulator.gpu.streaming import streamed_s, streaming_of
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.workloads.ir import Einsum
 
@@ -45,4 +45,5 @@ def direct_seconds(gemm: Gemm, accelerator: Accelerator, unit: Unit, dram_bytes:
     """Seconds of the arithmetic, two operations a multiply-add on the unit's lanes, and of the off-chip bytes, which
     overlap: a roofline, held against no measurement."""
     flops_per_s = unit.lanes * unit.flops_per_lane * accelerator.technology.clock_hz
-    return 2.0 * gemm.macs / flops_per_s, dram_bytes / streamed_bytes_per_s(accelerator)
+    share = streaming_of(accelerator).backward if gemm.direct == "backward" else 1.0
+    return 2.0 * gemm.macs / flops_per_s, float(streamed_s(accelerator, dram_bytes)) / share

@@ -19,6 +19,7 @@ from zerocast.simulator.gpu.predict import UNSEEN_BAR, Prediction, predict, with
 from zerocast.simulator.gpu.problem import Problem, kept_share, problem, weight_share
 from zerocast.simulator.gpu.rules import cores_refusal, group_of, is_structured
 from zerocast.simulator.gpu.sparse import kernel_refusal, options, sparse_row, vector_product
+from zerocast.simulator.gpu.streaming import streamed_s
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.pairs import effectual_macs
 
@@ -50,6 +51,8 @@ def _rows(gemms: list[Gemm], accelerator: Accelerator, dtype: str) -> list[OpRow
     for place, gemm in enumerate(gemms):
         if (unit := direct_unit(gemm, accelerator)) is not None:
             rows[place] = _direct_row(rows[place], gemm, accelerator, card, unit, dense_class)
+        elif gemm.streams:
+            rows[place] = _cache_row(rows[place], gemm, accelerator, card)
         elif (vector := vector_product(gemm, accelerator, card)) is not None:
             rows[place] = _with_energy(sparse_row(rows[place], gemm, vector, card), gemm, accelerator)
     _take_sparse_cores(rows, gemms, accelerator, dtype, dense)
@@ -162,6 +165,21 @@ def _direct_row(
         note=f"direct convolution on {unit.name}, a roofline",
     )  # fmt: skip
     return _with_energy(row, gemm, accelerator)
+
+
+def _cache_row(row: OpRow, gemm: Gemm, accelerator: Accelerator, card: Card) -> OpRow:
+    """The row of a product of attention for few queries, from its row as a product: it streams the cache that it reads,
+    over all SMs, or computes."""
+    busy_s = max(
+        float(streamed_s(accelerator, row.dram_read_bytes + row.dram_write_bytes)), gemm.macs / card.macs_per_s
+    )
+    if busy_s >= row.latency_s:
+        return row
+    share = busy_s / row.latency_s
+    return replace(
+        row, latency_s=busy_s, low_s=row.low_s * share, high_s=row.high_s * share, cycles=busy_s * card.clock_hz,
+        utilisation=row.utilisation / share, bound="dram", order="split over keys",
+    )  # fmt: skip
 
 
 def _trust(times: Prediction, i: int, calibrated: Calibrated) -> str:

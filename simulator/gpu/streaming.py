@@ -2,21 +2,69 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from zerocast.accelerators.schema import Accelerator
-from zerocast.simulator.gpu.fit.calibration import calibration_of
+from zerocast.simulator.errors import SimulationError
+
+Array = NDArray[np.float64]
 
 
-def streamed_share(accelerator: Accelerator) -> float:
-    """Share of the datasheet's off-chip bandwidth that a streaming kernel reaches: that of 16-bit products, since it is
-    the memory's own (refresh, turning from reads to writes, rows that close); 1 for an accelerator that is no GPU.
+@dataclass(frozen=True, slots=True)
+class Streaming:
+    """Constants of a generation's kernels that only stream.
+
+    share: of the datasheet's off-chip bandwidth that long kernels reach (refresh, turning from reads to writes, rows
+    that close). floor_s: time of the smallest kernel without the gap before it. hits: bytes that the L2 gives to an SM
+    in a cycle. kept: bytes of the L2, over its size, that hold what the kernel before has left.
+    """
+
+    share: float = 0.88
+    floor_s: float = 1.0e-6
+    hits: float = 16.0
+    kept: float = 0.35
+    backward: float = 0.25
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], origin: str) -> Streaming:
+        """Constants read from a file; `SimulationError` names what is missing, unknown or not a positive number."""
+        names = [each.name for each in fields(cls)]
+        if wrong := sorted(set(values) ^ set(names)):
+            raise SimulationError(f"{origin}: constants are missing or unknown: {', '.join(wrong)}; calibrate again")
+        for name, value in values.items():
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+                raise SimulationError(f"{origin}: constant {name} must be a positive number; found {value!r}")
+        return cls(**{name: float(values[name]) for name in names})
+
+
+def streaming_of(accelerator: Accelerator) -> Streaming:
+    """Constants of an accelerator's streaming kernels; those of no limit but the bandwidth where it is no GPU.
 
     Raises `SimulationError` for a calibration that cannot be read.
     """
     if accelerator.gpu is None:
-        return 1.0
-    return calibration_of(accelerator.gpu.calibration).of("dense_16bit").constants.dram
+        return Streaming(share=1.0, floor_s=0.0, kept=0.0)
+    from zerocast.simulator.gpu.fit.calibration import calibration_of
+
+    return calibration_of(accelerator.gpu.calibration).streaming
 
 
-def streamed_bytes_per_s(accelerator: Accelerator) -> float:
-    """Off-chip bandwidth of a streaming kernel."""
-    return accelerator.dram_bytes_per_s * streamed_share(accelerator)
+def streamed_s(accelerator: Accelerator, moved_bytes: ArrayLike, dram_bytes_per_s: ArrayLike | None = None) -> Array:
+    """Seconds to stream `moved_bytes` through a kernel: what the kernel before left in the L2 comes from there, the
+    rest off chip. dram_bytes_per_s: of designs, the accelerator's own where there are none. Broadcasts."""
+    constants = streaming_of(accelerator)
+    moved = np.asarray(moved_bytes, dtype=float)
+    off_chip = (
+        np.asarray(accelerator.dram_bytes_per_s if dram_bytes_per_s is None else dram_bytes_per_s) * constants.share
+    )
+    if accelerator.gpu is None:
+        return np.asarray(moved / off_chip)
+    capacity = accelerator.buffer_of("input").capacity_bytes or 0.0
+    found = np.minimum(constants.kept * capacity, moved)
+    hits = np.maximum(constants.hits * accelerator.compute.rows * accelerator.technology.clock_hz, off_chip)
+    return np.asarray((moved - found) / off_chip + found / hits)

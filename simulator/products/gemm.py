@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -119,7 +120,10 @@ class Gemm:
     roles: the sizes that make up m, n, k and batch, by what their ranks do (`ROLES`).
 
     dtype: type of the input; weight_dtype: of the weights, "" for the same.
-    direct: runs as one direct convolution, each tensor moved once, and not as a matrix product (`direct_product`).
+    direct: the pass of a direct convolution, which moves each tensor once and is no matrix product (`direct_product`);
+    "" for products.
+    streams: part of a kernel of attention that reads a cache as it lies, for queries fewer than a tile's. beside:
+    columns of other products of the same input that run in the same kernel.
     computed: the smaller product that a kernel runs in its place, where it leaves out what a mask hides.
     given: what is fixed of its mapping. taken: bytes of on-chip memories, by name, that other tensors lie in meanwhile.
     """
@@ -135,7 +139,9 @@ class Gemm:
     conv: Conv | None = None
     outer: tuple[tuple[str, int], ...] = ()
     roles: tuple[tuple[Role, int], ...] = ()
-    direct: bool = False
+    direct: Literal["", "forward", "backward"] = ""
+    streams: bool = False
+    beside: int = 0
     computed: Gemm | None = None
     given: Given | None = None
     weight_dtype: str = ""
@@ -218,7 +224,40 @@ def direct_product(workload: Workload, op: Einsum) -> Gemm:
     overlapping taps of an input gradient are stored apart, so that every tensor moves once."""
     whole = _product(workload, op, {}, 1)
     elements = -(-workload.tensors[op.outputs[0]].elements // whole.batch)
-    return replace(whole, direct=True, output=replace(whole.output, unique=elements))
+    return replace(
+        whole, direct="forward" if op.phase == "FF" else "backward", output=replace(whole.output, unique=elements)
+    )
+
+
+def widened(gemm: Gemm) -> Gemm:
+    """The product with the columns of those beside it."""
+    factor = 1 + gemm.beside / gemm.n
+
+    def wider(operand: Operand) -> Operand:
+        return replace(operand, unique=round(operand.unique * factor))
+
+    return replace(
+        gemm, n=gemm.n + gemm.beside, beside=0, weight=wider(gemm.weight), output=wider(gemm.output)
+    )  # fmt: skip
+
+
+def packed(gemm: Gemm, width: int) -> Gemm:
+    """Groups of a convolution with few channels each, several side by side in one product of block-diagonal weights, so
+    that its two narrower sides are up to `width` wide; itself where they are."""
+    sides = sorted(("m", "n", "k"), key=lambda side: getattr(gemm, side))[:2]
+    beside = 1
+    while gemm.batch % (2 * beside) == 0 and 2 * beside * getattr(gemm, sides[0]) <= width:
+        beside *= 2
+    if beside == 1:
+        return gemm
+
+    def wider(operand: Operand) -> Operand:
+        return replace(operand, unique=operand.unique * beside)
+
+    return replace(
+        gemm, batch=gemm.batch // beside, input=wider(gemm.input), weight=wider(gemm.weight),
+        output=wider(gemm.output), **{side: getattr(gemm, side) * beside for side in sides},
+    )  # fmt: skip
 
 
 def _is_gathered(op: Einsum, affine: Affine) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from zerocast.accelerators.schema import Accelerator, Unit
 from zerocast.simulator.gpu.direct import is_depthwise
-from zerocast.simulator.products.gemm import Gemm, direct_product, gemms
+from zerocast.simulator.products.gemm import Gemm, direct_product, gemms, packed
 from zerocast.simulator.program.footprint import Span, footprint, lives
 from zerocast.simulator.program.residency import Stay
 from zerocast.simulator.program.rewrite import Plan, plan
@@ -16,6 +16,11 @@ from zerocast.simulator.program.schedule import Graph, Task
 from zerocast.simulator.result import Footprint
 from zerocast.simulator.unit_cost import moved_bytes
 from zerocast.workloads.ir import Einsum, Op, Workload
+
+TILE = 64
+"""Queries of the smallest tile of an attention kernel; for fewer it splits the keys over the SMs (flash decoding)."""
+GROUPED = 64
+"""Channels that a kernel for grouped convolutions takes side by side: the narrow side of the smallest tile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +119,14 @@ def in_blocks(gemm: Gemm, rows: int) -> Gemm:
 def program_key(accelerator: Accelerator) -> str:
     """Equal for accelerators whose programs are."""
     units = [(unit.name, unit.functions, unit.streams) for unit in accelerator.units]
-    return repr((accelerator.schedule, units, accelerator.dram.formats, accelerator.gpu is None))
+    return repr(
+        (
+            accelerator.schedule,
+            units,
+            accelerator.dram.formats,
+            accelerator.gpu and (accelerator.gpu.software, accelerator.peak_macs_per_s / accelerator.dram_bytes_per_s),
+        )
+    )
 
 
 def _products(
@@ -137,6 +149,12 @@ def _products(
             gemm = replace(gemm, input=replace(gemm.input, on_chip=True))
         if op.inputs[1] in on_chip:
             gemm = replace(gemm, weight=replace(gemm.weight, on_chip=True))
+        if accelerator.gpu is not None and gemm.conv is not None and gemm.batch > 1 and not gemm.direct:
+            gemm = replace(gemm, computed=packed(gemm, GROUPED))
+        if op.name in planned.beside:
+            gemm = replace(gemm, beside=planned.beside[op.name])
+        if op.name in planned.attention and gemm.m < TILE:
+            gemm = replace(gemm, streams=True)
         if shown is not None:
             size = max(round(getattr(gemm, shown.side) * shown.share), 1)
             gemm = replace(gemm, computed=replace(gemm, **{shown.side: size}))

@@ -7,8 +7,10 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from zerocast.accelerators.schema import Accelerator
+from zerocast.accelerators.schema import Accelerator, Regime
 from zerocast.simulator.program.attention import attentions
+from zerocast.simulator.program.conversions import with_casts, with_layouts, with_narrow_products
+from zerocast.simulator.program.kernels import join_kernels
 from zerocast.workloads.ir import Einsum, Index, Op, Tensor, Transfer, Vector, Workload
 
 
@@ -26,7 +28,8 @@ class Plan:
 
     on_chip: for an op, tensors that it does not fetch from (or put into) off-chip memory.
     along: for an op, the ops whose output it takes on the fly. fused: ops that run in the kernel of the one before, so
-    that nothing is launched for them. shown: for products under a mask, what of them is computed.
+    that nothing is launched for them. shown: for products under a mask, what of them is computed. attention: ops of
+    kernels of attention. beside: for a product, columns of others of the same input in its kernel.
     """
 
     workload: Workload
@@ -34,6 +37,8 @@ class Plan:
     along: dict[str, tuple[str, ...]]
     fused: frozenset[str] = frozenset()
     shown: dict[str, Shown] = field(default_factory=dict)
+    attention: frozenset[str] = frozenset()
+    beside: dict[str, int] = field(default_factory=dict)
 
     def kept(self, op: Op) -> frozenset[str]:
         """Tensors that an op keeps on chip."""
@@ -55,11 +60,10 @@ def plan(workload: Workload, accelerator: Accelerator) -> Plan:
     if accelerator.schedule.joins_in_place:
         workload = workload.with_ops(tuple(_joined(op) for op in workload.ops))
     _stream(workload, accelerator, on_chip, along)
-    fused: frozenset[str] = frozenset()
-    shown: dict[str, Shown] = {}
-    if accelerator.gpu is not None:
-        workload, fused, shown = _fuse_attention(workload, on_chip)
-    return Plan(workload, {name: frozenset(tensors) for name, tensors in on_chip.items()}, along, fused, shown)
+    kept = {name: frozenset(tensors) for name, tensors in on_chip.items()}
+    if accelerator.gpu is None:
+        return Plan(workload, kept, along)
+    return _as_kernels(workload, accelerator, accelerator.gpu.software)
 
 
 def _pregenerate(workload: Workload, on_chip: dict[str, set[str]], along: dict[str, tuple[str, ...]]) -> Workload:
@@ -124,6 +128,56 @@ def _stream(
                 first[op.name] = head
                 taken.add(source.name)
                 break
+
+
+def _as_kernels(workload: Workload, accelerator: Accelerator, regime: Regime) -> Plan:
+    """A network as the kernels that a GPU runs under a regime. An optimizer updates all weights by one kernel."""
+    on_chip: dict[str, set[str]] = {}
+    if not regime.in_place_cache:
+        workload = workload.with_ops(tuple(_copied(op, workload) for op in workload.ops))
+    if not regime.channels_last:
+        workload = with_layouts(workload, accelerator.peak_macs_per_s / accelerator.dram_bytes_per_s)
+    fused: frozenset[str] = frozenset()
+    attention: frozenset[str] = frozenset()
+    shown: dict[str, Shown] = {}
+    if regime.fused_attention:
+        workload, fused, shown = _fuse_attention(workload, on_chip)
+        attention = fused | set(on_chip)
+    sixteen = next((each for each in ("bf16", "fp16") if each in accelerator.compute.rates), "")
+    if sixteen:
+        workload = with_narrow_products(workload, attention, sixteen)
+    if regime.autocast:
+        workload = with_casts(workload, attention)
+    fused |= join_kernels(workload, regime, attention, on_chip)
+    beside, together = _side_by_side(workload) if regime.fused_products else ({}, frozenset())
+    updates = [op.name for op in workload.ops if op.phase == "UPDATE" and isinstance(op, Vector)]
+    kept = {name: frozenset(tensors) for name, tensors in on_chip.items()}
+    return Plan(workload, kept, {}, fused | together | frozenset(updates[1:]), shown, attention, beside)
+
+
+def _side_by_side(workload: Workload) -> tuple[dict[str, int], frozenset[str]]:
+    """Products of the forward pass that read one input, as one of all their columns: for each the columns of the
+    others, and those that the first one's kernel runs."""
+    groups: dict[str, list[Einsum]] = {}
+    for op in workload.ops:
+        if isinstance(op, Einsum) and op.phase == "FF" and not op.windows(0) and workload.tensors[op.inputs[1]].weight:
+            groups.setdefault(op.inputs[0], []).append(op)
+    beside: dict[str, int] = {}
+    together: set[str] = set()
+    for ops in groups.values():
+        alike = [op for op in ops if workload.pattern_of(op, 1) == workload.pattern_of(ops[0], 1)]
+        columns = {op.name: workload.tensors[op.outputs[0]].shape[-1] for op in alike}
+        if len(alike) > 1:
+            beside |= {name: sum(columns.values()) - own for name, own in columns.items()}
+            together |= {op.name for op in alike[1:]}
+    return beside, frozenset(together)
+
+
+def _copied(op: Op, workload: Workload) -> Op:
+    """A concatenation that grows a tensor where it lies, as one that copies it."""
+    if isinstance(op, Transfer) and op.function == "cat" and op.in_place:
+        return replace(op, elements=workload.tensors[op.outputs[0]].elements, in_place=False)
+    return op
 
 
 def _fuse_attention(

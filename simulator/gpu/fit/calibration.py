@@ -16,6 +16,7 @@ from zerocast.accelerators.errors import AcceleratorError
 from zerocast.accelerators.library import read_yaml
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gpu.fit.constants import Constants
+from zerocast.simulator.gpu.streaming import Streaming
 
 FORMAT = "zerocast-gpu-calibration"
 VERSION = 2
@@ -44,12 +45,17 @@ class Calibrated:
     command: str = ""
 
 
+STREAMING = Streaming()
+"""Constants of streaming kernels where a file has none."""
+
+
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """All classes of a file."""
 
     name: str
     classes: Mapping[str, Calibrated]
+    streaming: Streaming = STREAMING
 
     def of(self, kind: str) -> Calibrated:
         """A class by its name; `SimulationError` names those there are."""
@@ -102,8 +108,11 @@ def _parsed(text: str, origin: str) -> Calibration:
     base = content.get("base", "")
     if not isinstance(base, str) or base == origin:
         raise SimulationError(f"{origin}: its base is {base!r}; name another calibration there, or calibrate again")
-    others = calibration_of(base).classes if base else {}
-    return Calibration(str(content.get("name", origin)), {**others, **own})
+    known = calibration_of(base) if base else None
+    streaming = known.streaming if known else STREAMING
+    if "streaming" in content:
+        streaming = Streaming.parse(content["streaming"], f"{origin}, streaming")
+    return Calibration(str(content.get("name", origin)), {**(known.classes if known else {}), **own}, streaming)
 
 
 def _class(raw: Mapping[str, Any], origin: str) -> Calibrated:

@@ -17,7 +17,7 @@ from small_workloads import attention
 from zerocast.accelerators import Accelerator, AcceleratorError, load, templates
 from zerocast.simulator import SimulationError, plain_gemm, simulate
 from zerocast.simulator.einsum_cost import Pricer
-from zerocast.simulator.gpu.card import Card, card_of
+from zerocast.simulator.gpu.card import TYPE_CLASSES, Card, card_of
 from zerocast.simulator.gpu.fit.calibration import VERSION, calibration_of
 from zerocast.simulator.gpu.fit.constants import Constants
 from zerocast.simulator.gpu.fit.fitting import Measured, fit
@@ -128,7 +128,8 @@ def test_templates_price_their_types(name: str) -> None:
         ideal = 4096**3 / (accelerator.peak_macs_per_s * accelerator.compute.rates[dtype])
         assert ideal * 0.9999 < row.latency_s < 3 * ideal and row.dataflow == "tensor_core"
         assert row.energy_j <= (accelerator.gpu.tdp_w - accelerator.technology.static_power_w) * row.latency_s * 1.001
-        level = "specification only" if accelerator.gpu.calibration == "generic" else "generation constants"
+        kind = TYPE_CLASSES[dtype]
+        level = calibration_of(accelerator.gpu.calibration).of(f"dense_{kind}").level
         assert level in row.note and "90 % within" in row.note
 
 
@@ -247,7 +248,7 @@ def test_error_bars_widen_with_distance() -> None:
 
 
 def test_calibration_files_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(SimulationError, match="unknown calibration 'volta'; choose ampere"):
+    with pytest.raises(SimulationError, match="unknown calibration 'volta'; choose ada, ampere"):
         calibration_of("volta")
     with pytest.raises(SimulationError, match="no calibration file"):
         calibration_of(str(tmp_path / "absent.yaml"))

@@ -12,7 +12,7 @@ from zerocast.workloads import Einsum, Tensor, Transfer, Vector, Workload
 from zerocast.workloads.ir import Affine
 
 A100 = load("nvidia-a100-sxm-80g")
-SHARE = calibration_of("ampere").of("dense_16bit").constants.dram
+STREAMING = calibration_of("ampere").streaming
 FLOOR_S = calibration_of("ampere").of("dense_16bit").constants.floor_s
 LETTERS = {rank: rank for rank in "ngckpqrs"}
 
@@ -45,6 +45,12 @@ def convolution(groups: int, c: int, k: int, stride: int, names: dict[str, str] 
     return Workload("conv", tensors, ops)
 
 
+def streamed_by_hand(moved: float) -> float:
+    """36 % of 40 MB come from the L2 at 11 bytes a cycle for each of 108 SMs, the rest at 86 % of 2,039 GB/s."""
+    found = min(0.36 * 40e6, moved)
+    return (moved - found) / (0.86 * 2039e9) + found / max(11 * 108 * 1.41e9, 0.86 * 2039e9)
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_a_depthwise_convolution_is_one_roofline_in_every_pass(stride: int) -> None:
     """96 channels of 56 x 56, batch 64: both maps and 864 taps once, whatever the pass and the stride; the launch is
@@ -52,10 +58,11 @@ def test_a_depthwise_convolution_is_one_roofline_in_every_pass(stride: int) -> N
     image, output = 64 * 96 * 56 * 56, 64 * 96 * (56 // stride) ** 2
     moved = 2 * (image + output + 96 * 9)
     work_s = 2 * output * 9 / (6912 * 2 * 1.41e9)
-    busy_s = max(moved / (SHARE * 2039e9), work_s)
     for row in simulate(convolution(96, 1, 1, stride), A100).rows:
         assert row.order == "direct" and row.macs == output * 9
         assert row.dram_read_bytes + row.dram_write_bytes == moved
+        slower = 1 if row.phase == "FF" else STREAMING.backward
+        busy_s = max(streamed_by_hand(moved) / slower, work_s)
         assert row.latency_s == pytest.approx(busy_s + FLOOR_S, rel=1e-6)  # floor less gap, and the gap again
 
 
@@ -72,16 +79,16 @@ def test_what_is_depthwise() -> None:
     assert not is_depthwise(batched)
 
 
-def test_vector_kernels_reach_the_bandwidth_that_products_reach() -> None:
-    """Two times 268 MB through 2,039 GB/s at the share of the class; a view after it is not launched."""
+def test_vector_kernels_reach_their_share_of_the_bandwidth() -> None:
+    """Two times 268 MB through 2,039 GB/s, what fits from the L2; a view after it is not launched."""
     elements = 1 << 27
     tensors = {name: Tensor(name, (elements,), "bf16", "activation") for name in ("x", "y", "z")}
     relu = Vector("relu", "act", "FF", ("x",), ("y",), "relu", elements, 1.0)
     view = Transfer("view", "act", "FF", ("y",), ("z",), "view", 0)
     rows = simulate(Workload("relu", tensors, (relu, view)), A100).rows
     launch_s = A100.host.launch_overhead_s
-    assert 0.7 < SHARE < 0.85 and rows[0].bound == "dram"
-    assert rows[0].latency_s == pytest.approx(4 * elements / (SHARE * 2039e9) + launch_s, rel=1e-6)
+    assert rows[0].bound == "dram"
+    assert rows[0].latency_s == pytest.approx(streamed_by_hand(4 * elements) + STREAMING.floor_s + launch_s, rel=1e-6)
     assert rows[1].latency_s == 0
 
 

@@ -20,7 +20,7 @@ from zerocast.workloads.ir import Tensor, Transfer
 
 
 def card(capacity: float, **more: Any) -> Accelerator:
-    return load("nvidia-a100-sxm-80g", {"memories.hbm.capacity_bytes": capacity, **more})
+    return load("nvidia-a100-sxm-80g", {"memories.hbm.capacity_bytes": capacity, "gpu.regime": "eager", **more})
 
 
 def network(batch: int, training: bool = False) -> Workload:

@@ -1,0 +1,37 @@
+"""Software regimes of a GPU: what launches kernels, and which ops of a network share one."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from zerocast.accelerators.schema.part import Part
+
+Joined = Literal["epilogue", "pointwise", "normalisation"]
+
+
+class Regime(Part):
+    """How a software stack turns ops into kernels."""
+
+    description: str = Field(min_length=8)
+    """What it stands for, in a line."""
+    host_s: float = Field(ge=0)
+    """Time that the host takes to launch one kernel: kernels come no faster, however short they are; 0 where they are
+    recorded beforehand."""
+    joins: tuple[Joined, ...] = ()
+    """What joins the kernel before: `epilogue`, elementwise work and residuals after a product in the product's kernel;
+    `pointwise`, elementwise work in that of elementwise work or of a normalisation; `normalisation`, a normalisation
+    or reduction in that of the elementwise work before."""
+    channels_last: bool = False
+    """Images lie as the kernels want them (NHWC); else each convolution of several channels pays for the order that
+    it is given (NCHW)."""
+    autocast: bool = False
+    """Automatic mixed precision: normalisations, softmax and losses in fp32, with casts around them; else all in the
+    network's own type."""
+    fused_attention: bool = True
+    """Attention is one kernel; else scores and probabilities go through the memory."""
+    fused_products: bool = False
+    """Products of one input, such as queries, keys and values, run as one."""
+    in_place_cache: bool = True
+    """A cache of keys and values grows where it lies; else it is copied at every step."""

@@ -1,0 +1,136 @@
+"""Software regimes of a GPU: what shares a kernel, what a host launches, what conversions cost. Counted by hand."""
+
+from __future__ import annotations
+
+import pytest
+from torch import nn, zeros
+
+from zerocast.accelerators import AcceleratorError, load
+from zerocast.simulator import Result, simulate
+from zerocast.simulator.program.conversions import with_casts, with_layouts
+from zerocast.simulator.program.schedule import paced
+from zerocast.workloads import Tensor, Transfer, Workload, capture
+
+CARD = "nvidia-a100-sxm-80g"
+IMAGE = 8 * 64 * 56 * 56
+"""Elements of the image between the layers of `block`."""
+
+
+class Block(nn.Module):
+    """Convolution, normalisation and activation with a shortcut: what ResNets are made of."""
+
+    def __init__(self, kernel: int = 3) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(64, 64, kernel, padding=kernel // 2, bias=False)
+        self.bn = nn.BatchNorm2d(64)
+
+    def forward(self, x):  # type: ignore[no-untyped-def]
+        return nn.functional.relu(self.bn(self.conv(x)) + x)
+
+
+def block(kernel: int = 3, side: int = 56) -> Workload:
+    return capture(Block(kernel).eval(), zeros(8, 64, side, side), dtype="fp16")
+
+
+def moved(result: Result, kind: str) -> dict[str, float]:
+    """Off-chip bytes by function of ops of a kind."""
+    rows = [row for row in result.rows if row.kind == kind]
+    return {row.function: row.dram_read_bytes + row.dram_write_bytes for row in rows}
+
+
+def test_an_engine_writes_a_convolution_with_its_normalisation_shortcut_and_activation_once() -> None:
+    """The product moves its image, kernel and result; of the rest the shortcut alone is read, beside 4 x 64 numbers."""
+    engine, compiled, eager = (simulate(block(), CARD, regime=each) for each in ("engine", "compiled", "eager"))
+    assert moved(engine, "einsum")["conv2d"] == 2 * (2 * IMAGE + 64 * 64 * 9)
+    assert moved(engine, "vector") == {"batch_norm_eval": 2 * 4 * 64, "add": 2 * IMAGE, "relu": 0}
+    # compiled: one kernel reads the convolution's result and the shortcut, and writes
+    assert moved(compiled, "vector") == {"batch_norm_eval": 2 * (IMAGE + 4 * 64), "add": 2 * IMAGE, "relu": 2 * IMAGE}
+    assert moved(eager, "vector") == {"batch_norm_eval": 2 * (2 * IMAGE + 256), "add": 6 * IMAGE, "relu": 4 * IMAGE}
+    assert engine.latency_s < compiled.latency_s < eager.latency_s
+
+
+def test_nothing_joins_what_is_not_ready() -> None:
+    """An addition of two branches joins the later one: the other branch is made after the first one's kernel began."""
+
+    class Branches(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = nn.Linear(64, 64), nn.Linear(64, 64)
+
+        def forward(self, x):  # type: ignore[no-untyped-def]
+            return nn.functional.relu(self.one(x)) + nn.functional.relu(self.two(x))
+
+    workload = capture(Branches().eval(), zeros(256, 64), dtype="fp16")
+    rows = {row.op: row for row in simulate(workload, CARD, regime="engine").rows}
+    size = 2 * 256 * 64
+    assert rows["add"].dram_read_bytes == size and rows["add"].dram_write_bytes == 0  # the product writes in its place
+    one = next(row for row in rows.values() if row.function == "relu")
+    assert one.dram_read_bytes == one.dram_write_bytes == 0
+
+
+def test_the_host_paces_short_kernels() -> None:
+    """Three kernels of 1, 10 and 1 us, a launch of 5 us each: 5 to 6, 10 to 20, 20 to 21; a joined op needs none."""
+    starts, ends = paced([0.0, 1.0, 11.0, 12.0], [1.0, 11.0, 12.0, 12.5], [True, True, True, False], 5.0)
+    assert starts == [5.0, 10.0, 20.0, 21.0] and ends == [6.0, 20.0, 21.0, 21.5]
+    assert paced([0.0, 2.0], [2.0, 3.0], [True, True], 0.0) == ([0.0, 2.0], [2.0, 3.0])
+    launches = load(CARD, {"gpu.regime": "eager"}).gpu
+    assert (
+        launches is not None and simulate(block(side=4), CARD, regime="eager").latency_s >= 4 * launches.software.host_s
+    )
+
+
+def test_channels_first_images_are_turned_for_convolutions() -> None:
+    """A 3x3 convolution turns its image and its result; a 1x1 one over whole multiples of 8 positions does not."""
+    for kernel, side, turned in ((3, 56, 2), (1, 56, 0), (1, 14, 0)):
+        ops = with_layouts(block(kernel, side), balance=150.0).ops
+        assert [op.kind for op in ops].count("transfer") == turned
+    assert [op.kind for op in with_layouts(block(1, 14), balance=1.0).ops].count("transfer") == 2  # 196 = 24.5 x 8
+
+
+def test_automatic_mixed_precision_casts_around_normalisations() -> None:
+    """The product's result is cast to 4 bytes, the normalisation writes 4 bytes, the next product gets 2."""
+    model = nn.Sequential(nn.Linear(64, 64), nn.LayerNorm(64), nn.Linear(64, 64), nn.ReLU())
+    workload = with_casts(capture(model.eval(), zeros(256, 64), dtype="fp16"), frozenset())
+    assert [getattr(op, "function", "") for op in workload.ops] == ["", "cast", "layer_norm", "cast", "", "relu"]
+    types = [workload.tensors[op.outputs[0]].dtype for op in workload.ops]
+    assert types == ["fp16", "fp32", "fp32", "fp16", "fp16", "fp16"]
+
+
+def test_products_of_one_input_run_as_one() -> None:
+    """Three layers of 512 columns cost what one of 1,536 does."""
+
+    class Three(nn.Module):
+        def __init__(self, widths: tuple[int, ...]) -> None:
+            super().__init__()
+            self.parts = nn.ModuleList(nn.Linear(1024, width, bias=False) for width in widths)
+
+        def forward(self, x):  # type: ignore[no-untyped-def]
+            return tuple(part(x) for part in self.parts)
+
+    three, one = (capture(Three(widths).eval(), zeros(64, 1024), dtype="bf16") for widths in ((512,) * 3, (1536,)))
+    together, whole = (simulate(each, CARD, regime="engine").latency_s for each in (three, one))
+    assert together == pytest.approx(whole, rel=1e-9)
+    assert simulate(three, CARD, regime="graph").latency_s > 1.5 * whole
+
+
+def test_a_cache_is_copied_where_nothing_grows_in_place() -> None:
+    """A step of decoding: the cache of 64 tokens by 8 numbers grows by one; copied, both are read and written."""
+    tensors = {name: Tensor(name, (tokens, 8), "fp16", role) for name, tokens, role in
+               (("old", 64, "input"), ("new", 1, "input"), ("all", 65, "activation"))}  # type: ignore[arg-type] # fmt: skip
+    cache = Transfer("cat", "", "FF", ("old", "new"), ("all",), "cat", 8, in_place=True)
+    workload = Workload("cache", tensors, (cache,))
+    grown, copied = (simulate(workload, CARD, regime=each).rows[0] for each in ("engine", "eager"))
+    assert grown.dram_read_bytes + grown.dram_write_bytes == 2 * 2 * 8
+    assert copied.dram_read_bytes + copied.dram_write_bytes == 2 * 2 * 65 * 8
+
+
+def test_unknown_regimes_and_machines_without_any() -> None:
+    with pytest.raises(AcceleratorError, match="no software regime 'tensorrt'; choose eager, compiled, graph, engine"):
+        simulate(block(side=4), CARD, regime="tensorrt")
+    with pytest.raises(AcceleratorError, match="sat-vcu1525 is no GPU and has no software regimes"):
+        simulate(block(side=4), "sat-vcu1525", regime="eager")
+    with pytest.raises(AcceleratorError, match=r"unknown regime 'x'; choose eager"):
+        load(CARD, {"gpu.regime": "x"})
+    with pytest.raises(AcceleratorError, match=r"gpu\.regimes: no table 'rocm'; there are cuda"):
+        load(CARD, {"gpu.regimes": "rocm"})
+    assert any("software regime engine" in note for note in simulate(block(side=4), CARD, regime="engine").notes)
