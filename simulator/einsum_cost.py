@@ -16,6 +16,7 @@ from zerocast.simulator.laws.rows import RowProduct
 from zerocast.simulator.nests.product import NestProduct, is_nested, refuse_unfilled
 from zerocast.simulator.products.gemm import Gemm, widened
 from zerocast.simulator.products.gemm_cost import Objective
+from zerocast.simulator.products.pairs import effectual_macs
 from zerocast.simulator.products.product import Product
 from zerocast.simulator.rates import Rates, rates_of
 from zerocast.workloads.ir import Einsum
@@ -131,6 +132,9 @@ def _own(row: OpRow, product: Gemm) -> OpRow:
     if product.beside:
         share = product.n / (product.n + product.beside)
         row = replace(row, **{column: getattr(row, column) * share for column in OVER_PRODUCTS})
+    if product.computed is not None and product.computed.batch != product.batch:  # groups side by side
+        row = replace(row, effectual_macs=effectual_macs(product), input_density=product.input.pattern.density,
+                      weight_density=product.weight.pattern.density)  # fmt: skip
     return replace(row, macs=product.macs, m=product.m, n=product.n, k=product.k, batch=product.batch)
 
 

@@ -19,6 +19,6 @@ from zerocast.accelerators.schema.units import Host, Schedule, Unit
 __all__ = [
     "FORMATS", "Accelerator", "Arrangement", "Banks", "Compute", "Cost", "Dataflow", "Deal", "Fanout", "Fold",
     "FpgaPart", "Gpu", "Host", "KernelConstants", "Memory", "Operand", "OperandSparsity", "Part", "Regime", "Resources",
-    "Role", "RowStationary", "Schedule", "Side", "Skipping", "Source", "SparseKernel", "Sparsity", "Storage", "Technology",
-    "Unit", "Vector", "Window",
+    "Role", "RowStationary", "Schedule", "Side", "Skipping", "Source", "SparseKernel", "Sparsity", "Storage",
+    "Technology", "Unit", "Vector", "Window",
 ]  # fmt: skip

@@ -243,7 +243,7 @@ def widened(gemm: Gemm) -> Gemm:
 
 def packed(gemm: Gemm, width: int) -> Gemm:
     """Groups of a convolution with few channels each, several side by side in one product of block-diagonal weights, so
-    that its two narrower sides are up to `width` wide; itself where they are."""
+    that its two narrower sides are up to `width` wide; itself where they are. No zero is skipped in it."""
     sides = sorted(("m", "n", "k"), key=lambda side: getattr(gemm, side))[:2]
     beside = 1
     while gemm.batch % (2 * beside) == 0 and 2 * beside * getattr(gemm, sides[0]) <= width:
@@ -252,7 +252,7 @@ def packed(gemm: Gemm, width: int) -> Gemm:
         return gemm
 
     def wider(operand: Operand) -> Operand:
-        return replace(operand, unique=operand.unique * beside)
+        return replace(operand, unique=operand.unique * beside, pattern=DENSE)
 
     return replace(
         gemm, batch=gemm.batch // beside, input=wider(gemm.input), weight=wider(gemm.weight),
