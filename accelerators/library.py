@@ -97,6 +97,7 @@ class Variants:
         for path, value in overrides.items():
             _copy_along(description, path)
             _assign(description, path, value)
+        _take_in_regimes(description)
         _take_in_table(description)
         return description
 

@@ -26,6 +26,7 @@ from zerocast.analysis.commands.command_line import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from zerocast.accelerators import Accelerator
     from zerocast.analysis.compare import Ranked, Tried
 
 _OPTION = typer.Option
@@ -47,6 +48,9 @@ def compare_command(
     settings: Settings = None,
     model_arguments: ModelArguments = None,
     dense: Dense = None,
+    regime: Annotated[
+        str | None, _OPTION("--regime", help="Software on GPUs, as eager,compiled,engine; graph where nothing is said.")
+    ] = None,
     out: Annotated[Path, _OPTION("--out", help="Folder for the page, the picture and the table.")] = Path("compare"),
 ) -> None:
     """Rank recipes, types and batches of a network on several accelerators.
@@ -62,8 +66,11 @@ def compare_command(
     recipes = _listed("--prune", prune)
     network = Network(model, None, training, tokens=tokens, image=image, cache=cache, weights=weights,
                       arguments=arguments_of(model_arguments or ()), dense=tuple(dense or ()))  # fmt: skip
+    machines = [load_accelerator(name, settings) for name in _listed("--accelerator", accelerator)]
+    if regime is not None:
+        machines = _under_regimes(machines, _listed("--regime", regime))
     question = Question(
-        network, [load_accelerator(name, settings) for name in _listed("--accelerator", accelerator)], recipes,
+        network, machines, recipes,
         _listed("--dtype", dtype), [None] if batch is None else _sizes(batch),
     )  # fmt: skip
     for case in question.cases():
@@ -81,6 +88,20 @@ def compare_command(
     print_ranking(console, rows, tried)
     page = write_page(f"{title_of(model)}: {len(rows)} cases", rows, tried, out)
     console.print(f"\nwritten: {page}", soft_wrap=True)
+
+
+def _under_regimes(machines: Sequence[Accelerator], regimes: Sequence[str]) -> list[Accelerator]:
+    """Each GPU under each regime, which its name then tells; other machines as they are."""
+    from zerocast.accelerators.library import with_regime
+
+    found = []
+    for machine in machines:
+        under = [with_regime(machine, regime) for regime in regimes] if machine.gpu is not None else [machine]
+        found += [
+            each.model_copy(update={"name": f"{each.name} ({each.gpu.regime})"}) if each.gpu is not None else each
+            for each in under
+        ]
+    return found
 
 
 def _listed(option: str, text: str) -> list[str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from torch import nn, zeros
 
 from zerocast.accelerators import AcceleratorError, load
-from zerocast.simulator import Result, simulate
+from zerocast.simulator import Result, plain_gemm, simulate
+from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.program.conversions import with_casts, with_layouts
 from zerocast.simulator.program.schedule import paced
 from zerocast.workloads import Tensor, Transfer, Workload, capture
@@ -134,3 +137,22 @@ def test_unknown_regimes_and_machines_without_any() -> None:
     with pytest.raises(AcceleratorError, match=r"gpu\.regimes: no table 'rocm'; there are cuda"):
         load(CARD, {"gpu.regimes": "rocm"})
     assert any("software regime engine" in note for note in simulate(block(side=4), CARD, regime="engine").notes)
+
+
+def test_grouped_convolutions_are_packed_into_a_tile() -> None:
+    """32 groups of 4 channels run as 2 products of 16 groups each, which are quicker than 32 narrow ones; the row has
+    the convolution's own multiplications."""
+    model = nn.Conv2d(128, 128, 3, padding=1, groups=32, bias=False)
+    (row,) = simulate(capture(model, zeros(64, 128, 56, 56), dtype="bf16"), CARD, regime="engine").rows
+    assert row.macs == 64 * 56 * 56 * 128 * 4 * 9 and row.effectual_macs == row.macs
+    narrow = plain_gemm(64 * 56 * 56, 4, 36, "bf16", 16)
+    assert row.latency_s < Pricer(load(CARD)).gemm(replace(narrow, batch=32)).latency_s
+
+
+def test_the_command_line_takes_a_regime() -> None:
+    from zerocast.analysis.commands.command_line import load_accelerator
+    from zerocast.analysis.commands.compare import _under_regimes
+
+    assert load_accelerator(CARD, None, "eager").gpu.regime == "eager"  # type: ignore[union-attr]
+    machines = _under_regimes([load(CARD), load("sat-vcu1525")], ["eager", "engine"])
+    assert [each.name for each in machines] == [f"{CARD} (eager)", f"{CARD} (engine)", "sat-vcu1525"]
