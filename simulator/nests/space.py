@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 
 from zerocast.accelerators.schema import Accelerator, Dataflow, Fanout, Memory, Operand
 from zerocast.accelerators.schema.given import Given
+from zerocast.simulator.laws.grain import Unit, tile_units
 from zerocast.simulator.nests.cost import tile_cycles, tile_ports
 from zerocast.simulator.nests.levels import FREE, OPERANDS, Counts, Tiling, depth_of, path
 from zerocast.simulator.products.gemm import Gemm
-from zerocast.simulator.products.mapping import Unit, tile_extents, tile_units
+from zerocast.simulator.products.mapping import tile_extents
 from zerocast.simulator.products.pipeline import side_by_side
 from zerocast.simulator.products.traffic import element_bits, link_bits
 from zerocast.simulator.rates import Rates

@@ -9,18 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from itertools import permutations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zerocast.accelerators.schema import Accelerator, Dataflow, Operand
+from zerocast.accelerators.schema import Accelerator, Dataflow
 from zerocast.accelerators.schema.given import Given
-from zerocast.simulator.errors import SimulationError
-from zerocast.simulator.laws.array import rate_of, skips
+from zerocast.simulator.laws.grain import Unit, tile_units
 from zerocast.simulator.products.gemm import ROLES, Gemm
-from zerocast.workloads.patterns import NM
 
 ORDERS: tuple[str, ...] = tuple("".join(order) for order in permutations("mnk"))
 
@@ -35,8 +32,6 @@ _WITHIN = {a + b: _PLACES[a] > _PLACES[b] for a, b in permutations("mnk", 2)}
 THIN_ABOVE = 40
 """Tile sizes kept per rank; longer lists are thinned to evenly spread ones on a log scale. Against the whole list
 this costs at most 0.3 % of latency on 100 products drawn up to 8,192 a side."""
-
-Unit = int | Fraction
 
 ALL_UP_TO = 12
 """Ranks of up to this many units try every tile size."""
@@ -136,48 +131,6 @@ def orders_of(gemm: Gemm) -> NDArray[np.intp]:
     """Loop orders of the mapspace, as numbers into `ORDERS`: all, or the one that the product gives."""
     order = gemm.given.level(0).order if gemm.given is not None else None
     return np.arange(len(ORDERS)) if order is None else np.array([ORDERS.index(order)])
-
-
-def tile_units(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> tuple[Unit, Unit, Unit]:
-    """Granularity of M, N, K tiles: whole folds of the array, and along K whole N:M groups and full lanes; of an
-    unrolled array the elements that a step takes on average, since edges along every rank leave it partly idle.
-
-    A smaller tile would leave part of the array idle in every fold. An engine that skips zeros takes any tile of whole
-    windows. `SimulationError` for row_stationary, which maps no product in tiles.
-    """
-    if dataflow == "row_stationary":
-        raise SimulationError(
-            f"{accelerator.name} is row-stationary and has no tiled mappings; price its products with "
-            "zerocast.simulator.laws.rows.RowProduct or simulate"
-        )
-    if dataflow == "zero_skipping":
-        return 1, 1, gemm.conv.taps if gemm.conv is not None else 1
-    compute = accelerator.compute
-    if dataflow == "unrolled":
-        units = gemm.units(compute)
-        return Fraction(gemm.m, units["m"]), Fraction(gemm.n, units["n"]), Fraction(gemm.k, units["k"])
-    lanes = max(int(compute.macs_per_pe * rate_of(accelerator, gemm.types)), 1)
-    skipped = skips(gemm, accelerator, dataflow)
-    pattern = getattr(gemm, skipped).structured if skipped else None
-    laws: dict[Operand, NM | None] = {side: getattr(gemm, side).structured for side in ("input", "weight")}
-    group = math.lcm(
-        *(law.m for side, law in laws.items() if law and (side == skipped or _by_groups(accelerator, side)))
-    )
-    if dataflow == "output_stationary":
-        kept = group if pattern is None else group * pattern.n // pattern.m
-        return compute.rows, compute.cols, group * lanes // math.gcd(kept, lanes)
-    density = 1.0 if pattern is None else pattern.density
-    depth = -(-int(compute.rows * lanes / density) // group) * group
-    if not compute.packs_kernel and gemm.conv is not None:
-        depth = min(depth, gemm.k // gemm.conv.taps) * gemm.conv.taps
-    if dataflow == "weight_stationary":
-        return 1, compute.cols, depth
-    return compute.cols, 1, depth
-
-
-def _by_groups(accelerator: Accelerator, side: Operand) -> bool:
-    """Whether a memory keeps an operand by N:M groups, which tiles then do not cut."""
-    return any("nm_offsets" in memory.formats.get(side, ()) for memory in accelerator.memories)
 
 
 def tile_extents(extent: int, unit: Unit, limit: int = THIN_ABOVE) -> NDArray[np.float64]:

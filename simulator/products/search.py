@@ -20,6 +20,7 @@ from zerocast.accelerators.schema import Accelerator, Dataflow
 from zerocast.simulator.energy import gemm_energy
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.laws.array import completes, goes_on
+from zerocast.simulator.laws.grain import tile_units
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.gemm_cost import (
     ArrayCost,
@@ -37,7 +38,6 @@ from zerocast.simulator.products.mapping import (
     Mapping,
     mapspace,
     orders_of,
-    tile_units,
 )
 from zerocast.simulator.products.pipeline import side_by_side
 from zerocast.simulator.products.tiles import MOST_TILES

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from zerocast.accelerators import Accelerator, load
 from zerocast.accelerators.schema import Operand as Side
+from zerocast.simulator.laws.grain import tile_units
 from zerocast.simulator.products.gemm import Gemm, plain_gemm
-from zerocast.simulator.products.mapping import ORDERS, Mapping, mapping_of, tile_units
+from zerocast.simulator.products.mapping import ORDERS, Mapping, mapping_of
 from zerocast.simulator.products.tiles import Walk, tile_stream
 from zerocast.workloads.ir import Window
 from zerocast.workloads.patterns import DENSE, NM, Pattern
