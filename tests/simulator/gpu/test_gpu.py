@@ -138,7 +138,10 @@ def test_datasheet_rates() -> None:
     published = {
         "nvidia-a100-sxm-80g": ("bf16", 312), "nvidia-h100-pcie": ("bf16", 756.5), "nvidia-h100-sxm": ("fp8", 1979),
         "nvidia-h200-sxm": ("bf16", 989), "nvidia-l40s": ("bf16", 362), "nvidia-rtx4090": ("int8", 661),
-        "nvidia-b200": ("fp8", 4500),
+        "nvidia-b200": ("fp8", 4500), "nvidia-a10": ("bf16", 125), "nvidia-a40": ("bf16", 149.7),
+        "nvidia-a6000": ("bf16", 154.8), "nvidia-rtx3090": ("fp16", 71), "nvidia-rtx5090": ("bf16", 209.5),
+        "nvidia-rtx-pro6000": ("bf16", 503.8), "nvidia-rtx-pro6000-maxq": ("bf16", 438.9), "nvidia-t4": ("int8", 130),
+        "nvidia-v100-sxm": ("fp16", 125),
     }  # fmt: skip
     for name, (dtype, tera) in published.items():
         assert card_of(load(name), dtype).macs_per_s * 2e-12 == pytest.approx(tera, rel=0.005)
