@@ -24,7 +24,7 @@ from zerocast.accelerators.schema import KernelConstants, SparseKernel
 from zerocast.accelerators.tables import sparse_kernels
 from zerocast.simulator.gpu.card import Card, card_of, gpu_part
 from zerocast.simulator.gpu.sparse import Matrix, sparse_times
-from zerocast.workloads.patterns import Uniform
+from zerocast.workloads.patterns import Pattern, Uniform
 
 Array = NDArray[np.float64]
 
@@ -84,7 +84,7 @@ def matrix_of(kernel: SparseKernel, rows: pd.DataFrame) -> Matrix:
     k = rows.K.to_numpy(dtype=float)
     filled = np.minimum(2 * density, 1.0) if kernel.panels else density
     together = kernel.lockstep
-    uneven = [float(Uniform(share).slowest({"k": length}, together)) / (share * length) if together > 1 else 1.0
+    uneven = [float(Pattern.slowest(Uniform(share), {"k": length}, together)) / (share * length) if together > 1 else 1.0
               for share, length in zip(density, k, strict=True)]  # fmt: skip
     m, n, height = (rows[name].to_numpy(dtype=float) for name in ("M", "N", "height"))
     return Matrix(m, n, k, filled, density, height, uneven=np.array(uneven))

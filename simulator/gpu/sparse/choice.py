@@ -12,6 +12,7 @@ from zerocast.simulator.gpu.fit.calibration import calibration_of
 from zerocast.simulator.gpu.predict import NEAR, UNSEEN_BAR
 from zerocast.simulator.gpu.sparse.law import Matrix, SparseTimes, sparse_times
 from zerocast.simulator.products.gemm import Gemm, Operand
+from zerocast.workloads.patterns import Pattern
 
 FULL = 1.05
 """Entries that a taller entry may fill beyond a lower one's, relatively, to be taken in its place."""
@@ -65,6 +66,8 @@ def options(gemm: Gemm, accelerator: Accelerator, card: Card) -> list[Option]:
 
     Raises what `calibration_of` raises.
     """
+    if gemm.weight.pattern.is_dense and gemm.input.pattern.is_dense:
+        return []
     dense = calibration_of(gpu_part(accelerator).calibration).of(f"dense_{type_class(accelerator, gemm.dtype)}")
     found = [_option(kernel, gemm, accelerator, card, dense.constants.floor_s)
              for kernel in kernels_of(accelerator) if not _reason(kernel, gemm)]  # fmt: skip
@@ -82,9 +85,11 @@ def vector_product(gemm: Gemm, accelerator: Accelerator, card: Card) -> Option |
 def kernel_refusal(gemm: Gemm, accelerator: Accelerator) -> str:
     """Why none of the card's kernels takes the zeros of the weights, "" where one does, where there are no zeros, and
     where the card has constants of no kernel."""
+    if gemm.weight.pattern.is_dense:
+        return ""
     kernels = [kernel for kernel in kernels_of(accelerator) if kernel.zeros == "weight"]
     reasons = {kernel.name: _reason(kernel, gemm) for kernel in kernels}
-    if gemm.weight.pattern.is_dense or not kernels or not all(reasons.values()):
+    if not kernels or not all(reasons.values()):
         return ""
     alike: dict[str, list[str]] = {}
     for name, reason in reasons.items():
@@ -163,9 +168,9 @@ def _entry(operand: Operand, height: int, width: int) -> dict[str, int]:
 
 
 def _uneven(kernel: SparseKernel, operand: Operand, height: int) -> float:
-    """Nonzeros of the fullest of the rows of entries in lock step over their mean."""
+    """Nonzeros of the fullest of the rows of entries in lock step over their mean, by the normal law."""
     if kernel.lockstep == 1:
         return 1.0
     tile = dict(operand.fiber) | {operand.across[-1][0]: height}
     mean = float(operand.pattern.expected(tile))
-    return max(float(operand.pattern.slowest(tile, kernel.lockstep)) / mean, 1.0) if mean else 1.0
+    return max(float(Pattern.slowest(operand.pattern, tile, kernel.lockstep)) / mean, 1.0) if mean else 1.0
