@@ -83,11 +83,11 @@ def matrix_of(kernel: SparseKernel, rows: pd.DataFrame) -> Matrix:
     density = np.ones(len(rows)) if kernel.zeros == "none" else rows.density.to_numpy(dtype=float)
     k = rows.K.to_numpy(dtype=float)
     filled = np.minimum(2 * density, 1.0) if kernel.panels else density
-    together = kernel.lockstep
-    uneven = [float(Pattern.slowest(Uniform(share), {"k": length}, together)) / (share * length) if together > 1 else 1.0
-              for share, length in zip(density, k, strict=True)]  # fmt: skip
+    fullest = [float(Pattern.slowest(Uniform(share), {"k": length}, kernel.lockstep))
+               for share, length in zip(density, k, strict=True)]  # fmt: skip
+    uneven = np.array(fullest) / (density * k) if kernel.lockstep > 1 else 1.0
     m, n, height = (rows[name].to_numpy(dtype=float) for name in ("M", "N", "height"))
-    return Matrix(m, n, k, filled, density, height, uneven=np.array(uneven))
+    return Matrix(m, n, k, filled, density, height, uneven=uneven)
 
 
 def predicted(

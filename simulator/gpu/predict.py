@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from zerocast.simulator.gpu.fit.calibration import LEVELS, Calibrated
+from zerocast.simulator.gpu.fit.lattice import Lattice, corrections
 from zerocast.simulator.gpu.fit.neighbours import correction, log_shapes, nearest
 from zerocast.simulator.gpu.problem import Problem
 from zerocast.simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, Chosen, choose
@@ -48,8 +49,11 @@ class Prediction:
         return replace(self, chosen=chosen, **parts)
 
 
-def predict(problem: Problem, calibrated: Calibrated, sparse: bool = False) -> Prediction:
-    """Times of products under the constants of their class, corrected by the user's nearest measurements if any.
+def predict(
+    problem: Problem, calibrated: Calibrated, sparse: bool = False, lattice: Lattice | None = None
+) -> Prediction:
+    """Times of products under the constants of their class, corrected by the user's nearest measurements if any, else
+    by the lattice of a measured card if there is one.
 
     The error bar of shapes left out holds up to `NEAR` doublings from a calibrated one; farther away it grows in
     proportion (assumption). Where the constants are not of the user's own measurements, what differs between two
@@ -61,6 +65,8 @@ def predict(problem: Problem, calibrated: Calibrated, sparse: bool = False) -> P
     seconds = chosen.seconds
     if calibrated.residuals is not None:
         seconds = seconds * np.exp(correction(shapes, known, calibrated.residuals))
+    elif lattice is not None:
+        seconds = seconds * np.exp(corrections(lattice, problem, seconds, calibrated.constants))
     distance = nearest(shapes, known)
     wider = np.maximum(distance / NEAR, 1.0)
     other = 0.0 if calibrated.level == LEVELS[2] else COLLECTION

@@ -14,6 +14,7 @@ from zerocast.simulator.energy import access_j_per_byte
 from zerocast.simulator.gpu.card import Card, card_of, gpu_part, type_class
 from zerocast.simulator.gpu.direct import direct_seconds, direct_unit
 from zerocast.simulator.gpu.fit.calibration import Calibrated, calibration_of
+from zerocast.simulator.gpu.fit.lattice import lattice_of
 from zerocast.simulator.gpu.power import streamed_j_per_byte, within_power
 from zerocast.simulator.gpu.predict import UNSEEN_BAR, Prediction, predict, with_doubt
 from zerocast.simulator.gpu.problem import Problem, kept_share, problem, weight_share
@@ -46,7 +47,8 @@ def _rows(gemms: list[Gemm], accelerator: Accelerator, dtype: str) -> list[OpRow
     card, kind = card_of(accelerator, dtype), type_class(accelerator, dtype)
     calibration = calibration_of(gpu_part(accelerator).calibration)
     dense_class = calibration.of(f"dense_{kind}")
-    dense = predict(_problem(gemms, card, [0] * len(gemms)), dense_class)
+    lattice = lattice_of(accelerator.name, f"dense_{kind}")
+    dense = predict(_problem(gemms, card, [0] * len(gemms)), dense_class, lattice=lattice)
     rows = [_row(gemm, accelerator, card, dense, i, dense_class, 0) for i, gemm in enumerate(gemms)]
     for place, gemm in enumerate(gemms):
         if (unit := direct_unit(gemm, accelerator)) is not None:

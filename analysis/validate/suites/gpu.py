@@ -17,6 +17,7 @@ from scipy.optimize import least_squares
 from zerocast.analysis.calibration.calibrate import corrected_log_s, fit_class
 from zerocast.analysis.calibration.generations import FEW_SHRINKAGE, SPARSE_CONSTANTS, sparse_start
 from zerocast.analysis.calibration.tables import (
+    CARDS,
     dense_measured,
     dense_table,
     paired_measured,
@@ -30,6 +31,7 @@ from zerocast.simulator.gpu.card import TYPE_CLASSES
 from zerocast.simulator.gpu.fit.calibration import Calibrated, calibration_of
 from zerocast.simulator.gpu.fit.constants import Constants
 from zerocast.simulator.gpu.fit.fitting import GEMM_CONSTANTS, Measured, fit
+from zerocast.simulator.gpu.fit.lattice import lattice_of
 from zerocast.simulator.gpu.predict import UNSEEN_BAR, datasheet_roofline, fitted_roofline, predict, roofline_parts
 from zerocast.simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, choose
 
@@ -43,6 +45,9 @@ COVERAGE = 0.9
 OWN_ROWS = 100
 """Measured products that a user gives to `zerocast calibrate`."""
 OWN_SEEDS = 1, 2, 3
+LEARNED = {("A100-SXM-80GB", "bf16"): 0.055, ("H100-SXM", "bf16"): 0.04, ("H200-SXM", "bf16"): 0.041,
+           ("H100-SXM", "fp8"): 0.03, ("H200-SXM", "fp8"): 0.03}  # fmt: skip
+"""Mean errors that the lattices of the measured cards must not exceed."""
 A100, H100, H200 = "A100-SXM-80GB", "H100-SXM", "H200-SXM"
 A100_PCIE, H100_PCIE = "A100 80GB PCIe", "H100 80GB PCIe"
 
@@ -110,6 +115,10 @@ def generations() -> list[Comparison]:
         calibrated = calibration_of(calibration).of(kind)
         what = f"{card} {dtype}: "
         rows.append(_mean(what + "mean error, left-out pairs", table, measured, calibrated, target))
+        learned = predict(measured.problem, calibrated, lattice=lattice_of(CARDS[card], kind))
+        errors = errors_of(table, learned.seconds, measured)
+        what_learned = f"{what}with the card's lattice, mean error, left-out pairs"
+        rows.append(_limit(what_learned, errors.mean, LEARNED[card, dtype], SOURCE_DENSE, errors.words()))
         rows.append(_coverage(what + "share inside the error bar", measured, calibrated))
         for name, seconds in (
             ("datasheet roofline", datasheet_roofline(measured.problem)),

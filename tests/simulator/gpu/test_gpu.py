@@ -21,6 +21,7 @@ from zerocast.simulator.gpu.card import TYPE_CLASSES, Card, card_of
 from zerocast.simulator.gpu.fit.calibration import VERSION, calibration_of
 from zerocast.simulator.gpu.fit.constants import Constants
 from zerocast.simulator.gpu.fit.fitting import Measured, fit
+from zerocast.simulator.gpu.fit.lattice import lattice_of
 from zerocast.simulator.gpu.fit.neighbours import correction, distances, log_shapes, nearest, spread
 from zerocast.simulator.gpu.predict import datasheet_roofline, predict
 from zerocast.simulator.gpu.problem import problem
@@ -166,7 +167,8 @@ def test_launches_one_by_one_cost_their_gap() -> None:
     gemm = plain_gemm(512, 512, 512, "bf16", 16)
     assert Pricer(graph).gemm(gemm).latency_s == Pricer(eager).gemm(gemm).latency_s
     kinds = calibration_of("hopper").of("dense_16bit")
-    whole = predict(problem(card_of(graph, "bf16"), 512, 512, 512), kinds).seconds[0]
+    known = lattice_of("nvidia-h100-sxm", "dense_16bit")
+    whole = predict(problem(card_of(graph, "bf16"), 512, 512, 512), kinds, lattice=known).seconds[0]
     assert Pricer(graph).gemm(gemm).latency_s + graph.host.launch_overhead_s == pytest.approx(whole)
 
 
