@@ -15,6 +15,7 @@ from zerocast.analysis.commands.command_line import (
     AcceleratorName,
     Dense,
     ModelArguments,
+    Regime,
     Settings,
     Weights,
     load_accelerator,
@@ -38,6 +39,7 @@ def serve_command(
     rate: Annotated[float | None, _OPTION("--rate", help="Requests per second that arrive one by one.")] = None,
     prune: Annotated[str | None, _OPTION("--prune", help="Recipe; see `zerocast list recipes`.")] = None,
     dtype: Annotated[str | None, _OPTION("--dtype", help="Type of all floating tensors; fp16 by default.")] = None,
+    regime: Regime = None,
     weights: Weights = None,
     settings: Settings = None,
     model_arguments: ModelArguments = None,
@@ -57,7 +59,7 @@ def serve_command(
     arguments = arguments_of(model_arguments or ())
     network = Network(model, prune, dtype=dtype, arguments=arguments, dense=tuple(dense or ()), weights=weights)
     check(network)
-    machine = load_accelerator(accelerator, settings)
+    machine = load_accelerator(accelerator, settings, regime)
     with progress() as steps:
         serving = serve(network, machine, prompt, generate, _sizes(batch), steps, rate)
     console = output()

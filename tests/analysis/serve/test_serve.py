@@ -76,6 +76,18 @@ def test_mistakes(words: list[str], message: str, capsys: pytest.CaptureFixture[
     assert message in capsys.readouterr().err
 
 
+def test_a_regime_of_the_software_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    """Eager launches each kernel by itself: a token of a small network takes longer than from a graph."""
+    arguments = [word for name, value in SMALL for word in ("--model-arg", f"{name}={value}")]
+    command = ["serve", MODEL.model, "--accelerator", "nvidia-h100-sxm", "--prompt", "8", "--generate", "2", *arguments]
+    times = []
+    for regime in ("eager", "graph"):
+        assert main([*command, "--regime", regime]) == 0
+        words = capsys.readouterr().out.splitlines()[1].split()
+        times.append(float(words[3]) * {"µs": 1e-6, "ms": 1e-3}[words[4]])
+    assert times[0] > 1.5 * times[1]
+
+
 def test_a_network_without_a_cache_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "resnet9", "--accelerator", "nvidia-h100-sxm"]) == 2
     assert "takes images, not tokens" in capsys.readouterr().err
