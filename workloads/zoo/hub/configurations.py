@@ -10,8 +10,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import yaml
-
 from zerocast.extras import need
 from zerocast.workloads.blame import reason
 from zerocast.workloads.checkpoint import has_weights
@@ -35,6 +33,8 @@ def bare(model: str) -> str:
 @cache
 def table() -> dict[str, dict[str, Any]]:
     """The public configurations that come with zerocast, by hub name (configurations.yaml)."""
+    import yaml  # not at hand where networks are measured
+
     text = resources.files(__package__).joinpath("configurations.yaml").read_text()
     entries: dict[str, dict[str, Any]] = yaml.safe_load(text)
     return entries
