@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import pickle
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +20,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 _SAFE, _TORCH = ".safetensors", (".pt", ".pth", ".bin")
-_INDEX = "model.safetensors.index.json"
+_INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_WRAPPERS = ("module.", "_orig_mod.")
+"""What torch's wrappers for several devices and for compilation put before every name."""
 _INSIDE = ("state_dict", "model_state_dict", "model")
 """Names under which training scripts put the weights beside other things."""
 
@@ -53,7 +57,7 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     if not given.is_file():
         raise WorkloadError(f"weights {str(path)!r}: there is no such file or folder")
     if given.suffix == _SAFE:
-        return _joined(given, [given])
+        return _safe(given)
     if given.suffix in _TORCH:
         return _pickled(given)
     raise WorkloadError(
@@ -63,42 +67,49 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
 
 def has_weights(folder: Path) -> bool:
     """Whether weights lie in a folder that `open_checkpoint` reads."""
-    return any(folder.glob(f"*{_SAFE}"))
+    return bool(_weight_files(folder))
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    """The .safetensors files of a folder; where there is none, those of torch that hold a model."""
+    return sorted(folder.glob(f"*{_SAFE}")) or sorted(folder.glob("pytorch_model*.bin"))
 
 
 def _sharded(folder: Path) -> Checkpoint:
-    if (folder / _INDEX).is_file():
+    if index := next((name for name in _INDICES if (folder / name).is_file()), ""):
         try:
-            names = set(json.loads((folder / _INDEX).read_text())["weight_map"].values())
+            names = set(json.loads((folder / index).read_text())["weight_map"].values())
         except (ValueError, KeyError, AttributeError) as error:
-            raise WorkloadError(f"weights {str(folder)!r}: {_INDEX} is no index of shards: {reason(error)}") from error
+            raise WorkloadError(f"weights {str(folder)!r}: {index} is no index of shards: {reason(error)}") from error
         if missing := sorted(name for name in names if not (folder / name).is_file()):
             raise WorkloadError(
                 f"weights {str(folder)!r}: {len(missing)} of {len(names)} shards are missing, such as {missing[0]}; "
                 "copy them there"
             )
         return _joined(folder, [folder / name for name in sorted(names)])
-    files = sorted(folder.glob(f"*{_SAFE}"))
+    files = _weight_files(folder)
     if not files:
-        raise WorkloadError(f"weights {str(folder)!r}: the folder has no {_SAFE} file")
+        raise WorkloadError(f"weights {str(folder)!r}: the folder has no {_SAFE} file and no pytorch_model.bin")
     return _joined(folder, files)
 
 
 def _joined(path: Path, files: list[Path]) -> Checkpoint:
-    need("safetensors", f"weights {str(path)!r}")
+    """Several files as one."""
+    parts = [_safe(file) if file.suffix == _SAFE else _pickled(file) for file in files]
+    shapes = {name: shape for part in parts for name, shape in part.shapes.items()}
+    return Checkpoint(path, shapes, {name: read for part in parts for name, read in part._readers.items()})
+
+
+def _safe(file: Path) -> Checkpoint:
+    need("safetensors", f"weights {str(file)!r}")
     from safetensors import SafetensorError, safe_open
 
-    shapes: dict[str, tuple[int, ...]] = {}
-    readers: dict[str, Callable[[], torch.Tensor]] = {}
-    for file in files:
-        try:
-            with safe_open(file, framework="pt") as held:
-                for name in held.keys():  # noqa: SIM118  (no mapping)
-                    shapes[name] = tuple(held.get_slice(name).get_shape())
-                    readers[name] = _reader(file, name)
-        except (SafetensorError, OSError) as error:
-            raise WorkloadError(f"weights {str(file)!r} cannot be read: {reason(error)}") from error
-    return Checkpoint(path, shapes, readers)
+    try:
+        with safe_open(file, framework="pt") as held:
+            shapes = {name: tuple(held.get_slice(name).get_shape()) for name in held.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise WorkloadError(f"weights {str(file)!r} cannot be read: {reason(error)}") from error
+    return Checkpoint(file, shapes, {name: _reader(file, name) for name in shapes})
 
 
 def _reader(file: Path, name: str) -> Callable[[], torch.Tensor]:
@@ -117,14 +128,14 @@ def _pickled(file: Path) -> Checkpoint:
     import torch
 
     try:
-        held = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+        held = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except pickle.UnpicklingError as error:
         raise WorkloadError(
             f"weights {str(file)!r}: it holds more than tensors, and code in a file is not run; save "
             "model.state_dict() alone, or safetensors"
         ) from error
     except Exception as error:
-        raise WorkloadError(f"weights {str(file)!r} cannot be read: {reason(error)}") from error
+        raise WorkloadError(f"weights {str(file)!r} is no file that torch.save wrote: {reason(error)}") from error
     inner = next(
         (held[key] for key in _INSIDE if isinstance(held, Mapping) and isinstance(held.get(key), Mapping)), held
     )
@@ -168,11 +179,11 @@ def matched(checkpoint: Checkpoint, model: nn.Module) -> dict[str, str]:
 
 
 def _renamed(checkpoint: Checkpoint, model: nn.Module, state: Mapping[str, object]) -> dict[str, str]:
-    """The names with the base model's prefix as it is, left out or added, whichever fits most of them."""
+    """The names with the base model's prefix as it is, left out or added, or with a wrapper's, whichever fits most."""
     prefix = f"{getattr(model, 'base_model_prefix', '') or 'model'}."
-    ways = ({name: spell(name) for name in state if spell(name) in checkpoint.shapes} for spell in (
-        str, lambda name: name.removeprefix(prefix), lambda name: prefix + name,
-    ))  # fmt: skip
+    spellings: list[Callable[[str], str]] = [str, lambda name: name.removeprefix(prefix)]
+    spellings += [partial("{}{}".format, front) for front in (prefix, *_WRAPPERS)]
+    ways = ({name: spell(name) for name in state if spell(name) in checkpoint.shapes} for spell in spellings)
     return max(ways, key=len)
 
 

@@ -41,6 +41,9 @@ def serve_command(
     dtype: Annotated[str | None, _OPTION("--dtype", help="Type of all floating tensors; fp16 by default.")] = None,
     regime: Regime = None,
     weights: Weights = None,
+    allow_overflow: Annotated[
+        bool, _OPTION("--allow-overflow", help="Price what needs more memory than the accelerator has.")
+    ] = False,
     settings: Settings = None,
     model_arguments: ModelArguments = None,
     dense: Dense = None,
@@ -61,7 +64,7 @@ def serve_command(
     check(network)
     machine = load_accelerator(accelerator, settings, regime)
     with progress() as steps:
-        serving = serve(network, machine, prompt, generate, _sizes(batch), steps, rate)
+        serving = serve(network, machine, prompt, generate, _sizes(batch), steps, rate, allow_overflow)
     console = output()
     print_serving(console, serving)
     if out is not None:

@@ -33,12 +33,13 @@ def why_command(
     from zerocast.simulator import simulate
 
     asked = load_record(folder)
+    machine = load(asked.accelerator, asked.settings)
     with progress() as steps:
         workload = lower(asked.network, steps)
         with steps("simulate") as step:
-            result = simulate(workload, load(asked.accelerator, asked.settings), progress=step, **asked.options)
+            result = simulate(workload, machine, progress=step, **asked.options)
         rows = rows_of(result, layer)
-        parts = waterfall(rows, result.clock_hz)
+        parts = waterfall(rows, result.clock_hz, machine.host.launch_overhead_s)
         with steps("price changes") as step:
             changes = best_changes(asked, workload, layer, step=step)
     console = output()
@@ -53,6 +54,10 @@ def why_command(
             soft_wrap=True,
         )
     lines = told(changes)
-    console.print("one change at a time, mapped anew:" if lines else "no change that was tried shortens it")
+    console.print(
+        "one change at a time, mapped anew; by how much the time of this layer changes:"
+        if lines
+        else "no change that was tried shortens it"
+    )
     for line in lines:
         console.print(f"  {line}", soft_wrap=True)

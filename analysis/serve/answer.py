@@ -12,6 +12,7 @@ from zerocast.analysis.run.network import Network
 from zerocast.analysis.run.network import Steps as Announce
 from zerocast.analysis.serve.arrivals import Load, between, under_load
 from zerocast.analysis.serve.steps import Cost, PricedSteps
+from zerocast.analysis.units import si
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +54,14 @@ def serve(
     batches: Sequence[int],
     announce: Announce,
     rate_per_s: float | None = None,
+    allow_overflow: bool = False,
 ) -> Serving:
     """Price prompts of `prompt` tokens that each get `generate` tokens, in batches of each of the sizes.
 
     network: a causal language model that keeps a cache (hf:NAME, or a factory with `tokens` and `cache`).
     rate_per_s: of requests that arrive one by one and join the steps of others, in batches up to the largest given one
-    that fits; times between the given batch sizes are on straight lines.
+    that fits; times between the given batch sizes are on straight lines. allow_overflow: price batches of which not
+    even the smallest fits.
     Raises `AnalysisError` for sizes below 1, and `WorkloadError` for a network without a cache.
     """
     for option, size in (("--prompt", prompt), ("--generate", generate), *(("--batch", size) for size in batches)):
@@ -69,6 +72,8 @@ def serve(
     if rate_per_s is not None and not (0 < rate_per_s < math.inf):
         raise AnalysisError(f"--rate {rate_per_s:g}: must be a number of requests per second above 0")
     steps = PricedSteps(network, accelerator, announce)
+    if not allow_overflow:
+        _refuse_overflow(steps, accelerator, prompt, min(batches))
     rows = tuple(_row(steps, accelerator, prompt, generate, batch) for batch in sorted(set(batches)))
     largest = _largest(steps, accelerator, prompt + generate - 1, rows[0].batch)
     load = None if rate_per_s is None else _load(steps, rows, prompt, generate, rate_per_s)
@@ -88,6 +93,15 @@ def _load(steps: PricedSteps, rows: Sequence[Served], prompt: int, generate: int
         return (1 - share) * first(size) + share * last(size)
 
     return under_load(rate_per_s, prompts, token_s, generate=generate, most=max(sizes))
+
+
+def _refuse_overflow(steps: PricedSteps, accelerator: Accelerator, prompt: int, batch: int) -> None:
+    needs, capacity = steps.prompt(batch, prompt).peak_bytes, accelerator.dram.capacity_bytes
+    if capacity is not None and needs > capacity:
+        raise AnalysisError(
+            f"a prompt of {prompt} tokens at batch {batch} needs {si(needs, 'B')}, {accelerator.dram.name} of "
+            f"{accelerator.name} has {si(capacity, 'B')}; give a smaller batch, model or type, or --allow-overflow"
+        )
 
 
 def _row(steps: PricedSteps, accelerator: Accelerator, prompt: int, generate: int, batch: int) -> Served:

@@ -59,7 +59,8 @@ def under_load(
     which has so many generated already on average. most: sequences that run at once.
     """
     rng = np.random.default_rng(seed)
-    arrivals = np.cumsum(rng.exponential(1 / rate_per_s, requests))
+    gaps = rng.exponential(1.0, requests)
+    arrivals = np.cumsum(gaps / (gaps.mean() * rate_per_s))  # as many as asked for, not only on average over draws
     waiting = deque(_Request(float(at)) for at in arrivals)
     running: list[_Request] = []
     finished: list[_Request] = []

@@ -40,8 +40,8 @@ class Change:
 
 
 def rows_of(result: Result, layer: str) -> list[OpRow]:
-    """The ops of a layer, or the op of that name. Raises `AnalysisError` for one that is not there."""
-    found = [row for row in result.rows if layer in (row.layer or OUTSIDE, row.op)]
+    """The ops of a layer, of all below it, or the op of that name. Raises `AnalysisError` where there is none."""
+    found = [row for row in result.rows if _belongs(layer, row.layer, row.op)]
     if not found:
         from zerocast.workloads.errors import closest
 
@@ -51,9 +51,13 @@ def rows_of(result: Result, layer: str) -> list[OpRow]:
     return found
 
 
+def _belongs(layer: str, place: str, op: str) -> bool:
+    return layer in (place or OUTSIDE, op) or place.startswith(f"{layer}.")
+
+
 def part_of(workload: Workload, layer: str) -> Workload:
-    """The ops of one layer alone."""
-    return workload.with_ops(tuple(op for op in workload.ops if layer in (op.layer or OUTSIDE, op.name)))
+    """The ops of one layer, and of those below it, alone."""
+    return workload.with_ops(tuple(op for op in workload.ops if _belongs(layer, op.layer, op.name)))
 
 
 def best_changes(asked: Asked, workload: Workload, layer: str, most: int = 3, step: Step | None = None) -> list[Change]:

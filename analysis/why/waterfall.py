@@ -25,8 +25,10 @@ CAUSES = {
 """The parts, in the order in which they add up, and what each is."""
 
 
-def waterfall(rows: Iterable[OpRow], clock_hz: float) -> dict[str, float]:
+def waterfall(rows: Iterable[OpRow], clock_hz: float, launch_s: float = 0.0) -> dict[str, float]:
     """Seconds of each part of the latency of some ops, those that are there; they sum to the sum of the latencies.
+
+    launch_s: the host's overhead before an op, which is in the latency of every one that takes time.
 
     A systolic array does not tell fill from edges and ports, nor a GPU's kernel its causes: what these take beside the
     ideal time is `fold`.
@@ -34,7 +36,9 @@ def waterfall(rows: Iterable[OpRow], clock_hz: float) -> dict[str, float]:
     parts = dict.fromkeys(CAUSES, 0.0)
     for row in rows:
         if row.kind != "einsum":
-            parts["unit"] += row.latency_s
+            launch = min(launch_s, row.latency_s)
+            parts["launch"] += launch
+            parts["unit"] += row.latency_s - launch
             continue
         ideal_s = min(row.ideal_cycles / clock_hz, row.latency_s)
         lost = {cause: cycles / clock_hz for cause, cycles in losses_of(row, clock_hz).items()}

@@ -50,11 +50,17 @@ def _saved(model: nn.Module, path: Path, form: str) -> Path:
             names.update(dict.fromkeys(part, f"model-{at}.safetensors"))
         (path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
         return path
-    torch.save({"state_dict": state, "epoch": 3} if form == "training" else state, path / "w.pt")
+    if form == "bin":
+        torch.save(state, path / "pytorch_model.bin")
+        return path
+    if form == "parallel":
+        state = {f"module.{name}": each for name, each in state.items()}
+    whole = {"state_dict": state, "epoch": 3} if form in ("training", "parallel") else state
+    torch.save(whole, path / "w.pt", _use_new_zipfile_serialization=form != "old")
     return path / "w.pt"
 
 
-@pytest.mark.parametrize("form", ["file", "shards", "pt", "training"])
+@pytest.mark.parametrize("form", ["file", "shards", "pt", "training", "parallel", "old", "bin"])
 def test_zeros_in_a_file_are_those_of_the_model(tmp_path: Path, form: str) -> None:
     model, inputs = _pruned(), torch.zeros(2, 32)
     checkpoint = open_checkpoint(_saved(model, tmp_path, form))
@@ -118,9 +124,11 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("")
     (tmp_path / "broken.safetensors").write_bytes(b"nothing")
     torch.save([1, 2], tmp_path / "list.pt")
+    (tmp_path / "empty.pt").write_bytes(b"")
     for name, message in (
         ("nowhere", "no such file or folder"), ("empty", "no .safetensors file"), ("notes.txt", "give a .safetensors"),
         ("broken.safetensors", "cannot be read"), ("list.pt", "no tensors by name"),
+        ("empty.pt", "is no file that torch.save wrote"),
     ):  # fmt: skip
         _refused(tmp_path / name, _on_meta(), message)
 

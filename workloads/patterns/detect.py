@@ -44,15 +44,17 @@ def detect(bits: Bits, ranks: Sequence[str], along: Sequence[str]) -> Found:
 
     along: ranks along which N:M groups may lie, the forward pass's reduction first. Groups and blocks are aligned to
     the origin; M divides the rank. Of the groups that fit along a rank, those with the smallest N/M are taken, and of
-    these the smallest M. Zeros that empty rows and columns explain altogether make no N:M law.
+    these the smallest M. Zeros that empty rows and columns explain altogether are told as such, with a law that holds.
     """
     mask = Mask.of(bits, ranks)
     empty = _empty(bits, ranks)
-    if empty and _explained(bits):
-        return Found(mask, f"{'; '.join(empty)}, nothing else is zero")
+    explained = bool(empty) and _explained(bits)
     groups = {rank: _histograms(bits, ranks.index(rank)) for rank in along}
     laws = [law for rank in along if (law := _law(groups[rank], mask.density, rank)) is not None]
     words = [f"{law.n}:{law.m} along {law.rank}" for law in laws]
+    if explained:  # a law may hold all the same: every other channel empty is 2:4
+        found = replace(mask, laws=tuple((law.n, law.m, law.rank) for law in laws))
+        return Found(found, "; ".join([*words, f"{'; '.join(empty)}, nothing else is zero"]))
     if (block := _block(bits, ranks, along)) and not laws:
         words.append(block)
     words += empty

@@ -29,8 +29,11 @@ def from_exported(name: str, given: Mapping[str, Any]) -> tuple[nn.Module, tuple
     if given:
         raise WorkloadError(f"model {name!r}: an exported program has the shapes that it was exported with; leave "
                             f"{', '.join(given)} out, or export it anew")  # fmt: skip
+    from zerocast.workloads.lowering.exporting.export import quiet
+
     try:
-        program = torch.export.load(name)
+        with quiet():
+            program = torch.export.load(name)
     except Exception as error:
         raise WorkloadError(f"model {name!r} is no program that torch.export saved: {reason(error)}") from error
     inputs, keywords = program.example_inputs or ((), {})

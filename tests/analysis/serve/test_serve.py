@@ -56,7 +56,10 @@ def test_the_largest_batch_is_the_last_that_fits() -> None:
 def test_weights_that_do_not_fit_are_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     arguments = [word for name, value in SMALL for word in ("--model-arg", f"{name}={value}")]
     command = ["serve", MODEL.model, "--accelerator", "nvidia-h100-sxm", "--prompt", "8", "--generate", "2", *arguments]
-    assert main([*command, "--set", "memories.hbm.capacity_bytes=1e6", "--out", str(tmp_path / "rows.csv")]) == 0
+    command += ["--set", "memories.hbm.capacity_bytes=1e6", "--out", str(tmp_path / "rows.csv")]
+    assert main(command) == 2
+    assert "at batch 1 needs" in capsys.readouterr().err
+    assert main([*command, "--allow-overflow"]) == 0
     told = capsys.readouterr().out
     assert "does not fit" in told and "largest batch that fits: 0" in told
     assert "does_not" not in (tmp_path / "rows.csv").read_text() and "False" in (tmp_path / "rows.csv").read_text()
@@ -91,6 +94,13 @@ def test_a_regime_of_the_software_counts(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_network_without_a_cache_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "resnet9", "--accelerator", "nvidia-h100-sxm"]) == 2
     assert "takes images, not tokens" in capsys.readouterr().err
+    small = [word for each in ("num_hidden_layers=1", "hidden_size=64", "num_attention_heads=2", "vocab_size=64")
+             for word in ("--model-arg", each)]  # fmt: skip
+    assert (
+        main(["serve", "hf:google-bert/bert-base-uncased", "--accelerator", "nvidia-h100-sxm", "--prompt", "8", *small])
+        == 2
+    )
+    assert "keeps no cache" in capsys.readouterr().err
 
 
 # --- arrivals -----------------------------------------------------------------------------------------------------
@@ -109,6 +119,11 @@ def test_requests_that_come_at_once_fill_batches() -> None:
     assert math.isclose(load.tokens_per_s, 6 * 4 / 9, rel_tol=1e-6)
     assert math.isclose(load.first_token_p50_s, 2.0, rel_tol=1e-6)  # 1, 2, 2, 2, 6, 6
     assert math.isclose(load.batch, (1 + 3 + 3 * 4 + 2 + 3 * 2) / 9, rel_tol=1e-6)
+
+
+def test_a_machine_with_room_delivers_what_is_asked_for() -> None:
+    load = under_load(10.0, lambda n: 1e-4, lambda n, made: 1e-5, generate=8, most=64)
+    assert math.isclose(load.tokens_per_s, 80.0, rel_tol=0.01)
 
 
 def test_a_queue_that_grows_is_told() -> None:

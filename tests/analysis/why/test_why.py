@@ -12,6 +12,7 @@ from zerocast.accelerators import load
 from zerocast.analysis.cli import main
 from zerocast.analysis.run.network import lower
 from zerocast.analysis.serve.steps import _silent
+from zerocast.analysis.units import si
 from zerocast.analysis.why import CAUSES, best_changes, load_record, waterfall
 from zerocast.simulator import simulate
 
@@ -37,7 +38,7 @@ def test_parts_sum_to_the_latency(folder: Path) -> None:
     layers = list(dict.fromkeys(row.layer for row in result.rows))
     for layer in layers:
         rows = [row for row in result.rows if row.layer == layer]
-        parts = waterfall(rows, result.clock_hz)
+        parts = waterfall(rows, result.clock_hz, load(asked.accelerator).host.launch_overhead_s)
         assert set(parts) <= set(CAUSES)
         assert math.isclose(sum(parts.values()), _latency_s(folder, layer), rel_tol=1e-12)
         assert all(seconds > -1e-9 * sum(parts.values()) for seconds in parts.values())
@@ -60,6 +61,13 @@ def test_the_command_tells_both(folder: Path, capsys: pytest.CaptureFixture[str]
     assert main(["why", str(folder), "layer2.0"]) == 0
     out = capsys.readouterr().out
     assert "ideal" in out and "%" in out and "--" in out
+
+
+def test_a_block_is_the_layers_below_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["why", str(folder), "layer2"]) == 0
+    out = capsys.readouterr().out
+    below = sum(_latency_s(folder, f"layer2.{part}") for part in range(4))
+    assert f"layer2 on {load_record(folder).accelerator}: {si(below, 's')} in" in out
 
 
 def test_files_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,11 +73,20 @@ def test_what_nearly_fits_is_said() -> None:
 
 def test_empty_rows_and_columns_explain_themselves() -> None:
     bits = np.ones((64, 128), dtype=bool)
-    bits[::4] = False
+    bits[:16] = False
     bits[:, :32] = False
     what = found(bits)
     assert what.words == "16 of 64 along k are empty; 32 of 128 along c are empty, nothing else is zero"
     assert what.pattern.laws == ()
+
+
+def test_every_other_channel_empty_is_2_of_4_all_the_same() -> None:
+    """An array that skips 2:4 groups does not ask why they hold no more."""
+    bits = np.ones((64, 128), dtype=bool)
+    bits[:, ::2] = False
+    what = found(bits)
+    assert what.words == "1:2 along c; 64 of 128 along c are empty, nothing else is zero"
+    assert what.pattern.laws == ((1, 2, "c"),)
 
 
 def test_blocks() -> None:

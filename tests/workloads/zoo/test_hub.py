@@ -168,6 +168,7 @@ def test_a_folder_with_a_configuration_is_a_network(tmp_path: Path) -> None:
         ("hf:google-bert/bert-base-uncased", {"cache": 0}, "cache 0 must be a whole number of 1 or more"),
         ("hf:google-t5/t5-small", {"cache": 8}, "keeps no cache"),
         ("hf:google/vit-base-patch16-224", {"cache": 8}, "keeps no cache"),
+        ("hf:google-bert/bert-base-uncased", {"cache": 8}, "keeps no cache"),
         ("hf:openai-community/gpt2", {"n_layers": 2}, "has no 'n_layers'; did you mean 'n_layer'"),
         ("resnet18", {"cache": 8}, "takes no cache"),
     ],

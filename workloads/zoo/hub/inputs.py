@@ -101,8 +101,9 @@ def _filled(model: str, network: nn.Module, config: Any, sizes: Sizes) -> Any:
     from transformers import DynamicCache
 
     parameters = inspect.signature(network.forward).parameters
+    generates: Any = network.can_generate
     heads = getattr(config, "num_key_value_heads", None) or getattr(config, "num_attention_heads", None)
-    if "past_key_values" not in parameters or not heads or config.is_encoder_decoder:
+    if "past_key_values" not in parameters or not heads or not generates() or config.is_encoder_decoder:
         raise WorkloadError(f"model {model!r} keeps no cache of keys and values; leave `cache` out")
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     kept = DynamicCache()
