@@ -114,17 +114,9 @@ def build(
     the trained ones come with their own, from packages of the extra `real`.
     Raises `WorkloadError` for a name or a file that cannot be used.
     """
-    if not isinstance(name, str):
-        raise WorkloadError(f"model {name!r} is no name; give one of models(), or 'path/to/file.py:factory'")
-    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int)):
-        raise WorkloadError(f"model {name!r}: batch {batch!r} must be a whole number of 1 or more, such as 4")
-    if batch is not None and batch < 1:
-        raise WorkloadError(f"model {name!r}: batch {batch} must be 1 or more")
     given = {"tokens": tokens, "image": image, "cache": cache}
     sizes = {key: size for key, size in given.items() if size is not None}
-    for what, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise WorkloadError(f"model {name!r}: {what} {size!r} must be a whole number of 1 or more")
+    _check(name, batch, sizes)
     if is_hub_name(name):
         return from_hub(name, Sizes(batch or 1, **sizes), arguments)
     if name.startswith(TIMM):
@@ -135,30 +127,50 @@ def build(
         return from_exported(name, {**({} if batch is None else {"batch": batch}), **sizes, **arguments})
     if ":" in name or name.endswith(".py"):
         return from_file(name, batch, {**arguments, **sizes})
-    if name not in ENTRIES and _is_path(name):
+    return _of_the_zoo(name, _entry(name), batch or 1, sizes, arguments)
+
+
+def _check(name: Any, batch: Any, sizes: dict[str, Any]) -> None:
+    if not isinstance(name, str):
+        raise WorkloadError(f"model {name!r} is no name; give one of models(), or 'path/to/file.py:factory'")
+    if batch is not None and (isinstance(batch, bool) or not isinstance(batch, int)):
+        raise WorkloadError(f"model {name!r}: batch {batch!r} must be a whole number of 1 or more, such as 4")
+    if batch is not None and batch < 1:
+        raise WorkloadError(f"model {name!r}: batch {batch} must be 1 or more")
+    for what, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise WorkloadError(f"model {name!r}: {what} {size!r} must be a whole number of 1 or more")
+
+
+def _entry(name: str) -> Entry:
+    if name in ENTRIES:
+        return ENTRIES[name]
+    if _is_path(name):
         raise WorkloadError(f"model {name!r}: {_no_model(Path(name))}")
-    if name not in ENTRIES:
-        close = difflib.get_close_matches(name, ENTRIES, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(models())}"
-        raise WorkloadError(f"unknown model {name!r}: {hint} (or path/to/file.py:factory for one of your own)")
-    entry = ENTRIES[name]
+    close = difflib.get_close_matches(name, ENTRIES, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known are {', '.join(models())}"
+    raise WorkloadError(f"unknown model {name!r}: {hint} (or path/to/file.py:factory for one of your own)")
+
+
+def _of_the_zoo(name: str, entry: Entry, batch: int, sizes: dict[str, int], arguments: dict[str, Any]) -> Built:
+    """A network of the zoo; what its constructor makes of odd arguments in one line."""
     if entry.package:
         need(entry.package, f"model {name!r}")
-    if tokens is not None and not entry.tokens:
+    if "tokens" in sizes and not entry.tokens:
         raise WorkloadError(f"model {name!r} takes images, not tokens; leave `tokens` out")
-    if cache is not None:
+    if "cache" in sizes:
         raise WorkloadError(f"model {name!r} takes no cache; give a causal language model as hf:NAME, or leave it out")
-    if image is not None and not entry.image:
+    if "image" in sizes and not entry.image:
         raise WorkloadError(f"model {name!r} takes tokens, not images; leave `image` out")
-    rows = 1 if batch is None else batch
     try:
-        return _construct(name, entry, rows, tokens or entry.tokens, image or entry.image, arguments)
+        tokens, image = sizes.get("tokens", entry.tokens), sizes.get("image", entry.image)
+        return _construct(name, entry, batch, tokens, image, arguments)
     except WorkloadError:
         raise
     except Exception as error:
         if isinstance(error, MemoryError) or "allocate" in str(error):
             raise WorkloadError(
-                f"model {name!r}: inputs of batch {rows} do not fit in this machine's memory; give a smaller batch"
+                f"model {name!r}: inputs of batch {batch} do not fit in this machine's memory; give a smaller batch"
             ) from error
         if not (arguments or sizes):
             raise
