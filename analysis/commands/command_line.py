@@ -57,6 +57,26 @@ def load_accelerator(name: str, settings: list[str] | None, regime: str | None =
     return found if regime is None else with_regime(found, regime)
 
 
+def listed(option: str, text: str) -> list[str]:
+    """Names with commas between them. Raises `AnalysisError` for none, and for one that is there twice."""
+    from zerocast.analysis.errors import AnalysisError
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names or len(set(names)) < len(names):
+        raise AnalysisError(f"{option} {text!r}: name each once, with commas between them")
+    return names
+
+
+def sizes_of(option: str, text: str) -> list[int]:
+    """Whole numbers with commas between them, each once."""
+    from zerocast.analysis.errors import AnalysisError
+
+    try:
+        return [int(part) for part in listed(option, text)]
+    except ValueError:
+        raise AnalysisError(f"{option} {text!r}: write whole numbers, such as 1,8,64") from None
+
+
 def writable(file: Path, option: str = "--out") -> None:
     """Refuse a folder, and a file in a folder that does not exist, before the long work, not after it."""
     from zerocast.analysis.errors import AnalysisError

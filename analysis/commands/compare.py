@@ -20,7 +20,9 @@ from zerocast.analysis.commands.command_line import (
     Settings,
     Tokens,
     Weights,
+    listed,
     load_accelerator,
+    sizes_of,
 )
 
 if TYPE_CHECKING:
@@ -63,15 +65,15 @@ def compare_command(
     from zerocast.analysis.errors import AnalysisError
     from zerocast.analysis.run.network import Network, arguments_of, check, title_of
 
-    recipes = _listed("--prune", prune)
+    recipes = listed("--prune", prune)
     network = Network(model, None, training, tokens=tokens, image=image, cache=cache, weights=weights,
                       arguments=arguments_of(model_arguments or ()), dense=tuple(dense or ()))  # fmt: skip
-    machines = [load_accelerator(name, settings) for name in _listed("--accelerator", accelerator)]
+    machines = [load_accelerator(name, settings) for name in listed("--accelerator", accelerator)]
     if regime is not None:
-        machines = _under_regimes(machines, _listed("--regime", regime))
+        machines = _under_regimes(machines, listed("--regime", regime))
     question = Question(
         network, machines, recipes,
-        _listed("--dtype", dtype), [None] if batch is None else _sizes(batch),
+        listed("--dtype", dtype), [None] if batch is None else sizes_of("--batch", batch),
     )  # fmt: skip
     for case in question.cases():
         check(Network(model, None if case.recipe == "dense" else case.recipe, training, case.batch, dtype=case.dtype))
@@ -102,24 +104,6 @@ def _under_regimes(machines: Sequence[Accelerator], regimes: Sequence[str]) -> l
             for each in under
         ]
     return found
-
-
-def _listed(option: str, text: str) -> list[str]:
-    from zerocast.analysis.errors import AnalysisError
-
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if not names or len(set(names)) < len(names):
-        raise AnalysisError(f"{option} {text!r}: name each once, with commas between them")
-    return names
-
-
-def _sizes(text: str) -> list[int]:
-    from zerocast.analysis.errors import AnalysisError
-
-    try:
-        return [int(part) for part in _listed("--batch", text)]
-    except ValueError:
-        raise AnalysisError(f"--batch {text!r}: write whole numbers, such as 1,8,64") from None
 
 
 def write_table(rows: Sequence[Ranked], file: Path) -> None:

@@ -19,6 +19,7 @@ from zerocast.analysis.commands.command_line import (
     Settings,
     Weights,
     load_accelerator,
+    sizes_of,
     writable,
 )
 
@@ -64,7 +65,7 @@ def serve_command(
     check(network)
     machine = load_accelerator(accelerator, settings, regime)
     with progress() as steps:
-        serving = serve(network, machine, prompt, generate, _sizes(batch), steps, rate, allow_overflow)
+        serving = serve(network, machine, prompt, generate, sizes_of("--batch", batch), steps, rate, allow_overflow)
     console = output()
     print_serving(console, serving)
     if out is not None:
@@ -72,15 +73,6 @@ def serve_command(
 
         pandas.DataFrame([asdict(row) for row in serving.rows]).to_csv(out, index=False)
         console.print(f"\nwritten: {out}", soft_wrap=True)
-
-
-def _sizes(text: str) -> list[int]:
-    from zerocast.analysis.errors import AnalysisError
-
-    try:
-        return [int(part) for part in text.split(",")]
-    except ValueError:
-        raise AnalysisError(f"--batch {text!r}: write whole numbers, such as 1,8,64") from None
 
 
 def print_serving(console: Console, serving: Serving) -> None:

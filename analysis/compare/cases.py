@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from itertools import product
 
 from zerocast.accelerators import Accelerator
-from zerocast.analysis.run.network import Network, Steps, lower
+from zerocast.analysis.run.network import Network, Steps, lower, silent
 from zerocast.simulator import Result, SimulationError, simulate
 from zerocast.workloads import WorkloadError
 
@@ -64,7 +63,7 @@ def ask(question: Question, steps: Steps) -> Iterator[Tried]:
         cases = [(Case(machine.name, recipe, dtype, batch), machine) for machine in question.accelerators]
         try:
             with steps(f"capture {recipe}, {dtype}" + ("" if batch is None else f", batch {batch}")):
-                workload = lower(network, lambda what, /: nullcontext(lambda done, of: None))
+                workload = lower(network, silent)
         except WorkloadError as error:
             yield from (Tried(case, None, str(error)) for case, _ in cases)
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -29,6 +29,11 @@ class Steps(Protocol):
     """Announces the long steps: `with steps("simulate") as step` gives the callback to report to."""
 
     def __call__(self, what: str, /) -> AbstractContextManager[Step]: ...
+
+
+def silent(what: str, /) -> AbstractContextManager[Step]:
+    """Steps that are announced to nobody."""
+    return nullcontext(lambda done, of: None)
 
 
 @dataclass(frozen=True, slots=True)

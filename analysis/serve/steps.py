@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from zerocast.accelerators import Accelerator
-from zerocast.analysis.run.network import Network, lower
+from zerocast.analysis.run.network import Network, lower, silent
 from zerocast.analysis.run.network import Steps as Announce
 from zerocast.simulator import Result, simulate
 
@@ -69,13 +69,7 @@ class PricedSteps:
         if key not in self._known:
             what = f"prompt of {tokens}, batch {batch}" if cache is None else f"token behind {cache}, batch {batch}"
             with self.announce(what):
-                workload = lower(replace(self.network, batch=batch, tokens=tokens, cache=cache), _silent)
+                workload = lower(replace(self.network, batch=batch, tokens=tokens, cache=cache), silent)
                 result = self.price(workload, self.accelerator, allow_overflow=True)
             self._known[key] = Cost(result.latency_s, result.energy_j, float(result.footprint.peak_bytes))
         return self._known[key]
-
-
-def _silent(what: str, /):  # type: ignore[no-untyped-def]
-    from contextlib import nullcontext
-
-    return nullcontext(lambda parts, of: None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +10,7 @@ from zerocast.accelerators import load
 from zerocast.accelerators.errors import AcceleratorError
 from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.reports.tables import OUTSIDE
-from zerocast.analysis.run.network import Network, Step, lower
+from zerocast.analysis.run.network import Network, Step, lower, silent
 from zerocast.analysis.why.record import Asked
 from zerocast.simulator import Result, SimulationError, simulate
 from zerocast.simulator.cost import OpRow
@@ -109,7 +108,7 @@ def _recipes(asked: Asked, workload: Workload) -> Iterator[tuple[str, dict[str, 
 
 
 def _pruned(network: Network, recipe: str) -> Workload:
-    return lower(replace(network, prune=recipe), lambda what, /: nullcontext(lambda done, of: None))
+    return lower(replace(network, prune=recipe), silent)
 
 
 def told(changes: Sequence[Change]) -> list[str]:

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from zerocast.accelerators import load
 from zerocast.analysis.cli import main
 from zerocast.analysis.errors import AnalysisError
-from zerocast.analysis.run.network import Network, lower
+from zerocast.analysis.run.network import Network, lower, silent
 from zerocast.analysis.serve import Serving, serve
 from zerocast.analysis.serve.arrivals import between, under_load
-from zerocast.analysis.serve.steps import PricedSteps, _silent
+from zerocast.analysis.serve.steps import PricedSteps
 from zerocast.simulator import simulate
 
 SMALL = (("hidden_size", 256), ("intermediate_size", 512), ("num_attention_heads", 4), ("num_hidden_layers", 1),
@@ -24,7 +24,7 @@ MODEL = Network("hf:meta-llama/Llama-2-7b-hf", arguments=SMALL)
 
 
 def _serve(accelerator: str, prompt: int, generate: int, *batches: int) -> Serving:
-    return serve(MODEL, load(accelerator), prompt, generate, batches, _silent)
+    return serve(MODEL, load(accelerator), prompt, generate, batches, silent)
 
 
 @pytest.mark.parametrize("accelerator", ["nvidia-h100-sxm", "systolic-32x32"])
@@ -33,7 +33,7 @@ def test_a_request_is_its_prompt_and_each_of_its_steps(accelerator: str) -> None
     machine = load(accelerator)
     times, energies = [], []
     for tokens, cache in ((8, None), *((None, 8 + made) for made in range(3))):
-        workload = lower(Network(MODEL.model, batch=2, tokens=tokens, cache=cache, arguments=SMALL), _silent)
+        workload = lower(Network(MODEL.model, batch=2, tokens=tokens, cache=cache, arguments=SMALL), silent)
         result = simulate(workload, machine, allow_overflow=True)
         times.append(result.latency_s)
         energies.append(result.energy_j)
@@ -49,7 +49,7 @@ def test_the_largest_batch_is_the_last_that_fits() -> None:
     most = _serve("nvidia-h100-sxm", 1024, 64, 4).largest_batch
     assert most is not None
     capacity = load("nvidia-h100-sxm").dram.capacity_bytes
-    steps = PricedSteps(MODEL, load("nvidia-h100-sxm"), _silent)
+    steps = PricedSteps(MODEL, load("nvidia-h100-sxm"), silent)
     assert steps.token(most, 1087).peak_bytes <= capacity < steps.token(most + 2, 1087).peak_bytes
 
 

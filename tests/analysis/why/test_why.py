@@ -10,8 +10,7 @@ import pytest
 
 from zerocast.accelerators import load
 from zerocast.analysis.cli import main
-from zerocast.analysis.run.network import lower
-from zerocast.analysis.serve.steps import _silent
+from zerocast.analysis.run.network import lower, silent
 from zerocast.analysis.units import si
 from zerocast.analysis.why import CAUSES, best_changes, load_record, waterfall
 from zerocast.simulator import simulate
@@ -34,7 +33,7 @@ def _latency_s(folder: Path, layer: str) -> float:
 
 def test_parts_sum_to_the_latency(folder: Path) -> None:
     asked = load_record(folder)
-    result = simulate(lower(asked.network, _silent), load(asked.accelerator, asked.settings), **asked.options)
+    result = simulate(lower(asked.network, silent), load(asked.accelerator, asked.settings), **asked.options)
     layers = list(dict.fromkeys(row.layer for row in result.rows))
     for layer in layers:
         rows = [row for row in result.rows if row.layer == layer]
@@ -46,7 +45,7 @@ def test_parts_sum_to_the_latency(folder: Path) -> None:
 
 def test_each_change_gives_what_it_promises(folder: Path, tmp_path: Path) -> None:
     asked, layer = load_record(folder), "layer2.0"
-    changes = best_changes(asked, lower(asked.network, _silent), layer)
+    changes = best_changes(asked, lower(asked.network, silent), layer)
     assert changes and all(change.ratio < 0.99 for change in changes)
     assert [change.ratio for change in changes] == sorted(change.ratio for change in changes)
     before = _latency_s(folder, layer)
