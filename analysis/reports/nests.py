@@ -12,7 +12,8 @@ from zerocast.accelerators.schema.given import Given, Pass
 from zerocast.analysis.reports.deep_nests import deep_binding, deep_loops
 from zerocast.analysis.units import si
 from zerocast.simulator.errors import SimulationError
-from zerocast.simulator.laws.array import completes, rate_of
+from zerocast.simulator.laws import law_of
+from zerocast.simulator.laws.array import rate_of
 from zerocast.simulator.nests.cost import NestCost
 from zerocast.simulator.nests.product import is_nested
 from zerocast.simulator.nests.search import NestSearch
@@ -94,7 +95,8 @@ def _loops(gemm: Gemm, accelerator: Accelerator, cost: GemmCost) -> Iterator[str
         if trips > 1:
             loops.append(f"for {rank} in {trips:.0f} tiles of {tile:.0f}{f', the last {last:.0f}' * (last < tile)}")
     yield from (f"{'  ' * depth}{loop}" for depth, loop in enumerate(loops))
-    every = operand_needs(gemm, accelerator, mapping, completes(gemm, accelerator, mapping))
+    complete = law_of(mapping.dataflow).completes(gemm, accelerator, mapping)
+    every = operand_needs(gemm, accelerator, mapping, complete)
     for memory in accelerator.buffers:
         needs = {side: float(every[side]) for side in memory.holds}
         kept = [f"{side} {_extents(cost, SIDES[side])}{' of every tile' * bool(mapping.holds(side))}, {si(size, 'B')}"

@@ -13,7 +13,6 @@ ISPASS 2020, eq. 1-3: 2R + C + T - 2 cycles a fold).
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,37 +37,6 @@ _SKIPPERS: dict[Dataflow, tuple[str, ...]] = {
 }
 """Operands whose zeros a dataflow can skip: a stationary operand stays compressed in the PEs, a streaming one
 is matched on the way; output-stationary streams both and skips on one of them."""
-
-
-STREAMED: dict[Dataflow, str] = {
-    "output_stationary": "k", "weight_stationary": "m", "input_stationary": "n", "unrolled": "k"
-}  # fmt: skip
-"""The rank along which a fold streams; it keeps what depends on the other two."""
-
-
-def goes_on(gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping) -> NDArray[np.bool_]:
-    """Whether a fold's stream goes on from one buffer tile to the next, so that the array neither fills, loads nor
-    drains between them: a tile holds one fold (of sums: as many as the PEs keep), and no loop over tiles that the fold
-    depends on runs inside that of the streamed rank."""
-    compute, streamed = accelerator.compute, STREAMED.get(mapping.dataflow, "")
-    if not streamed:
-        return np.asarray(False)
-    if mapping.dataflow == "unrolled":
-        units = gemm.units(compute)
-        folds = np.maximum(units["m"] / mapping.trips_m, 1.0) * np.maximum(units["n"] / mapping.trips_n, 1.0)
-    else:
-        steps = reduction_steps(gemm, accelerator, mapping.dataflow, mapping.k)
-        depth = np.ceil(steps / (compute.macs_per_pe * rate_of(accelerator, gemm.types)))
-        folds = _folds(compute, mapping.dataflow, mapping.m, mapping.n, depth, window_of(gemm, mapping).taps)
-    together = compute.accumulators_per_pe if streamed == "k" and compute.interleave else 1
-    return np.asarray((folds <= together) & (mapping.inside(streamed)[0] == 1))
-
-
-def completes(gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping) -> NDArray[np.bool_]:
-    """Whether sums leave the array when they are complete: it keeps them while it streams all of K."""
-    if STREAMED.get(mapping.dataflow) != "k":
-        return np.asarray(False)
-    return np.asarray(goes_on(gemm, accelerator, mapping) | (mapping.trips_k == 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +64,7 @@ def row_folds(compute: Compute, depth: Array, taps: int) -> Array:
     return np.asarray(np.ceil(each * np.ceil(depth / each / compute.rows)))
 
 
-def _folds(compute: Compute, dataflow: Dataflow, m: Array, n: Array, depth: Array, taps: int) -> Array:
+def folds_of(compute: Compute, dataflow: Dataflow, m: Array, n: Array, depth: Array, taps: int) -> Array:
     """Folds of a tile of m x n outputs whose reduction takes `depth` steps of a row of lanes."""
     if dataflow == "output_stationary":
         return np.asarray(np.ceil(m / compute.rows) * np.ceil(n / compute.cols))
@@ -190,14 +158,6 @@ def rate_of(accelerator: Accelerator, types: str) -> float:
     return accelerator.compute.rates[multiplied_as(accelerator, types)]
 
 
-def unrolled_cycles(accelerator: Accelerator, gemm: Gemm, trips: Mapping[str, ArrayLike]) -> Array:
-    """Cycles of an array that takes `unroll` places of each rank at once: one for each such block of the product, or
-    one for each tile where tiles (`trips`: how many along m, n and k) are smaller than a block."""
-    units = gemm.units(accelerator.compute)
-    sides = [np.maximum(units[side], np.asarray(trips[side], dtype=float)) for side in "mnk"]
-    return np.asarray(units["batch"] * sides[0] * sides[1] * sides[2] / rate_of(accelerator, gemm.types))
-
-
 def array_cycles(
     accelerator: Accelerator, dtype: str, dataflow: Dataflow, m: ArrayLike, n: ArrayLike, steps: ArrayLike,
     fullest: tuple[ArrayLike, ArrayLike, ArrayLike] | None = None, window: Window = Window(),
@@ -216,7 +176,7 @@ def array_cycles(
         return _output_stationary(compute, m, n, np.ceil(steps / lanes), skew)
     weights = dataflow == "weight_stationary"
     stream, across = (streamed(compute, m, window.line), full_n) if weights else (streamed(compute, n), full_m)
-    folds = _folds(compute, dataflow, m, n, np.ceil(steps / lanes), window.taps)
+    folds = folds_of(compute, dataflow, m, n, np.ceil(steps / lanes), window.taps)
     # the partial sum takes the adder's latency at every row on its way down
     skew = _skew(compute, np.minimum(np.ceil(full_steps / lanes), compute.rows) * compute.accumulate_latency_cycles,
                  np.minimum(across, compute.cols), compute.rows * compute.accumulate_latency_cycles)  # fmt: skip
@@ -249,7 +209,7 @@ def _output_stationary(compute: Compute, m: Array, n: Array, steps: Array, skew:
     A PE that accumulates I sums in turn starts a new step every max(1, L/I) cycles (L: adder latency), so that a
     group of I folds streams for T max(I, L) cycles.
     """
-    folds = _folds(compute, "output_stationary", m, n, steps, 1)
+    folds = folds_of(compute, "output_stationary", m, n, steps, 1)
     together = compute.accumulators_per_pe if compute.interleave else 1
     whole, rest = np.divmod(folds, together)
     latency = compute.accumulate_latency_cycles

@@ -7,18 +7,18 @@ array's. Bytes are counted exactly, edges, bypass and copies included, and share
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, reduce
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from zerocast.accelerators.schema import Accelerator, Compute, Dataflow, Memory, Operand
+from zerocast.accelerators.schema import Accelerator, Dataflow, Memory, Operand
 from zerocast.simulator.energy import Energy, executed_macs, gemm_energy
-from zerocast.simulator.laws.array import array_cycles, reduction_steps, skips, unrolled_cycles
+from zerocast.simulator.laws.array import reduction_steps, skips
 from zerocast.simulator.nests.levels import FREE, OPERANDS, Counts, Mode, Tiling, boundaries, depth_of, path, repeated
-from zerocast.simulator.products.gemm import ROLES, Gemm
+from zerocast.simulator.nests.tile import tile_cycles, tile_ports
+from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.gemm_cost import Objective
 from zerocast.simulator.products.mapping import Mapping
 from zerocast.simulator.products.pipeline import pipeline_time
@@ -30,7 +30,6 @@ from zerocast.simulator.products.traffic import (
     changes,
     ends,
     link_bits,
-    port_bytes,
 )
 from zerocast.simulator.rates import Rates
 
@@ -362,53 +361,3 @@ def compute_energy(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, rat
     """Joules of multipliers and their registers alone."""
     macs = executed(gemm, accelerator, dataflow)
     return gemm_energy(gemm, accelerator, macs, PortBytes(*np.zeros(4)), 0.0, rates.j_per_byte)
-
-
-@dataclass(frozen=True, slots=True)
-class _Tile(Gemm):
-    """A tile as a product of its own. places: steps of an unrolled array along its sides."""
-
-    places: dict[str, Any] = field(default_factory=dict)
-
-    def units(self, array: Compute) -> dict[str, Any]:
-        """Steps along batch, m, n and k of an array that takes as many places of each rank at once as it unrolls."""
-        return self.places
-
-
-def _tile(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, m: Array, n: Array, k: Array) -> _Tile:
-    places = _places(gemm, accelerator.compute, m=m, n=n, k=k) if dataflow == "unrolled" else {}
-    same = {each.name: getattr(gemm, each.name) for each in fields(gemm)}
-    return _Tile(**same | {"batch": 1, "m": m, "n": n, "k": k}, places=places)
-
-
-def tile_cycles(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, m: Array, n: Array, k: Array) -> Array:
-    """The array's cycles for single tiles, as products of their own."""
-    steps = reduction_steps(gemm, accelerator, dataflow, k)
-    if dataflow != "unrolled":
-        return array_cycles(accelerator, gemm.types, dataflow, m, n, steps)
-    tile = _tile(gemm, accelerator, dataflow, m, n, k)
-    return unrolled_cycles(accelerator, tile, dict.fromkeys("mnk", 1.0)) * steps / k
-
-
-def tile_ports(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, m: Array, n: Array, k: Array) -> PortBytes:
-    """The array's bytes at the buffers for single tiles, as products of their own."""
-    tile, one = _tile(gemm, accelerator, dataflow, m, n, k), np.ones_like(m * n * k)
-    steps = reduction_steps(gemm, accelerator, dataflow, k)
-    mapping = Mapping(dataflow, "mnk", m, n, k, one, one, one)
-    return port_bytes(tile, accelerator, mapping, steps, steps, np.zeros_like(one, dtype=bool))
-
-
-def _places(gemm: Gemm, array: Compute, **extents: Array) -> dict[str, Any]:
-    """Steps of an array along the sides of a tile: of a side with one rank as many as its extent fills; of several,
-    which the tile cuts somewhere, its share of all."""
-    units, sizes = gemm.units(array), dict(gemm.roles)
-    found: dict[str, Any] = {"batch": units["batch"] / gemm.batch}
-    for side, extent in extents.items():
-        whole, several = getattr(gemm, side), [role for role in ROLES[side] if sizes.get(role, 1) > 1]
-        plain = {"m": "out_cols", "n": "out_channels", "k": "in_channels"}[side]
-        at_once = array.unroll.get(several[0] if several else plain, 1)  # type: ignore[call-overload]
-        if len(several) < 2 and -(-whole // at_once) == units[side]:
-            found[side] = np.ceil(extent / at_once)
-        else:
-            found[side] = np.maximum(np.floor(extent * units[side] / whole + 1e-9), 1.0)
-    return found

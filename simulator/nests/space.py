@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from zerocast.accelerators.schema import Accelerator, Dataflow, Fanout, Memory, Operand
 from zerocast.accelerators.schema.given import Given
-from zerocast.simulator.laws.grain import Unit, tile_units
-from zerocast.simulator.nests.cost import tile_cycles, tile_ports
+from zerocast.simulator.laws import law_of
+from zerocast.simulator.laws.law import Unit
 from zerocast.simulator.nests.levels import FREE, OPERANDS, Counts, Tiling, depth_of, path
+from zerocast.simulator.nests.tile import tile_cycles, tile_ports
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.mapping import tile_extents
 from zerocast.simulator.products.pipeline import side_by_side
@@ -68,7 +69,7 @@ class NestSpace:
     ) -> None:  # fmt: skip
         self.gemm, self.accelerator, self.dataflow = gemm.free, accelerator, dataflow
         self.rates, self.timed, self.depths = rates, timed, accelerator.depths
-        units = dict(zip("mnk", tile_units(gemm, accelerator, dataflow), strict=True))
+        units = dict(zip("mnk", law_of(dataflow).grain(gemm, accelerator), strict=True))
         self.units = {side: float(unit) for side, unit in units.items()}
         self.given = gemm.given or Given()
         self.extents = {side: self._extents(side, unit, limit) for side, unit in units.items()}

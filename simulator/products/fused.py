@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from zerocast.accelerators.schema import Accelerator, Memory
 from zerocast.accelerators.schema.given import Extents, Given, GivenLevel
 from zerocast.simulator.errors import SimulationError
-from zerocast.simulator.laws.array import completes
+from zerocast.simulator.laws import law_of
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.gemm_cost import Objective
 from zerocast.simulator.products.mapping import tile_extents
@@ -75,8 +75,7 @@ def fused_cost(
 
 def _home(accelerator: Accelerator) -> Memory:
     """The memory where what is between two products stays."""
-    compute = accelerator.compute
-    if accelerator.gpu is not None or accelerator.nested or "row_stationary" in compute.dataflows:
+    if accelerator.gpu is not None or accelerator.nested or accelerator.row_stationary:
         raise SimulationError(
             f"{accelerator.name} fuses no products: blocks of rows are known on arrays with one depth of memories alone"
         )
@@ -165,8 +164,9 @@ class _Block:
 
     def _check(self, accelerator: Accelerator, home: Memory, between: float) -> None:
         """Tiles of both products, and what is between them, lie in the buffers at once."""
-        needs = [buffer_needs(each.gemm, accelerator, each.mapping, completes(each.gemm, accelerator, each.mapping))
-                 for each in self.products]  # fmt: skip
+        made = [law_of(each.mapping.dataflow).completes(each.gemm, accelerator, each.mapping) for each in self.products]
+        needs = [buffer_needs(each.gemm, accelerator, each.mapping, complete)
+                 for each, complete in zip(self.products, made, strict=True)]  # fmt: skip
         for memory in accelerator.buffers:
             tiles = [float(need[memory.name]) for need in needs]
             total = sum(tiles) + (between if memory is home else 0.0)

@@ -10,16 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.energy import Energy, executed_macs, gemm_energy
-from zerocast.simulator.laws.array import (
-    STREAMED,
-    array_cycles,
-    goes_on,
-    reduction_steps,
-    skips,
-    unrolled_cycles,
-    window_of,
-)
-from zerocast.simulator.laws.lanes import engine_cycles
+from zerocast.simulator.laws import law_of
+from zerocast.simulator.laws.array import reduction_steps, skips
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.mapping import Mapping
 from zerocast.simulator.products.pipeline import PipelineTime, pipeline_time
@@ -27,7 +19,6 @@ from zerocast.simulator.products.traffic import PortBytes, TileBytes, changes, e
 from zerocast.simulator.rates import Rates, rates_of
 
 Array = NDArray[np.float64]
-Flags = NDArray[np.bool_]
 Objective = Literal["latency", "energy", "edp", "cycles"]
 
 
@@ -84,13 +75,16 @@ class ArrayCost:
 
 
 def array_cost(
-    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: float = 0.0, flows: ArrayLike | None = None
-) -> ArrayCost:
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: float = 0.0, flows: ArrayLike | None = None,
+    masks: bool = False,
+) -> ArrayCost:  # fmt: skip
     """Array cycles, port traffic and tile sizes of a product; broadcasts over the mapping. flows: whether a fold's
-    stream goes on from tile to tile, where that is known without the order of the loops."""
+    stream goes on from tile to tile, where that is known without the order of the loops. masks: with the nonzeros of
+    the data, where the law knows more than their mean."""
+    law = law_of(mapping.dataflow)
     steps, last = tile_steps(gemm, accelerator, mapping, spread)
-    flows = goes_on(gemm, accelerator, mapping) if flows is None else np.asarray(flows, dtype=bool)
-    cycles, reduced = total_cycles(gemm, accelerator, mapping, steps, last, flows, spread)
+    flows = law.goes_on(gemm, accelerator, mapping) if flows is None else np.asarray(flows, dtype=bool)
+    cycles, reduced = law.cycles(gemm, accelerator, mapping, steps, last, flows, masks)
     ports = port_bytes(gemm, accelerator, mapping, steps, last, flows)
     port_cycles = _port_cycles(accelerator, ports)
     share = np.minimum(reduced / gemm.k, 1.0)
@@ -133,51 +127,6 @@ def tile_steps(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: f
         reduction_steps(gemm, accelerator, mapping.dataflow, mapping.k, spread),
         reduction_steps(gemm, accelerator, mapping.dataflow, last, spread),
     )
-
-
-def total_cycles(
-    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, steps: Array, last: Array, flows: Flags,
-    spread: float = 0.0,
-) -> tuple[Array, Array]:  # fmt: skip
-    """Array cycles of the whole product, and the reduction steps left of its K. `steps`, `last`: `tile_steps`.
-
-    Exact over full and edge tiles: tiles along M and N are of two sizes (full, and the rest), so the product
-    is the sum over their four combinations; along K the steps add up. Where a fold's stream goes on from tile to tile
-    (`flows`), the tiles along the streamed rank count as one.
-    """
-    if mapping.dataflow == "zero_skipping":
-        engine = engine_cycles(gemm, accelerator)
-        share = engine.ideal * accelerator.compute.multipliers / gemm.macs
-        return engine.cycles * np.ones_like(mapping.trips_k), np.asarray(gemm.k * share)
-    reduced = steps * (mapping.trips_k - 1) + last
-    if mapping.dataflow == "unrolled":
-        return unrolled_cycles(accelerator, gemm, mapping.trips) * reduced / gemm.k, reduced
-    one = {rank: flows & (STREAMED[mapping.dataflow] == rank) for rank in "mnk"}
-    dims = np.broadcast(flows, mapping.m, mapping.n, steps).ndim
-    m, count_m = _two_sizes(gemm.m, mapping.m, mapping.trips_m, one["m"], dims)
-    n, count_n = _two_sizes(gemm.n, mapping.n, mapping.trips_n, one["n"], dims)
-    depth = _stacked(np.where(one["k"], reduced, steps), np.where(one["k"], reduced, last), dims)
-    count_k = _stacked(np.where(one["k"], 0.0, mapping.trips_k - 1), np.asarray(1.0), dims)
-    cycles = array_cycles(
-        accelerator, gemm.types, mapping.dataflow, m[:, None, None], n[None, :, None], depth[None, None],
-        (mapping.m, mapping.n, steps), window_of(gemm, mapping),
-    ) * count_m[:, None, None] * count_n[None, :, None] * count_k[None, None]  # fmt: skip
-    total: Array = np.asarray(0.0)
-    for part in cycles.reshape(8, *cycles.shape[3:]):  # one after the other: one mapping and many have the same bits
-        total = total + part
-    return gemm.batch * total, reduced
-
-
-def _stacked(full: Array, last: Array, dims: int) -> Array:
-    """Two arrays along a new first axis, before `dims` others."""
-    pair = np.stack(np.broadcast_arrays(full, last))
-    return pair.reshape(2, *(1,) * (dims + 1 - pair.ndim), *pair.shape[1:])
-
-
-def _two_sizes(extent: int, tile: Array, trips: Array, one: Flags, dims: int) -> tuple[Array, Array]:
-    """Full tiles and the last one [2, ...], and how many there are; where all are `one`, none and the whole."""
-    last = np.where(one, extent, extent - (trips - 1) * tile)
-    return _stacked(tile, last, dims), _stacked(np.where(one, 0.0, trips - 1), np.asarray(1.0), dims)
 
 
 def _port_cycles(accelerator: Accelerator, ports: PortBytes) -> Array:

@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from zerocast.accelerators.schema import Accelerator, Dataflow
 from zerocast.accelerators.schema.given import Given
-from zerocast.simulator.laws.grain import Unit, tile_units
+from zerocast.simulator.laws import law_of
+from zerocast.simulator.laws.law import Unit
 from zerocast.simulator.products.gemm import ROLES, Gemm
 
 ORDERS: tuple[str, ...] = tuple("".join(order) for order in permutations("mnk"))
@@ -172,7 +173,7 @@ def mapspace(gemm: Gemm, accelerator: Accelerator, limit: int = THIN_ABOVE) -> I
     given = gemm.given or Given()
     dataflows = accelerator.compute.dataflows if accelerator.schedule.offline else accelerator.compute.dataflows[:1]
     for dataflow in dataflows if given.dataflow is None else (given.dataflow,):
-        units = dict(zip("mnk", tile_units(gemm, accelerator, dataflow), strict=True))
+        units = dict(zip("mnk", law_of(dataflow).grain(gemm, accelerator), strict=True))
         fixed = {rank: getattr(given.level(0).tile, rank) for rank in "mnk"}
         m, n, k = (
             np.array([float(fixed[rank])]) if fixed[rank] else tile_extents(getattr(gemm, rank), units[rank], limit)

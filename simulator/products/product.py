@@ -11,8 +11,8 @@ import numpy as np
 from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.cost import Array, Figures, OpRow
 from zerocast.simulator.energy import register_bits
-from zerocast.simulator.laws.array import rate_of, skips
-from zerocast.simulator.laws.lanes import engine_cycles
+from zerocast.simulator.laws import law_of
+from zerocast.simulator.laws.array import skips
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.gemm_cost import Objective, array_cost, gemm_cost
 from zerocast.simulator.products.given import given_of
@@ -119,13 +119,12 @@ class Product:
 
     def _ideal_cycles(self) -> Array:
         """Cycles of a full array with every skippable zero skipped."""
-        compute = self.accelerator.compute
-        rate = compute.rows * compute.cols * compute.macs_per_pe * rate_of(self.accelerator, self.gemm.types)
-        ideal = self.gemm.macs * np.minimum(self._cost.steps_share, 1.0) / rate
-        if "zero_skipping" not in compute.dataflows:
-            return ideal
-        engine = np.array([self._search.dataflow(int(tile)) == "zero_skipping" for tile in self._tile])
-        return np.where(engine, engine_cycles(self.gemm, self.accelerator, self._masks).ideal, ideal)
+        names = [self._search.dataflow(int(tile)) for tile in self._tile]
+        found, share = np.zeros(len(names)), self._cost.steps_share
+        for name in set(names):
+            cycles = law_of(name).ideal_cycles(self.gemm, self.accelerator, share, self._masks)
+            found = np.where([other == name for other in names], cycles, found)
+        return found
 
     @property
     def mapping(self) -> Mapping:
@@ -147,13 +146,12 @@ class Product:
         promised = float(self._cost.time.latency_s[0])
         wide = gemm_cost(gemm, accelerator, mapping, spread=1.0).time.latency_s if _is_random(gemm) else promised
         lost = {"lost_memory_cycles": max(latency * clock - cycles, 0.0)}
-        if mapping.dataflow == "zero_skipping":
-            engine = engine_cycles(gemm, accelerator, self._masks)
-            lost |= {f"lost_{cause}_cycles": cycles_lost for cause, cycles_lost in engine.losses.items()}
-            lost["lost_port_cycles"] = max(cycles - engine.cycles, 0.0)
-        if mapping.dataflow == "unrolled":
-            array = float(array_cost(gemm, accelerator, mapping).array_cycles)
-            lost |= {"lost_edge_cycles": array - ideal, "lost_port_cycles": cycles - array}
+        law = law_of(mapping.dataflow)
+        if not law.by_tile:
+            array = float(array_cost(gemm, accelerator, mapping, masks=self._masks).array_cycles)
+            causes = law.losses(gemm, accelerator, array, ideal, self._masks)
+            lost |= {f"lost_{cause}_cycles": cycles_lost for cause, cycles_lost in causes.items()}
+            lost["lost_port_cycles"] = max(cycles - array, 0.0)
         operands = operand_bytes(gemm, accelerator, mapping)
         port_cycles = float(np.broadcast_to(self._cost.port_cycles, 1)[0])
         row = OpRow(

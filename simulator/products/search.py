@@ -19,8 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from zerocast.accelerators.schema import Accelerator, Dataflow
 from zerocast.simulator.energy import gemm_energy
 from zerocast.simulator.errors import SimulationError
-from zerocast.simulator.laws.array import completes, goes_on
-from zerocast.simulator.laws.grain import tile_units
+from zerocast.simulator.laws import law_of
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.gemm_cost import (
     ArrayCost,
@@ -295,7 +294,6 @@ class _Entries:
 
 
 _EXTENTS = ("m", "n", "k", "trips_m", "trips_n", "trips_k")
-_TOLD = {"flows": goes_on, "complete": completes}
 _COSTS = ("array_cycles", "port_cycles", "steps_share", "macs")
 
 
@@ -397,7 +395,9 @@ def _flat(gemm: Gemm, accelerator: Accelerator, grid: Mapping) -> dict[str, Arra
     def listed(figure: ArrayLike, *leading: int) -> Array:
         return np.broadcast_to(figure, (*leading, *shape)).reshape(*leading, -1)
 
-    flags = {name: listed(told(gemm, accelerator, grid), len(ORDERS)) for name, told in _TOLD.items()}
+    law = law_of(grid.dataflow)
+    told = {"flows": law.goes_on(gemm, accelerator, grid), "complete": law.completes(gemm, accelerator, grid)}
+    flags = {name: listed(flag, len(ORDERS)) for name, flag in told.items()}
     both = np.array([False, True] if flags["flows"].any() else [False]).reshape(-1, 1, 1, 1)
     part = array_cost(gemm, accelerator, plain, flows=both)
     tile = part.tile
@@ -431,7 +431,7 @@ def no_fit(gemm: Gemm, accelerator: Accelerator) -> SimulationError:
             f"the mapping {words(gemm.given)} given for a {gemm.m} x {gemm.n} x {gemm.k} product does not fit "
             f"{accelerator.name}: {_too_small(gemm, accelerator)}; give smaller tiles or enlarge capacity_bytes"
         )
-    units = {dataflow: tile_units(gemm, accelerator, dataflow) for dataflow in accelerator.compute.dataflows}
+    units = {dataflow: law_of(dataflow).grain(gemm, accelerator) for dataflow in accelerator.compute.dataflows}
     tiles = "; ".join(f"{dataflow} needs tiles of {m} x {n} x {k}" for dataflow, (m, n, k) in units.items())
     left = {memory.name: (memory.capacity_bytes or math.inf) - gemm.taken_of(memory.name)
             for memory in accelerator.buffers}  # fmt: skip
@@ -447,7 +447,8 @@ def _too_small(gemm: Gemm, accelerator: Accelerator) -> str:
     tile = next(mapspace(gemm, accelerator)).at((0, 0, 0, 0))
     extents = f"its tile of {tile.m:g} x {tile.n:g} x {tile.k:g}"
     found, tile = [], replace(tile, order=ORDERS[0])
-    every = operand_needs(gemm.free, accelerator, tile, completes(gemm.free, accelerator, tile))
+    complete = law_of(tile.dataflow).completes(gemm.free, accelerator, tile)
+    every = operand_needs(gemm.free, accelerator, tile, complete)
     for memory in accelerator.buffers:
         needs = {side: every[side] for side in memory.holds}
         total, room = sum(float(size) for size in needs.values()), memory.capacity_bytes or math.inf

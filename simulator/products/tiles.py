@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.laws import law_of
 from zerocast.simulator.laws.array import array_cycles, reduction_steps, skips, window_of
-from zerocast.simulator.laws.lanes import engine_cycles
 from zerocast.simulator.laws.lanes.operands import Bits, operand_bits
 from zerocast.simulator.products.gemm import Gemm, Operand
 from zerocast.simulator.products.gemm_cost import array_cost
@@ -127,7 +127,7 @@ def _tile_cycles(
 
     Where the buffers' ports need more cycles than the array in all, every tile is longer by the same factor.
     """
-    if mapping.dataflow in ("zero_skipping", "unrolled"):
+    if not law_of(mapping.dataflow).by_tile:
         return _shared_out(gemm, accelerator, mapping, extents, masks), {}
     m, n, k = extents["m"][:, None, None], extents["n"][None, :, None], extents["k"][None, None, :]
     steps = reduction_steps(gemm, accelerator, mapping.dataflow, k)
@@ -171,10 +171,7 @@ def _shared_out(
 ) -> Array:
     """Cycles of every tile [m, n, k] of an array whose cycles do not depend on how buffers cut the product: each tile
     has its share of the whole."""
-    part = array_cost(gemm, accelerator, mapping)
-    cycles = float(part.busy_cycles)
-    if mapping.dataflow == "zero_skipping":
-        cycles = max(engine_cycles(gemm, accelerator, masks).cycles, float(part.port_cycles))
+    cycles = float(array_cost(gemm, accelerator, mapping, masks=masks).busy_cycles)
     share = extents["m"][:, None, None] * extents["n"][None, :, None] * extents["k"]
     return cycles / gemm.batch * share / (gemm.m * gemm.n * gemm.k)
 

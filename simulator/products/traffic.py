@@ -19,8 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from zerocast.accelerators.schema import Accelerator, Memory
 from zerocast.accelerators.schema import Operand as Side
-from zerocast.simulator.laws.array import STREAMED, rate_of, row_folds, window_of
-from zerocast.simulator.laws.lanes import engine_turns
+from zerocast.simulator.laws import law_of
 from zerocast.simulator.products.gemm import Gemm, Operand
 from zerocast.simulator.products.mapping import ORDERS, Mapping
 from zerocast.workloads.formats import storage_bits
@@ -298,34 +297,13 @@ def port_bytes(
 ) -> PortBytes:
     """Reads and writes of the array at the buffers. `steps` is the reduction left of a full K tile after skipping,
     `last` that of the last one; `flows`: a fold's stream goes on from tile to tile, and keeps what it holds.
-
-    An engine that skips zeros reads its inputs for each round of lanes along N and its weights for each along M.
-    Arrays that keep sums read a row of inputs for each fold along N and a column of weights for each fold along M;
-    the others read what they keep once a tile and partial sums once per fold along K.
     """
-    compute, dataflow = accelerator.compute, mapping.dataflow
     bits = {side: element_bits(accelerator.buffer_of(side), side, getattr(gemm, side))  # type: ignore[arg-type]
             for side in ("input", "weight")}  # fmt: skip
+    times = law_of(mapping.dataflow).port_times(gemm, accelerator, mapping, steps, last, flows)
     once = np.ones_like(mapping.trips_m * mapping.trips_n * mapping.trips_k)
-    sums = gemm.batch * gemm.m * gemm.n * once
     inputs = gemm.batch * gemm.m * gemm.k * bits["input"] / 8 * once
     weights = gemm.batch * gemm.n * gemm.k * bits["weight"] / 8 * once
-    partial = compute.accumulate_bits / 8
-    if dataflow == "zero_skipping":
-        m_turns, n_turns = engine_turns(gemm, accelerator)
-        windows = gemm.input.unique / (gemm.m * gemm.k)  # lanes slide along windows, and read each input once
-        return PortBytes(inputs * windows * n_turns, weights * m_turns, 0.0 * once, sums * partial)
-    again = np.where(flows, 1.0, mapping.trips[STREAMED[dataflow]])
-    if STREAMED[dataflow] == "k":
-        units = gemm.units(compute)
-        folds = {"m": -(-gemm.m // compute.rows), "n": -(-gemm.n // compute.cols)} if not compute.unroll else units
-        return PortBytes(inputs * folds["n"], weights * folds["m"], sums * (again - 1) * partial,
-                         sums * again * partial)  # fmt: skip
-    lanes = compute.macs_per_pe * rate_of(accelerator, gemm.types)
-    taps = window_of(gemm, mapping).taps
-    visits = (mapping.trips_k - 1) * row_folds(compute, steps / lanes, taps) + row_folds(compute, last / lanes, taps)
-    if STREAMED[dataflow] == "m":
-        inputs, weights = inputs * np.ceil(gemm.n / compute.cols), weights * again
-    else:
-        inputs, weights = inputs * again, weights * np.ceil(gemm.m / compute.cols)
-    return PortBytes(inputs, weights, sums * (visits - 1) * partial, sums * visits * partial)
+    sums, partial = gemm.batch * gemm.m * gemm.n * once, accelerator.compute.accumulate_bits / 8
+    return PortBytes(inputs * times.input, weights * times.weight, sums * times.sum_read * partial,
+                     sums * times.sum_write * partial)  # fmt: skip

@@ -8,6 +8,7 @@ from zerocast.accelerators.errors import AcceleratorError
 from zerocast.accelerators.schema import Accelerator, Memory
 from zerocast.accelerators.tables import AreaTable, area_table
 from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.laws import LAWS
 from zerocast.simulator.size.area_engine import (
     accumulator_um2,
     engine_match_um2,
@@ -165,7 +166,7 @@ def _register_bits(accelerator: Accelerator) -> float:
     if accelerator.skipping is not None:
         return engine_register_bits(accelerator)
     bits = BITS[compute.native_type]
-    second = any(flow != "output_stationary" for flow in compute.fold.hidden_load)
+    second = any(LAWS[flow].streams != "k" for flow in compute.fold.hidden_load if flow in LAWS)
     group = sum(bits * (group - 1) for group in structured_groups(accelerator))
     per_mac = float(2 * bits + bits * second + group + compute.pipeline_bits)
     sums = compute.rows * compute.cols * compute.accumulators_per_pe * compute.accumulate_bits

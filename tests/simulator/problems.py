@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from zerocast.accelerators import Accelerator, load
 from zerocast.accelerators.schema import Operand as Side
-from zerocast.simulator.laws.grain import tile_units
+from zerocast.simulator.laws import law_of
 from zerocast.simulator.products.gemm import Gemm, plain_gemm
 from zerocast.simulator.products.mapping import ORDERS, Mapping, mapping_of
 from zerocast.simulator.products.tiles import Walk, tile_stream
@@ -74,7 +74,7 @@ def random_problem(seed: int) -> Problem:
     accelerator = small_accelerator(rng)
     dataflow = rng.choice(accelerator.compute.dataflows)
     first, second = rng.choice(PATTERNS), rng.choice(PATTERNS)
-    unit = tile_units(plain_gemm(8, 8, 8, "fp16", 16, first, second), accelerator, dataflow)
+    unit = law_of(dataflow).grain(plain_gemm(8, 8, 8, "fp16", 16, first, second), accelerator)
     tile = [extent * rng.randint(1, 3) for extent in unit]
     size = [extent * rng.randint(1, 5) if even else rng.randint(1, 4 * extent) for extent in tile]
     gemm = replace(plain_gemm(*size, "fp16", 16, first, second), batch=rng.choice([1, 1, 3]))

@@ -9,15 +9,13 @@ from zerocast.analysis.reports.plots.times import Stacks, by_layer, heaviest, ne
 from zerocast.analysis.reports.tables import OUTSIDE
 from zerocast.analysis.units import scale_of
 from zerocast.simulator.cost import OpRow
+from zerocast.simulator.laws import EXPLAINED
 from zerocast.simulator.laws.lanes.losses import CAUSES
 from zerocast.simulator.result import Result
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-ENGINES = ("zero_skipping", "row_stationary")
-"""Dataflows whose rows say by cause what they lose; folds of a systolic array do not."""
 
 LOSSES = (*CAUSES, "port", "memory", "launch")
 """Why the array is not multiplying: `simulator.laws.lanes.losses`, waiting for the ports of the buffers and for the
@@ -39,7 +37,7 @@ BAR_PIXELS = 800
 
 def engine_rows(result: Result) -> list[OpRow]:
     """The rows that engines ran; none where the array is systolic."""
-    return [row for row in result.rows if row.dataflow in ENGINES]
+    return [row for row in result.rows if row.dataflow in EXPLAINED]
 
 
 def losses_of(row: OpRow, clock_hz: float) -> dict[str, float]:
@@ -50,7 +48,7 @@ def losses_of(row: OpRow, clock_hz: float) -> dict[str, float]:
     """
     lost = {cause: float(getattr(row, f"lost_{cause}_cycles")) for cause in (*CAUSES, "memory")}
     explained = row.ideal_cycles + sum(lost[cause] for cause in CAUSES)
-    lost["port"] = row.cycles - explained if row.dataflow in ENGINES else 0.0
+    lost["port"] = row.cycles - explained if row.dataflow in EXPLAINED else 0.0
     lost["launch"] = row.latency_s * clock_hz - row.cycles - lost["memory"]
     return {cause: lost[cause] for cause in LOSSES}
 

@@ -14,7 +14,7 @@ from problems import PATTERNS, kept, small_accelerator
 
 from zerocast.accelerators import Accelerator, load, parse
 from zerocast.simulator import SimulationError, best_mapping, gemm_cost, plain_gemm
-from zerocast.simulator.laws.grain import tile_units
+from zerocast.simulator.laws import law_of
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.gemm_cost import Objective
 from zerocast.simulator.products.mapping import ORDERS, Mapping, mapping_of, tile_extents
@@ -45,7 +45,7 @@ def brute_force(gemm: Gemm, accelerator: Accelerator, objective: Objective) -> t
     infinite where nothing fits."""
     goals, energies = [np.array([np.inf])], [np.array([np.inf])]
     for dataflow in accelerator.compute.dataflows:
-        unit = tile_units(gemm, accelerator, dataflow)
+        unit = law_of(dataflow).grain(gemm, accelerator)
         sizes = [
             sorted({min(step * count, extent) for count in range(1, -(-extent // step) + 1)})
             for extent, step in zip((gemm.m, gemm.n, gemm.k), unit, strict=True)
@@ -81,7 +81,7 @@ def test_best_mapping_attains_the_minimum(base: str, objective: Objective) -> No
             continue
         best = best_mapping(gemm, accelerator, objective)
         got, energy = float(best.objective(objective)), float(best.energy.total_j)
-        units = [tile_units(gemm, accelerator, dataflow) for dataflow in accelerator.compute.dataflows]
+        units = [law_of(dataflow).grain(gemm, accelerator) for dataflow in accelerator.compute.dataflows]
         several = max(extent / step for unit in units for extent, step in zip((gemm.m, gemm.n, gemm.k), unit))  # noqa: B905
         exact = base == "systolic-32x32" or several <= 12
         loss = 1e-12 if exact else 0.1
@@ -148,7 +148,7 @@ def test_arrays_of_mappings_equal_single_ones_bit_for_bit() -> None:
     for seed in range(10):
         gemm, accelerator = drawn(seed, ("systolic-32x32", "tpu-like-128", "sat-vcu1525")[seed % 3])
         for dataflow in accelerator.compute.dataflows:
-            unit = tile_units(gemm, accelerator, dataflow)
+            unit = law_of(dataflow).grain(gemm, accelerator)
             m, n, k = (tile_extents(d, u) for d, u in zip((gemm.m, gemm.n, gemm.k), unit, strict=True))
             grid = mapping_of(gemm, dataflow, ORDERS[seed % 6], m[:, None, None], n[None, :, None], k[None, None, :])
             many = gemm_cost(gemm, accelerator, grid)
@@ -184,7 +184,7 @@ def test_units_leave_no_lane_idle(pattern: NM, lanes: int) -> None:
     """Tiles of whole units take exactly their share of the steps, in whole groups: cutting K finer costs no cycle."""
     accelerator = load("sat-vcu1525", {"compute.macs_per_pe": lanes})
     gemm = plain_gemm(32, 32, 960, "fp16", 16, DENSE, pattern)
-    unit = tile_units(gemm, accelerator, "output_stationary")[2]
+    unit = law_of("output_stationary").grain(gemm, accelerator)[2]
     assert unit % pattern.m == 0 and unit * pattern.n // pattern.m % lanes == 0
     smaller = [k for k in range(pattern.m, unit, pattern.m) if k * pattern.n // pattern.m % lanes == 0]
     assert not smaller

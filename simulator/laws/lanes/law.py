@@ -1,0 +1,58 @@
+"""The law of engines that skip zeros: cycles of lanes over the whole product, however buffers cut it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from zerocast.accelerators.schema import Accelerator, Dataflow
+from zerocast.simulator.laws.lanes.cycles import engine_cycles, engine_turns
+from zerocast.simulator.laws.law import Array, Flags, Law, PortTimes, Unit
+from zerocast.simulator.products.gemm import Gemm
+
+if TYPE_CHECKING:
+    from zerocast.simulator.products import mapping as mappings
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes(Law):
+    """Buffer tiles do not change an engine's cycles: mappings are searched for traffic alone."""
+
+    dataflow: Dataflow = "zero_skipping"
+
+    def grain(self, gemm: Gemm, accelerator: Accelerator) -> tuple[Unit, Unit, Unit]:
+        """Any tile of whole windows."""
+        return 1, 1, gemm.conv.taps if gemm.conv is not None else 1
+
+    def cycles(
+        self, gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping, steps: Array, last: Array, flows: Flags,
+        masks: bool = False,
+    ) -> tuple[Array, Array]:  # fmt: skip
+        """Those of the engine's quickest arrangement; what is left of K is the share of products that it makes."""
+        engine = engine_cycles(gemm, accelerator, masks)
+        share = engine.ideal * accelerator.compute.multipliers / gemm.macs
+        return engine.cycles * np.ones_like(mapping.trips_k), np.asarray(gemm.k * share)
+
+    def port_times(
+        self, gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping, steps: Array, last: Array, flows: Flags
+    ) -> PortTimes:
+        """Inputs for each round of lanes along N, weights for each along M. Lanes slide along windows, and read each
+        input once."""
+        m_turns, n_turns = engine_turns(gemm, accelerator)
+        return PortTimes(gemm.input.unique / (gemm.m * gemm.k) * n_turns, m_turns, 0.0, 1.0)
+
+    def ideal_cycles(
+        self, gemm: Gemm, accelerator: Accelerator, steps_share: ArrayLike, masks: bool = False
+    ) -> ArrayLike:
+        """All multipliers busy with nonzeros that meet."""
+        return engine_cycles(gemm, accelerator, masks).ideal
+
+    def losses(
+        self, gemm: Gemm, accelerator: Accelerator, cycles: float, ideal: float, masks: bool = False
+    ) -> Mapping[str, float]:
+        """The engine's own account."""
+        return engine_cycles(gemm, accelerator, masks).losses

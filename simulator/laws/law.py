@@ -1,0 +1,106 @@
+"""What mappings, traffic and walks ask of the innermost array; each dataflow answers in a class of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from zerocast.accelerators.schema import Accelerator, Dataflow
+from zerocast.simulator.laws.array import rate_of
+from zerocast.simulator.products.gemm import Gemm
+
+if TYPE_CHECKING:
+    from zerocast.simulator.products import mapping as mappings
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Unit = int | Fraction
+
+
+@dataclass(frozen=True, slots=True)
+class PortTimes:
+    """Times that the array reads each input and each weight of the whole m x n x k from their buffers, and reads and
+    writes each sum; broadcast over mappings."""
+
+    input: Array | float
+    weight: Array | float
+    sum_read: Array | float
+    sum_write: Array | float
+
+
+@dataclass(frozen=True, slots=True)
+class Law:
+    """How an array computes a product in one dataflow.
+
+    streams: the rank along which a fold streams, while it keeps what depends on the other two; "" where there are no
+    folds. by_tile: whether buffer tiles are folds of their own; else each tile has its share of the whole's cycles,
+    which the row then takes apart (`losses`).
+    """
+
+    dataflow: Dataflow
+    streams: str = ""
+    by_tile: bool = False
+
+    def grain(self, gemm: Gemm, accelerator: Accelerator) -> tuple[Unit, Unit, Unit]:
+        """Of what units the tiles along M, N and K are made, so that no step of the array is partly idle."""
+        raise NotImplementedError
+
+    def goes_on(self, gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping) -> Flags:
+        """Whether a fold's stream goes on from one buffer tile to the next, so that the array neither fills, loads nor
+        drains between them: a tile holds one fold (of sums: as many as the PEs keep), and no loop over tiles that the
+        fold depends on runs inside that of the streamed rank."""
+        if not self.streams:
+            return np.asarray(False)
+        compute = accelerator.compute
+        together = compute.accumulators_per_pe if self.streams == "k" and compute.interleave else 1
+        few = self.folds_of_a_tile(gemm, accelerator, mapping) <= together
+        return np.asarray(few & (mapping.inside(self.streams)[0] == 1))
+
+    def folds_of_a_tile(self, gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping) -> Array:
+        """Folds of the array in one full buffer tile."""
+        raise NotImplementedError
+
+    def completes(self, gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping) -> Flags:
+        """Whether sums leave the array when they are complete: it keeps them while it streams all of K."""
+        if self.streams != "k":
+            return np.asarray(False)
+        return np.asarray(self.goes_on(gemm, accelerator, mapping) | (mapping.trips_k == 1))
+
+    def cycles(
+        self, gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping, steps: Array, last: Array, flows: Flags,
+        masks: bool = False,
+    ) -> tuple[Array, Array]:  # fmt: skip
+        """Array cycles of the whole product without ports, and the reduction steps left of its K.
+
+        steps, last: reduction steps of a full tile along K and of the last one; flows: `goes_on`; masks: with the
+        nonzeros of the data, for laws that know more than their mean.
+        """
+        raise NotImplementedError
+
+    def tile_cycles(self, tile: Gemm, accelerator: Accelerator, steps: Array) -> Array:
+        """Array cycles of tiles as products of their own, of so many reduction steps."""
+        raise NotImplementedError
+
+    def port_times(
+        self, gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping, steps: Array, last: Array, flows: Flags
+    ) -> PortTimes:
+        """How often words pass between buffers and array; arguments as in `cycles`."""
+        raise NotImplementedError
+
+    def ideal_cycles(
+        self, gemm: Gemm, accelerator: Accelerator, steps_share: ArrayLike, masks: bool = False
+    ) -> ArrayLike:
+        """Cycles of a full array with every skippable zero skipped, `steps_share` of K left."""
+        rate = accelerator.compute.multipliers * rate_of(accelerator, gemm.types)
+        return gemm.macs * np.minimum(steps_share, 1.0) / rate
+
+    def losses(
+        self, gemm: Gemm, accelerator: Accelerator, cycles: float, ideal: float, masks: bool = False
+    ) -> Mapping[str, float]:
+        """By cause, what of the array's cycles without ports is not ideal."""
+        return {}
