@@ -53,6 +53,9 @@ FLOPS: dict[str, float] = {
     "polar": 4,  # cosine and sine, each times the length
     "angle": 2,  # divide, arc tangent
     "weight_norm": 4,  # square, sum, divide, multiply
+    "quantize": 5,  # times 1/scale, plus zero point, round, clamp 2
+    "dequantize": 2,  # minus zero point, times scale
+    "fake_quantize": 6,  # times 1/scale, plus zero point, round, clamp 2, and back in one multiply-add
     "grid_sampler": 9,  # position 2, four weighted neighbours 7
     "log_sigmoid": 4,
     "logcumsumexp": 5,

@@ -18,13 +18,14 @@ from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Op, Tensor, Workload
 from zerocast.workloads.lowering.builder import Builder, NoRule
 from zerocast.workloads.lowering.exporting.export import export, quiet, taken_apart
-from zerocast.workloads.lowering.exporting.masks import check_finite, unwrapped, weight_names
+from zerocast.workloads.lowering.exporting.forms import as_module, plain
+from zerocast.workloads.lowering.exporting.masks import check_finite, weight_names
 from zerocast.workloads.lowering.exporting.positional import positional
 from zerocast.workloads.lowering.folding import fold
 from zerocast.workloads.lowering.origins import Origin, source
 from zerocast.workloads.lowering.stored import settle
 from zerocast.workloads.lowering.values import Value
-from zerocast.workloads.lowering.walk import CONTRACTIONS, walk
+from zerocast.workloads.lowering.walk import COUNTED, walk
 from zerocast.workloads.pruning import NOTHING_PRUNED, Pruning, apply_pruning
 from zerocast.workloads.training import Autograd, expand_training
 
@@ -34,7 +35,7 @@ NO_FILES: Readers = MappingProxyType({})
 
 
 def capture(
-    model: nn.Module,
+    model: nn.Module | ExportedProgram,
     example_inputs: Sequence[Any] | Mapping[str, Any] | torch.Tensor,
     *,
     name: str | None = None,
@@ -47,7 +48,8 @@ def capture(
 ) -> Workload:
     """Lower a model to the dataflow IR.
 
-    model: never changed; may live on the meta device (shapes without data).
+    model: never changed; may live on the meta device (shapes without data); programs of torch.export and TorchScript,
+    sparse and wrapped weights are read, too.
     example_inputs: arguments of its forward, by position or by name; their shapes are the workload's.
     training: add loss, backward passes and optimizer update (`optimizer`: sgd_momentum or adamw).
     pruning: what a recipe decided (`workloads.prune`); without one, zeros that the weights hold are found.
@@ -59,22 +61,25 @@ def capture(
     Raises `WorkloadError` for a model that cannot be exported, an operator without rule, NaN or infinite
     weights, and for weights of another model.
     """
-    _check_arguments(model, example_inputs, pruning)
-    inputs = positional(model, example_inputs)
-    title = name or type(model).__name__.lower()
+    module = as_module(model)
+    _check_arguments(module, example_inputs, pruning)
+    inputs = positional(module, example_inputs)
+    title = name or type(module).__name__.lower()
     check_dtype(dtype, training)
     applied = pruning or NOTHING_PRUNED
     decided = frozenset(weight for weight, layer in applied.layers.items() if "FF" in layer.weight)
-    model = unwrapped(model)
-    files = {} if weights is None else matched(weights, model)
+    module = plain(module, inputs)
+    files = {} if weights is None else matched(weights, module)
     readers = {name: partial(weights.read, there) for name, there in files.items()} if weights else {}
     build, program, outputs = lower_graph(
-        model, inputs, title, dtype, training, allow_unknown, decided=decided, readers=readers
+        module, inputs, title, dtype, training, allow_unknown, decided=decided, readers=readers
     )
     forward = apply_pruning(_workload(build, inputs, program, outputs, training), applied)
     if not training:
         return forward
-    frozen = {n for p, n in weight_names(model).items() if not model.get_parameter(p).requires_grad} | set(build.stored)
+    frozen = {n for p, n in weight_names(module).items() if not module.get_parameter(p).requires_grad} | set(
+        build.stored
+    )
     autograd = Autograd(frozenset(frozen), build.stopped, build.checkpoints)
     return expand_training(forward, optimizer, applied, autograd=autograd)
 
@@ -122,7 +127,7 @@ def lower_graph(
                 values, origins = _sources(build, program, names, model, readers)
                 outputs = walk(build, program.graph_module, values, origins)
             settle(build, _returned(program, outputs))
-            build.folded = fold(build, trained, _returned(program, outputs), CONTRACTIONS)
+            build.folded = fold(build, trained, _returned(program, outputs), COUNTED)
             if left := [op.name for op in build.ops if op.name in build.deferred]:
                 raise build.deferred[left[0]]
             return build, program, outputs

@@ -140,7 +140,7 @@ class Builder:
 
     def nonzeros(self, tensor: str) -> Any:
         """Where a tensor made of weights and constants is nonzero (booleans in its shape); None where that is not
-        known, or where too few zeros are there to be a pruning's (all zeros is how some layers start)."""
+        known, or where too few zeros are there to be a pruning's."""
         origin = self.origin(tensor)
         data = None if origin is None or self.tensors[tensor].weight in self.decided else origin.value()
         if data is None or data.dim() < 2:
@@ -149,7 +149,7 @@ class Builder:
             data = data.float()  # fp8 can be cast and little else
         bits = (data != 0).numpy()
         zeros = 1.0 - np.count_nonzero(bits) / max(bits.size, 1)
-        return bits if FEWEST_ZEROS <= zeros < 1.0 else None
+        return bits if zeros >= FEWEST_ZEROS else None
 
     def note_gradients(self, node: Node, values: Sequence[Value], since: int) -> None:
         """Take down for the ops from number `since` on, which `node` became, where its gradients stop, and the
@@ -165,6 +165,17 @@ class Builder:
     def is_weight(self, value: Value) -> bool:
         """True where the value views a parameter, or what is made of one."""
         return bool(self.tensors[value.tensor].weight)
+
+    def is_known(self, value: Value) -> bool:
+        """True where the value is there before the network runs: a weight, or a constant."""
+        return self.is_weight(value) or self.tensors[value.tensor].role == "constant"
+
+    def title(self, tensor: str) -> str:
+        """What a constant is called by its owner: the largest buffer or attribute whose numbers it holds, before any
+        that holds places."""
+        origin = self.origin(tensor)
+        parts = [self.tensors[part] for part in (origin.flows if origin is not None else ())]
+        return max(parts, key=lambda part: (part.dtype == self.dtype, part.elements)).name if parts else tensor
 
 
 @dataclass

@@ -39,7 +39,7 @@ def as_stored(build: Builder, value: Value) -> Value:
         return value
     packed = holder.elements <= made.elements  # else it is one part of what is stored together
     width, kind = _width(holder, made.elements if packed else holder.elements)
-    if width >= made.bits and made.name != holder.name:
+    if width >= made.bits and made.name != holder.name and made.dtype not in _HELD:
         return value
     name = holder.name if packed and holder.name not in build.stored else build.unique(f"{holder.name}.part")
     scales = sum(build.tensors[part].bytes for part in origin.sources if part in build.tensors and part != holder.name)

@@ -39,6 +39,8 @@ RULES: dict[str, Any] = {
 _CHECKS = ("_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range_for_size")
 _UNCHANGED = ("to", "_to_copy", "type_as", "alias", "detach", "lift_fresh_copy", "lift_fresh")
 CONTRACTIONS = frozenset((*contractions.RULES, *experts.RULES, *convolution.RULES, *attention.RULES))
+COUNTED = CONTRACTIONS - {"mv", "dot"}
+"""Those whose multiply-accumulates FLOP counters see; the others are vectors, such as a spectral norm's of a weight."""
 _SUMMED = CONTRACTIONS | frozenset(vectors.REDUCTIONS)
 """Operators whose results are no reordered, masked or rescaled form of an operand."""
 

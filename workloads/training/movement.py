@@ -20,7 +20,8 @@ def index_backward(tape: Tape, op: Index, gradient: str) -> None:
     picks = [name for name in (*rest, *op.outputs[1:]) if tape.tensors[name].role in ("index", "input", "constant")]
     for target in sources:
         phase = phase_of(tape.tensors[target])
-        elements = tape.tensors[gradient if function == "scatter_add" else target].elements
+        written = tape.tensors[gradient if function == "scatter_add" else target].elements
+        elements = op.elements if op.function == "gather" else written  # a bag hands its gradient to each of its rows
         outputs = (tape.fresh(target),)
         tape.emit(Index(f"{op.name}.{phase}", op.layer, phase, (gradient, *picks), outputs, function, elements))
 

@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from zerocast.simulator.unit_cost import moved_bytes
 from zerocast.workloads import Vector, WorkloadError, capture
 
 
@@ -140,3 +141,23 @@ def test_an_operator_that_has_no_parts_is_refused_or_priced_by_its_bytes() -> No
     (unknown,) = capture(module, (R(6, 4),), allow_unknown=True).unknown
     assert unknown.flops == 0
     assert unknown.elements == 36
+
+
+def test_bags_read_the_rows_that_they_look_up() -> None:
+    """3 bags of 5 rows of 16: 240 elements of the table of 16,000 are read; training adds as many to its gradient."""
+    bag, ids = nn.EmbeddingBag(1000, 16, mode="mean"), torch.zeros(3, 5, dtype=torch.long)
+    (op,) = capture(bag, ids).ops
+    assert (op.function, op.elements) == ("gather", 3 * 5 * 16)  # type: ignore[union-attr]
+    read, written = moved_bytes(op, capture(bag, ids).tensors)
+    assert (read, written) == (240 * 2 + 8 * (3 * 5 + 3), 3 * 16 * 2)  # fp16 rows, int64 indices and offsets
+    added = [each for each in capture(bag, ids, training=True).ops if each.phase == "WU"]
+    assert [each.elements for each in added] == [240]  # type: ignore[union-attr]
+
+
+def test_quantisation_of_activations_is_elementwise_work() -> None:
+    def quantised(m: Any, x: torch.Tensor) -> torch.Tensor:
+        return m[0](torch.fake_quantize_per_tensor_affine(x, 0.1, 0, -128, 127))
+
+    workload = capture(Call(quantised, nn.Linear(16, 4)), R(2, 16))
+    (fake,) = (op for op in workload.ops if isinstance(op, Vector))
+    assert (fake.function, fake.elements, fake.flops_per_element) == ("fake_quantize", 32, 6)

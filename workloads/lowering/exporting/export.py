@@ -23,6 +23,8 @@ from zerocast.workloads.lowering.exporting.outputs import asked_for
 from zerocast.workloads.lowering.exporting.watch import only_ours, stopped_regions, watched
 from zerocast.workloads.neighbours import beside, folders_of
 
+_UNSEEN = "fake tensor in the exported program constant's list"
+"""What the exporter says where a tensor came to be past its eyes."""
 _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
@@ -44,14 +46,20 @@ def export(
             except WorkloadError:
                 raise
             except Exception as error:
-                raise WorkloadError(
-                    f"model {name!r} cannot be exported to a graph: {line(error)}{place(error)}; "
-                    "make torch.export.export(model, example_inputs, strict=False) work first"
-                ) from error
+                raise WorkloadError(f"model {name!r} cannot be exported to a graph: {_reason(error)}") from error
     if any(_recurrent(node) for node in program.graph.nodes):
         with quiet():
             program = program.run_decompositions(_unrolled())
     return program
+
+
+def _reason(error: Exception) -> str:
+    if _UNSEEN in str(error):
+        return (
+            f"a hook or forward sets the `.data` of a tensor, or maps over weights with vmap{place(error)}, which no "
+            "graph shows; multiply the weight with its mask in forward, or by torch.nn.utils.parametrize"
+        )
+    return f"{line(error)}{place(error)}; make torch.export.export(model, example_inputs, strict=False) work first"
 
 
 def _know_caches(inputs: tuple[Any, ...]) -> None:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import nn
-from torch._functorch._aot_autograd.subclass_parametrization import unwrap_tensor_subclass_parameters
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from zerocast.workloads.blame import line
 from zerocast.workloads.errors import WorkloadError
 
 
@@ -31,22 +27,6 @@ def check_finite(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         if not all(map(is_finite, held_in(parameter))):
             raise WorkloadError(f"parameter {name!r} holds NaN or infinity; repair or retrain it before capture")
-
-
-def unwrapped(model: nn.Module) -> nn.Module:
-    """The model itself, or a copy whose parameters of a wrapping subclass (quantised ones) are the plain tensors that
-    these are kept in, put together anew where they are used. Raises `WorkloadError` where that cannot be done."""
-    wrapped = [name for name, each in model.named_parameters() if is_traceable_wrapper_subclass(each)]
-    if not wrapped:
-        return model
-    try:
-        return unwrap_tensor_subclass_parameters(copy.deepcopy(model))
-    except Exception as error:
-        kind = type(model.get_parameter(wrapped[0])).__name__
-        raise WorkloadError(
-            f"parameter {wrapped[0]!r} is a {kind}, which cannot be taken apart ({line(error)}); "
-            "keep its plain tensors as buffers and make the weight in forward"
-        ) from error
 
 
 def is_finite(tensor: torch.Tensor) -> bool:

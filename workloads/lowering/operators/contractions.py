@@ -18,6 +18,9 @@ Ranks = Sequence[Affine]
 """An index expression for each dimension of an operand's view."""
 
 
+EMPTY = "all zeros: priced dense, as a layer that training starts from; leave it out if it stays so"
+
+
 def plain(*names: str) -> list[Affine]:
     """Index expressions that are single ranks."""
     return [((name, 1),) for name in names]
@@ -34,12 +37,12 @@ def contract(
     shape: Sequence[int] | None = None,
     causal: bool = False,
 ) -> Value:
-    """Emit one einsum. A weight is put at operand b; zeros that weights hold are their patterns."""
+    """Emit one einsum. A weight (or constant) is put at operand b; zeros that it holds are its pattern."""
     build = call.build
     if any(build.tensors[value.tensor].dtype in COMPLEX for value, _ in (a, b)):
         raise NoRule(call.node, call.layer, "multiplies complex numbers", "write it as products of their real parts")
     a, b = ((_gathered(call, as_stored(build, value)), ranks) for value, ranks in (a, b))
-    if build.is_weight(a[0]) and not build.is_weight(b[0]):
+    if build.is_known(a[0]) and not build.is_known(b[0]):
         a, b = b, a
     weight = build.tensors[b[0].tensor].weight
     holder, _, own_name = weight.rpartition(".")
@@ -50,7 +53,7 @@ def contract(
     plain = on_tensor(*a), on_tensor(*b)
     patterns = {
         place: found for place, side in enumerate((a, b))
-        if build.is_weight(side[0])
+        if _may_be_pruned(call, side[0], (a, b)[1 - place][0])
         and (found := _weight_pattern(call, side[0].tensor, plain[place], (plain[1 - place], tuple(out)), sizes))
     }  # fmt: skip
     indices = (_apart(plain[0], a[1], b[1], out), _apart(plain[1], b[1], a[1], out), tuple(out))
@@ -102,22 +105,34 @@ def _apart(stored: tuple[Affine, ...], view: Ranks, other: Ranks, out: Ranks) ->
     return stored
 
 
+def _may_be_pruned(call: Call, operand: Value, other: Value) -> bool:
+    """Whether the zeros of an operand are looked for: it is a weight, or a constant that activations are multiplied
+    with (a weight that its owner registered nowhere)."""
+    known = call.build.is_known
+    return call.build.is_weight(operand) or (known(operand) and not known(other))
+
+
 def _weight_pattern(
     call: Call, name: str, index: tuple[Affine, ...], others: tuple[tuple[Affine, ...], ...], sizes: Mapping[str, int]
 ) -> Pattern | None:
-    """Zeros that a weight holds already, and what they keep to; notes in `layers` and `found` whether and what."""
+    """Zeros that a weight, or a constant, holds already, and what they keep to; notes in `layers` and `found` whether
+    and what."""
     build, weight = call.build, call.build.tensors[name].weight
+    title = weight or call.build.title(name)
     axes = [term for dim in index for term in sorted(dim, key=lambda term: -term[1])]
     shape = tuple((rank, sizes[rank]) for rank, _ in axes)
     channels = _channels([rank for rank, _ in shape], *others)
     key = (name, shape, tuple(channels))
     if key not in build.zeros:  # a recurrent layer reads its weight at every step
         bits = _read(build.nonzeros(name), [size for _, size in shape])
+        if bits is not None and not bits.any():
+            build.found.update({weight: EMPTY} if weight else {})
+            bits = None
         build.zeros[key] = None if bits is None else detect(bits, [rank for rank, _ in shape], channels)
     what = build.zeros[key]
     if what is not None:
-        build.found[weight] = what.words
-    if what is not None or weight not in build.layers:
+        build.found[title] = what.words
+    if weight and (what is not None or weight not in build.layers):
         build.layers[weight] = "not pruned" if what is None else ""
     return None if what is None else what.pattern
 
@@ -186,11 +201,13 @@ def _broadcast(batch: list[str], shape: Sequence[int]) -> list[Affine]:
 
 
 def addmm(call: Call) -> Value:
-    """self + mat1 @ mat2: a parameter vector `self` is the bias, anything else is added after."""
+    """self + mat1 @ mat2: a vector of parameters or constants is the bias, anything else is added after."""
     a = call["mat1"] or call["batch1"]
     b = call["mat2"] or call["batch2"]
     added = call["self"]
-    if call.build.is_weight(added) and len(added.shape) == 1:
+    if call["beta"] == 0:  # torch.sparse.mm, whose sum starts from nothing
+        return product(call, a, b)
+    if call.build.is_known(added) and len(added.shape) == 1:
         return product(call, a, b, added)
     return vector(call, "add", [product(call, a, b), added])
 
@@ -247,5 +264,5 @@ def _rank_names(call: Call, letters: list[str], out: str) -> dict[str, str]:
 RULES: dict[str, Any] = {
     "linear": linear, "_int_mm": matmul, "_scaled_mm": scaled,
     "matmul": matmul, "mm": matmul, "bmm": matmul, "mv": matmul, "dot": matmul,
-    "addmm": addmm, "baddbmm": addmm, "einsum": einsum,
+    "addmm": addmm, "_sparse_addmm": addmm, "baddbmm": addmm, "einsum": einsum,
 }  # fmt: skip

@@ -135,6 +135,16 @@ def gather(call: Call) -> Any:
     return index(call, "gather", call.values, elements(call.out))
 
 
+def bags(call: Call) -> list[Value]:
+    """embedding_bag: a row of the table for each index, summed bag by bag as they come in; of its results the sums."""
+    name = call.name()
+    out = call.build.add(f"{name}.out", call.out[0], call.role(call.out[0]))
+    count = call["indices"].elements * call["weight"].shape[-1]
+    inputs, outputs = tuple(value.tensor for value in call.values), (out.tensor,)
+    call.build.ops.append(Index(name, call.layer, "FF", inputs, outputs, "gather", count))
+    return [out]
+
+
 def scatter(call: Call) -> Any:
     """scatter, index_put, index_copy: one move for each element of the source."""
     function = _SCATTERS.get(call.operator, "scatter")
@@ -162,6 +172,7 @@ RULES: dict[str, Any] = {
                      "replication_pad2d", "replication_pad3d"), move),
     **dict.fromkeys(("slice_scatter", "select_scatter", "diagonal_scatter", "as_strided_scatter"), overwrite),
     **dict.fromkeys(("embedding", "gather", "index", "index_select", "take_along_dim"), gather),
+    **dict.fromkeys(("_embedding_bag", "_embedding_bag_forward_only"), bags),
     **dict.fromkeys(("scatter", "index_put", "index_copy", "scatter_add", "index_add", "scatter_reduce",
                      "masked_scatter"), scatter),
     **dict.fromkeys(("topk", "sort", "argmax", "argmin", "argsort"), select),

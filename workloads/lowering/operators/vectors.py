@@ -110,6 +110,16 @@ def upsample(call: Call, flops: float) -> Any:
     return vector(call, "upsample", call.values[:1], flops=flops)
 
 
+def quantised(call: Call, function: str) -> Any:
+    """Numbers to whole ones, and back, by a scale and a zero point."""
+    return vector(call, function, call.values)
+
+
+def fake_quantised(call: Call) -> Any:
+    """Scaled, rounded, clamped and scaled back; what observers keep beside it (a few values) is not priced."""
+    return vector(call, "fake_quantize", call.values[:1], first_alone=True)
+
+
 def weight_norm(call: Call) -> Any:
     """g v / |v|: square, sum, divide, multiply."""
     return vector(call, "weight_norm", call.values, call.values[0].elements)
@@ -168,6 +178,13 @@ RULES: dict[str, Any] = {
        for kind, start, end in (("max", "", ""), ("max", "", "_with_indices"), ("max", "adaptive_", ""),
                                 ("avg", "", ""), ("avg", "adaptive_", "")) for d in (1, 2, 3)},
     "cross_entropy_loss": cross_entropy, "nll_loss": loss, "mse_loss": loss,
+    **{f"{kind}quantize_per_{of}": partial(quantised, function=f"{kind}quantize")
+       for kind in ("", "de") for of in ("tensor", "channel", "token", "channel_group")},
+    **dict.fromkeys(("fake_quantize_per_tensor_affine", "fake_quantize_per_channel_affine",
+                     "fake_quantize_per_tensor_affine_cachemask", "fake_quantize_per_channel_affine_cachemask",
+                     "_fake_quantize_per_tensor_affine_cachemask_tensor_qparams",
+                     "_fake_quantize_learnable_per_tensor_affine", "_fake_quantize_learnable_per_channel_affine",
+                     "_fused_moving_avg_obs_fq_helper", "_fused_moving_avg_obs_fq_helper_functional"), fake_quantised),
     **dict.fromkeys(("l1_loss", "smooth_l1_loss", "huber_loss", "kl_div", "binary_cross_entropy",
                      "binary_cross_entropy_with_logits"), loss),
 }  # fmt: skip

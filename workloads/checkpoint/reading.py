@@ -7,29 +7,27 @@ import pickle
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zerocast.extras import need
 from zerocast.workloads.blame import reason
-from zerocast.workloads.errors import WorkloadError, closest
+from zerocast.workloads.checkpoint.forms import assembled
+from zerocast.workloads.errors import WorkloadError
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
 
 _SAFE, _TORCH = ".safetensors", (".pt", ".pth", ".bin")
 _INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-_WRAPPERS = ("module.", "_orig_mod.")
-"""What torch's wrappers for several devices and for compilation put before every name."""
 _INSIDE = ("state_dict", "model_state_dict", "model")
 """Names under which training scripts put the weights beside other things."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where each tensor of a checkpoint is read from; `shapes` by the names that it has in the file."""
+    """Where each tensor of a checkpoint is read from; `shapes` by the names that it has in the file, and by those of
+    the weights that several of these make up (`assembled`)."""
 
     path: Path
     shapes: Mapping[str, tuple[int, ...]]
@@ -37,10 +35,13 @@ class Checkpoint:
 
     def read(self, name: str) -> torch.Tensor:
         """A tensor, from the file. Raises `WorkloadError` where it holds NaN or infinity, or cannot be read."""
+        from zerocast.workloads.lowering.exporting.forms import dense
         from zerocast.workloads.lowering.exporting.masks import is_finite
 
         try:
-            tensor = self._readers[name]()
+            tensor = dense(name, self._readers[name]())
+        except WorkloadError:
+            raise
         except Exception as error:  # whatever a damaged file makes the reader say
             raise WorkloadError(f"weights {str(self.path)!r}: {name!r} cannot be read: {reason(error)}") from error
         if not is_finite(tensor):
@@ -51,7 +52,13 @@ class Checkpoint:
 def open_checkpoint(path: str | Path) -> Checkpoint:
     """The weights of a .safetensors file, of a folder of them (sharded or not), or of a .pt file of weights alone, from
     which no code is run. Raises `WorkloadError` for anything else."""
-    given = Path(path)
+    plain = _opened(Path(path), path)
+    whole = assembled(plain.shapes, plain.read)
+    shapes = {**plain.shapes, **{name: shape for name, (shape, _) in whole.items()}}
+    return Checkpoint(plain.path, shapes, {**plain._readers, **{name: read for name, (_, read) in whole.items()}})
+
+
+def _opened(given: Path, path: str | Path) -> Checkpoint:
     if given.is_dir():
         return _sharded(given)
     if not given.is_file():
@@ -147,53 +154,3 @@ def _pickled(file: Path) -> Checkpoint:
     if not tensors:
         raise WorkloadError(f"weights {str(file)!r}: it holds no tensors by name; save model.state_dict()")
     return Checkpoint(file, {n: tuple(t.shape) for n, t in tensors.items()}, {n: t.clone for n, t in tensors.items()})
-
-
-def matched(checkpoint: Checkpoint, model: nn.Module) -> dict[str, str]:
-    """For each parameter and buffer that a checkpoint holds: its name in the model -> its name there.
-
-    A weight that is tied is there under any of its names; the part of the model that others are built on may be saved
-    without its own prefix, or alone.
-    Raises `WorkloadError` for parameters that are not there, and for shapes that do not fit.
-    """
-    state = {
-        **dict(model.named_parameters(remove_duplicate=False)),
-        **dict(model.named_buffers(remove_duplicate=False)),
-    }
-    names = _renamed(checkpoint, model, state)
-    held = {id(state[name]) for name in names}
-    path = str(checkpoint.path)
-    missing = [name for name, each in model.named_parameters() if id(each) not in held]
-    if missing:
-        raise WorkloadError(
-            f"weights {path!r} are of another model: {len(missing)} of its parameters are not there, such as "
-            f"{missing[0]!r}; {closest(missing[0], checkpoint.shapes)}"
-        )
-    for name, there in names.items():
-        wanted, found = tuple(state[name].shape), checkpoint.shapes[there]
-        if wanted != found:
-            raise WorkloadError(
-                f"weights {path!r} are of another model: {there!r} has shape {found}, the model's {wanted}"
-            )
-    return names
-
-
-def _renamed(checkpoint: Checkpoint, model: nn.Module, state: Mapping[str, object]) -> dict[str, str]:
-    """The names with the base model's prefix as it is, left out or added, or with a wrapper's, whichever fits most."""
-    prefix = f"{getattr(model, 'base_model_prefix', '') or 'model'}."
-    spellings: list[Callable[[str], str]] = [str, lambda name: name.removeprefix(prefix)]
-    spellings += [partial("{}{}".format, front) for front in (prefix, *_WRAPPERS)]
-    ways = ({name: spell(name) for name in state if spell(name) in checkpoint.shapes} for spell in spellings)
-    return max(ways, key=len)
-
-
-def load_into(checkpoint: Checkpoint, model: nn.Module) -> None:
-    """Put the weights into a model that has data of its own."""
-    import torch
-
-    names = matched(checkpoint, model)
-    state = model.state_dict(keep_vars=True)
-    with torch.no_grad():
-        for name, there in names.items():
-            if name in state:
-                state[name].copy_(checkpoint.read(there))
