@@ -93,8 +93,10 @@ class NestCost:
         sums = self.gemm.batch * self.gemm.m * self.gemm.n
         wide = self.accelerator.compute.accumulate_bits / 8
         final = link_bits(self.gemm, self.accelerator, "output", outer) / 8 if top == 0 else wide
-        back = sums * (shared - self._fresh(outer)) * wide
-        return back, back + sums * final, back, back + sums * final + sums * (apart - shared) * wide
+        fresh = self._fresh(outer)
+        back = sums * (shared - fresh) * wide
+        out = back + sums * fresh * final
+        return back, out, back, out + sums * (apart - shared) * wide
 
     def _fresh(self, memory: Memory) -> Array:
         """Times that sums of each output start from nothing in a memory, over all copies: once off chip; further in,
@@ -124,7 +126,7 @@ class NestCost:
         """Times that each word of an operand crosses, counted at the outer memory and over all copies at `depth`, where
         the loops down to depth `at` bring it in anew."""
         shared, apart = np.asarray(1.0), np.asarray(1.0)
-        for last in np.unique(at).tolist():
+        for last in range(int(at.min()), int(at.max()) + 1):
             modes = [self._mode(operand, level, top, last) for level in range(1, depth + 1)]
             every: list[Mode] = ["all" if level <= last else "copies" for level in range(1, depth + 1)]
             shared = np.where(at == last, self.counts.number(FREE[operand], tuple(modes)), shared)

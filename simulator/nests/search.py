@@ -17,7 +17,7 @@ from zerocast.accelerators.schema.given import Given
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.nests.cost import NestCost, compute_energy
 from zerocast.simulator.nests.levels import Tiling
-from zerocast.simulator.nests.space import LIMIT, Candidates, NestSpace, array_tiling
+from zerocast.simulator.nests.space import LIMIT, Candidates, NestSpace, array_tiling, least_of
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.gemm_cost import Objective
 from zerocast.simulator.products.given import words
@@ -42,6 +42,8 @@ _AT_ONCE = 256
 """Complete chains that are priced together, in all orders."""
 _EQUAL = 1e-9
 """Room that a bound gets against the rounding of what it bounds."""
+_INNERMOST = np.array([ORDERS.index(order) for order in ("mnk", "kmn", "nkm")])
+_K_OUTSIDE = np.array([ORDERS.index("kmn")])
 
 Key = Callable[[Array, Array], Array]
 """What is made small, from cycles and joules."""
@@ -78,6 +80,8 @@ class NestSearch:
         self.orders = tuple(
             np.arange(len(ORDERS)) if order is None else np.array([ORDERS.index(order)]) for order in fixed
         )
+        # bytes depend on the innermost loop alone
+        self._innermost = tuple(order if len(order) == 1 else _INNERMOST for order in self.orders)
         self._joules = [compute_energy(gemm.free, accelerator, flow, self.rates).total_j for flow in flows]
         self._best: tuple[float, NestCost | None] = np.inf, None
 
@@ -157,26 +161,26 @@ class NestSearch:
             each.link[at].reshape(-1, *(1 for _ in self.orders))
             for each, at in zip(space.candidates, chains.picks.T, strict=True)
         ]
-        some = tuple(order[:1] for order in self.orders)
+        # where K's loops are outside, most sums start from nothing, and ports read fewest
+        some = tuple(order if len(order) == 1 else _K_OUTSIDE for order in self.orders)
         costs = [self.cost(space, chains.picks, some, spread) for spread in space.array]
         found = [cost.least_cycles(link) if space.timed else cost.busy_cycles for cost in costs]
         cycles = np.min([each.ravel() for each in found], axis=0)
+        if space.timed:
+            cycles = np.maximum(cycles, space.candidates[0].whole[chains.picks[:, 0]])
         return replace(chains, cycles=cycles)
 
     def _price(self, space: NestSpace, chains: _Chains, key: Key, bounded: Key, ceiling: float) -> None:
         """Price complete chains in all orders, and keep the best."""
-        every = chains.picks
         for spread in space.array:
-            picks, cost = every, self.cost(space, every, self.orders, spread)
-            none = np.zeros(1)
-            joules = none if key is bounded is _cycles else cost.energy.total_j
-            if key is _joules is not bounded:  # times are wanted of those alone that take less energy
-                less = np.flatnonzero(joules.reshape(len(joules), -1).min(axis=1) < self._best[0])
-                if not len(less):
+            picks = chains.picks
+            if key is _joules:  # times are wanted of those alone that take less energy
+                joules = self.cost(space, picks, self._innermost, spread).energy.total_j
+                picks = picks[joules.reshape(len(joules), -1).min(axis=1) < self._best[0]]
+                if not len(picks):
                     continue
-                if len(joules) == len(picks) > 2 * len(less):
-                    picks, joules = picks[less], joules[less]
-                    cost = self.cost(space, picks, self.orders, spread)
+            cost, none = self.cost(space, picks, self.orders, spread), np.zeros(1)
+            joules = none if key is bounded is _cycles else cost.energy.total_j
             cycles = none if key is bounded is _joules else self._figure(cost)
             cycles, joules = np.broadcast_arrays(cycles, joules)
             shape = (len(picks), *(len(order) for order in self.orders))
@@ -233,8 +237,24 @@ def _joined(chains: _Chains, candidates: Sequence[Candidates], some: Index) -> _
     picks, cycles = chains.picks[chain], inner.cycles[pick]
     for depth in range(len(outside), 0, -1):
         cycles = outside[depth - 1].piped(picks[:, depth - 1], cycles)
-    own = chains.own[chain]
-    return _Chains(np.column_stack([picks, pick]), own + inner.own[pick], cycles, own + inner.joules[pick])
+    own = chains.own[chain] + inner.own[pick]
+    if len(outside) == 1:
+        own = own + _beside(outside[0], inner, picks[:, 0], pick)
+    return _Chains(np.column_stack([picks, pick]), own, cycles, own + inner.joules[pick] - inner.own[pick])
+
+
+def _beside(outer: Candidates, inner: Candidates, at: Index, pick: Index) -> Array:
+    """Joules that tiles of two depths cost together beyond what each costs at least: an operand that does not stay in
+    the outer one comes into the inner one again with it."""
+    again, stays, repeated = (part[:, at] for part in outer.moved)
+    anew, kept = (part[:, pick] for part in inner.moved[:2])
+    least = np.full(len(at), np.inf)
+    for stayed in range(len(again)):
+        back = repeated.copy()
+        back[stayed] = 0.0
+        mine = again.sum(axis=0) - (again - stays)[stayed]
+        least = np.minimum(least, mine + least_of(np.maximum(anew, back), np.maximum(kept, back)))
+    return least - outer.own[at] - inner.own[pick]
 
 
 def no_nest(gemm: Gemm, accelerator: Accelerator) -> SimulationError:

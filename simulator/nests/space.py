@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,10 @@ class Candidates:
     """Tiles of one depth, each with copies side by side [candidates].
 
     tile: place in the grid by side; needs: the least place that the tile outside may have, so that no copy idles.
-    link, first: cycles of the link that brings them in, and of its first load and last store; own: joules of that.
+    link, first: cycles of the link that brings them in, and of its first load and last store; whole: least cycles with
+    what passes this depth; own: joules of that.
+    moved: joules by operand that comes in as often as it has tiles [operands, candidates], and those of one that stays;
+    last, what an operand at least costs one depth further in if it does not stay here.
     cycles, joules: what no mapping with this tile is below, from this depth inwards.
     """
 
@@ -49,7 +53,9 @@ class Candidates:
     needs: dict[str, Index]
     link: Array
     first: Array
+    whole: Array
     own: Array
+    moved: tuple[Array, Array, Array]
     cycles: Array
     joules: Array
     overlap: float
@@ -57,7 +63,7 @@ class Candidates:
     def piped(self, at: Any, inside: Array) -> Array:
         """Cycles that no mapping with some of the tiles is below when what lies further in takes `inside`."""
         link, first = self.link[at], self.first[at]
-        return first + side_by_side(inside, link - first, self.overlap)
+        return np.maximum(first + side_by_side(inside, link - first, self.overlap), self.whole[at])
 
 
 class NestSpace:
@@ -127,14 +133,15 @@ class NestSpace:
         m, n, k = (extents[side][real] for side in "mnk")
         copies = {side: count[real] for side, count in spread.items()}
         tiling = Tiling(m, n, k, np.zeros(1, dtype=np.intp), copies)
-        link, ends, own = self._boundary(depth, tiling)
+        link, ends, whole, moved = self._boundary(depth, tiling)
+        own = least_of(moved[0], moved[1])
         if depth == self.depths:
             arrays = [self._array(tiling, copies) for copies in self.array]
             cycles, joules = (np.min([each[place] for each in arrays], axis=0) for place in (0, 1))
         else:
             cycles, joules = (table[tuple(tile.values())] for table in self._least(self.candidates[0]))
-        found = Candidates(tiling, tile, {side: needs[side][real] for side in "mnk"}, link, ends, own, cycles,
-                           own + joules, self.accelerator.overlap(depth))  # fmt: skip
+        found = Candidates(tiling, tile, {side: needs[side][real] for side in "mnk"}, link, ends, whole, own, moved,
+                           cycles, own + joules, self.accelerator.overlap(depth))  # fmt: skip
         return replace(found, cycles=found.piped(np.s_[:], cycles))
 
     def _least(self, found: Candidates) -> list[Array]:
@@ -148,20 +155,37 @@ class NestSpace:
             tables.append(table)
         return tables
 
-    def _boundary(self, depth: int, tiling: Tiling) -> tuple[Array, Array, Array]:
-        """Cycles of the link into a depth, those of its first load and last store, and joules of what crosses: no
-        mapping with such tiles is below them. All operands cross as often as there are tiles, but for one."""
-        shape = np.shape(tiling.m)
-        moved = [part for memory in self.accelerator.at_depth(depth) for part in self._moved(depth, tiling, memory)]
-        sums = []
-        for place in (0, 2):
-            saved = (np.broadcast_to(part[place] - part[place + 1], shape) for part in moved)
-            most = np.max([np.zeros(shape), *saved], axis=0)
-            sums.append(sum((part[place] for part in moved), np.zeros(shape)) - most)
-        joules, load = sums
+    def _boundary(self, depth: int, tiling: Tiling) -> tuple[Array, Array, Array, tuple[Array, Array, Array]]:
+        """Cycles of the link into a depth, those of its first load and last store, those of the link at the least, and
+        joules by operand of what crosses (`Candidates`): no mapping with such tiles is below them. All operands cross
+        as often as there are tiles, but for one."""
+        shape, steps = np.shape(tiling.m), self._steps(tiling)
+        joules, load, past = np.zeros((3, 3, *shape)), np.zeros((2, 3, *shape)), np.zeros((2, 3, *shape))
+        ends = np.zeros(shape)
+        for place, operand in enumerate(OPERANDS):
+            for outer, inner in pairwise(path(self.accelerator, operand)):
+                if inner.depth == depth:
+                    again, stays, *moved, end = self._moved(depth, tiling, operand, outer, inner)
+                    joules[:2, place], load[:, place] = (again, stays), moved
+                    ends = ends + end
+                elif depth == 1 and outer is self.accelerator.dram:
+                    past[:, place] = self._moved(1, tiling, operand, outer, inner)[2:4]
+                if inner.depth == depth + 1:
+                    joules[2, place] = self._visited(operand, outer, inner, steps[FREE[operand]])
         rate = self._rate(depth) if self.timed else math.inf
-        ends = sum((part[4] for part in moved), np.zeros(shape)) if depth == 1 else np.zeros(shape)
-        return load / rate, np.minimum(ends, load) / rate, joules
+        # beside the last step the link brings in nothing for this depth, and may hide what passes it or what it stores
+        late = load + past * (1 - 1 / np.prod(list(steps.values()), axis=0))
+        outputs = steps["m"] * steps["n"]
+        stores = np.where(outputs > 1, self._sums(self.accelerator.dram, np.full(shape, 2.0))[0] / outputs, 0.0)
+        whole = np.where(past.any(axis=(0, 1)), least_of(*(load + past)) - stores, 0.0)
+        total, ends = least_of(*late), ends if depth == 1 else np.zeros(shape)
+        return total / rate, np.minimum(ends, total) / rate, whole / rate, (joules[0], joules[1], joules[2])
+
+    def _steps(self, tiling: Tiling) -> dict[str, Array]:
+        """Steps of all loops outside of tiles, by side."""
+        return {
+            side: np.ceil(getattr(self.gemm, side) / (getattr(tiling, side) * tiling.copies(side))) for side in "mnk"
+        }
 
     def _rate(self, depth: int) -> float:
         """Bytes per cycle of all copies of the memories outside a depth."""
@@ -170,36 +194,44 @@ class NestSpace:
         rates = [memory.bytes_per_cycle for memory in self.accelerator.at_depth(depth - 1)]
         return math.inf if None in rates else sum(rate for rate in rates if rate) * self.accelerator.copies(depth - 1)
 
-    def _moved(self, depth: int, tiling: Tiling, memory: Memory) -> Iterator[tuple[Array, Array, Array, Array, Array]]:
-        """For each operand that a memory takes in: joules when it comes as often as it has tiles, and when it stays;
-        bytes on the link, likewise; and those of its first load or last store."""
-        gemm, price = self.gemm, self.rates.j_per_byte
-        for operand in memory.holds:
-            way, free, side = path(self.accelerator, operand), FREE[operand], getattr(gemm, operand)
-            if memory is way[0]:
-                continue
-            outer = way[way.index(memory) - 1]
-            top = depth_of(self.accelerator, outer)
-            apart = np.ceil(getattr(gemm, free) / getattr(tiling, free))
-            shared = np.ceil(
-                getattr(gemm, free) / (getattr(tiling, free) * self._together(operand, top, depth, tiling))
-            )
-            link, both = float(top == depth - 1), price[outer.name] + price[memory.name]
-            own = [np.ceil(getattr(gemm, each) / (getattr(tiling, each) * tiling.copies(each)))
-                   for each in "mnk" if each != free]  # fmt: skip
-            tiles = own[0] * own[1] * math.ceil(gemm.batch)
-            words = gemm.batch * (side.unique if operand != "output" else gemm.m * gemm.n)
-            if operand != "output":
-                size, each = words * link_bits(gemm, self.accelerator, operand, outer) / 8, np.ones_like(apart)
-                yield (size * (shared * price[outer.name] + apart * price[memory.name]), size * both * each,
-                       link * size * shared, link * size * each, link * size / tiles)  # fmt: skip
-                continue
-            wide = words * self.accelerator.compute.accumulate_bits / 8
-            final = words * link_bits(gemm, self.accelerator, "output", outer) / 8 if top == 0 else wide
-            back = (shared - 1) * wide * (0.0 if self._adds_up(self.depths + 1) else 1.0)
-            out = (shared - 1) * wide + final
-            yield ((out + back) * both, final * both * np.ones_like(apart), link * (out + back * (depth == 1)),
-                   link * final * np.ones_like(apart), link * final / tiles)  # fmt: skip
+    def _moved(
+        self, depth: int, tiling: Tiling, operand: Operand, outer: Memory, inner: Memory
+    ) -> tuple[Array, Array, Array, Array, Array]:
+        """Of an operand on its way between two memories: joules when it comes as often as it has tiles, and when it
+        stays; bytes on the link, likewise; and those of its first load or last store."""
+        gemm, price, free = self.gemm, self.rates.j_per_byte, FREE[operand]
+        top, side = depth_of(self.accelerator, outer), getattr(gemm, operand)
+        apart = np.ceil(getattr(gemm, free) / getattr(tiling, free))
+        shared = np.ceil(getattr(gemm, free) / (getattr(tiling, free) * self._together(operand, top, depth, tiling)))
+        link, both, one = float(top == depth - 1), price[outer.name] + price[inner.name], np.ones_like(apart)
+        steps = self._steps(tiling)
+        tiles = np.prod([steps[each] for each in "mnk" if each != free], axis=0) * math.ceil(gemm.batch)
+        if operand != "output":
+            size = gemm.batch * side.unique * link_bits(gemm, self.accelerator, operand, outer) / 8
+            return (size * (shared * price[outer.name] + apart * price[inner.name]), size * both * one,
+                    link * size * shared, link * size * one, link * size / tiles)  # fmt: skip
+        out, back, final = self._sums(outer, shared)
+        return ((out + back) * both, final * both * one, link * (out + back * (depth == 1)), link * final * one,
+                link * final / tiles)  # fmt: skip
+
+    def _sums(self, outer: Memory, visits: Array) -> tuple[Array, Array, float]:
+        """Bytes of sums that leave for a memory and come back from it, and of complete ones, when each is visited so
+        often."""
+        words = self.gemm.batch * self.gemm.m * self.gemm.n / 8
+        wide = words * self.accelerator.compute.accumulate_bits
+        off_chip = outer is self.accelerator.dram
+        final = words * link_bits(self.gemm, self.accelerator, "output", outer) if off_chip else wide
+        back = (visits - 1) * wide * (0.0 if self._adds_up(self.depths + 1) else 1.0)
+        return (visits - 1) * wide + final, back, final
+
+    def _visited(self, operand: Operand, outer: Memory, inner: Memory, visits: Array) -> Array:
+        """Joules of an operand on its way between two memories when it comes so often."""
+        price = self.rates.j_per_byte[outer.name] + self.rates.j_per_byte[inner.name]
+        if operand == "output":
+            out, back, _ = self._sums(outer, visits)
+            return (out + back) * price
+        bits = link_bits(self.gemm, self.accelerator, operand, outer)
+        return self.gemm.batch * getattr(self.gemm, operand).unique * bits / 8 * visits * price
 
     def _adds_up(self, depth: int) -> bool:
         """Whether a fan-out outside of a depth adds sums up, so that some copies start them from nothing."""
@@ -254,6 +286,11 @@ class NestSpace:
                 total = total if self._adds_up(top) else 2 * total - once
             joules = joules + total * self.rates.j_per_byte[memory.name]
         return joules
+
+
+def least_of(again: Array, stays: Array) -> Array:
+    """The least over which of the operands [operands, ...] it is that stays."""
+    return np.asarray(again.sum(axis=0) - (again - stays).max(axis=0, initial=0.0))
 
 
 def thinned(size: int, unit: Unit, limit: int) -> NDArray[np.float64]:

@@ -113,3 +113,9 @@ def test_counts_are_those_of_the_executed_nest(start: int) -> None:
     """200 nests in all; the first 60 by default."""
     for seed in range(start, start + 20):
         check(seed)
+
+
+@pytest.mark.parametrize("seed", [2465, 2648, 2896])
+def test_copies_that_share_a_reduction_hand_their_sums_out_each(seed: int) -> None:
+    """Two depths hold sums of outputs whose reduction copies share: each copy's inner memory writes its own."""
+    check(seed)

@@ -17,7 +17,7 @@ from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.nests.cost import NestCost
 from zerocast.simulator.nests.levels import Tiling
-from zerocast.simulator.nests.search import NestSearch, chains
+from zerocast.simulator.nests.search import NestSearch, _Chains, _joined, chains
 from zerocast.simulator.products.gemm import Gemm, plain_gemm
 from zerocast.simulator.products.gemm_cost import Objective, array_cost, timed_cost
 from zerocast.simulator.products.given import given_products
@@ -73,6 +73,37 @@ def compare(seed: int, objective: Objective) -> bool:
     slack = 1.011 if objective == "latency" else 1 + 1e-8
     assert least * (1 - 1e-9) <= float(np.ravel(cost.objective(objective))[0]) <= least * slack
     return True
+
+
+def check_bounds(seed: int) -> int:
+    """What the search takes for the least of a chain of tiles is below all that its mappings cost."""
+    gemm, accelerator = random_problem(seed)
+    search, checked = NestSearch(gemm, accelerator, "latency", {1: 6, 2: 3, 3: 2}[accelerator.depths]), 0
+    for space, joules in zip(search.spaces, search._joules, strict=True):
+        top = space.candidates[0]
+        every = _Chains(np.arange(len(top.own))[:, None], top.own + joules, top.cycles, top.joules + joules)
+        for depth in range(1, len(space.candidates)):
+            every = _joined(every, space.candidates[: depth + 1], np.arange(len(space.candidates[depth].own)))
+        some = every.at(np.random.default_rng(seed).permutation(len(every.own))[:200])
+        if not len(some.own):
+            continue
+        refined, cycles, energy = search._refined(space, some), np.inf, np.inf
+        for spread in space.array:
+            cost = search.cost(space, some.picks, search.orders, spread)
+            shape = (len(some.own), *(len(order) for order in search.orders))
+            fit = np.broadcast_to(space.fit(cost.counts), shape)
+            cycles, energy = (
+                np.minimum(least, np.where(fit, figure, np.inf).reshape(len(some.own), -1).min(axis=1))
+                for least, figure in ((cycles, cost.cycles), (energy, cost.energy.total_j))
+            )
+        for low, real in ((some.cycles, cycles), (refined.cycles, cycles), (some.joules, energy)):
+            assert np.all(low <= real * (1 + 1e-9)), seed
+        checked += len(some.own)
+    return checked
+
+
+def test_bounds_are_below_what_they_bound() -> None:
+    assert sum(map(check_bounds, (100, 101, 103, 107, 110, 112, 114, 151, 175))) > 1000
 
 
 SMALL = (1, 2, 4, 6, 15, 19)
