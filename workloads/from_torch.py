@@ -12,6 +12,7 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
+from zerocast.workloads.blocks import lengthened
 from zerocast.workloads.checkpoint import Checkpoint, matched
 from zerocast.workloads.dtypes import check_dtype
 from zerocast.workloads.errors import WorkloadError
@@ -21,6 +22,7 @@ from zerocast.workloads.lowering.exporting.export import export, quiet, taken_ap
 from zerocast.workloads.lowering.exporting.forms import as_module, plain
 from zerocast.workloads.lowering.exporting.masks import check_finite, weight_names
 from zerocast.workloads.lowering.exporting.positional import positional
+from zerocast.workloads.lowering.exporting.repeats import cut, repeats
 from zerocast.workloads.lowering.folding import fold
 from zerocast.workloads.lowering.origins import Origin, source
 from zerocast.workloads.lowering.stored import settle
@@ -45,6 +47,7 @@ def capture(
     dtype: str = "fp16",
     allow_unknown: bool = False,
     weights: Checkpoint | None = None,
+    alike: bool = False,
 ) -> Workload:
     """Lower a model to the dataflow IR.
 
@@ -57,6 +60,8 @@ def capture(
     stand for a network quantised throughout, in inference.
     allow_unknown: price operators without a rule by their bytes instead of refusing them.
     weights: where the weights of a model without data are read from, one at a time, to find their zeros.
+    alike: the model's forward does with each layer of a list what it does with any equal one, so that of a long list
+    without data a few are exported and the others follow, in a fraction of the time.
 
     Raises `WorkloadError` for a model that cannot be exported, an operator without rule, NaN or infinite
     weights, and for weights of another model.
@@ -71,6 +76,10 @@ def capture(
     module = plain(module, inputs)
     files = {} if weights is None else matched(weights, module)
     readers = {name: partial(weights.read, there) for name, there in files.items()} if weights else {}
+    if alike and not training and not files:
+        short = _from_repeats(model, inputs, title, dtype, allow_unknown)
+        if short is not None:
+            return apply_pruning(short, applied)
     build, program, outputs = lower_graph(
         module, inputs, title, dtype, training, allow_unknown, decided=decided, readers=readers
     )
@@ -82,6 +91,28 @@ def capture(
     )
     autograd = Autograd(frozenset(frozen), build.stopped, build.checkpoints)
     return expand_training(forward, optimizer, applied, autograd=autograd)
+
+
+def _from_repeats(
+    model: nn.Module, inputs: tuple[Any, ...], name: str, dtype: str, allow_unknown: bool
+) -> Workload | None:
+    """The forward pass of a model without data of which a few layers of each long list are exported; None where no
+    list repeats, or where what came out does not tell the others: blocks of ops that differ, weights that nothing
+    reads, or not as many as the model has."""
+    if not all(weight.is_meta for weight in model.parameters()) or not (found := repeats(model)):
+        return None
+    try:
+        with cut(model, found):
+            build, program, outputs = lower_graph(model, inputs, name, dtype, False, allow_unknown)
+    except WorkloadError:  # perhaps for what was cut; the whole model tells
+        return None
+    short: Workload | None = _workload(build, inputs, program, outputs, False)
+    read = {name for op in build.ops for name in op.inputs}
+    if build.stored or build.folded or any(t.role == "weight" and t.name not in read for t in build.tensors.values()):
+        return None
+    for repeat in found:
+        short = short and lengthened(short, repeat)
+    return short if short and short.parameters == sum(weight.numel() for weight in model.parameters()) else None
 
 
 def _check_arguments(model: Any, example_inputs: Any, pruning: Any) -> None:

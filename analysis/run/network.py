@@ -151,7 +151,7 @@ def _lower(network: Network, steps: Steps) -> Workload:
         return capture(
             module, inputs, name=title_of(network.model), training=network.training, pruning=pruning,
             optimizer=network.optimizer or "sgd_momentum", dtype=network.dtype or "fp16",
-            allow_unknown=network.allow_unknown, weights=None if is_loaded else checkpoint,
+            allow_unknown=network.allow_unknown, weights=None if is_loaded else checkpoint, alike=network.is_of_hub,
         )  # fmt: skip
 
 

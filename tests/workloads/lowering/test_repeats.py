@@ -1,0 +1,141 @@
+"""Networks of which a few layers are exported are the networks of which all are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from zerocast.workloads import Workload, capture
+from zerocast.workloads.blocks import Repeat, lengthened
+from zerocast.workloads.lowering.exporting.repeats import cut, equal, repeats
+
+transformers = pytest.importorskip("transformers")
+
+SMALL: dict[str, Any] = {
+    "hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 100,
+    "head_dim": 16,
+}  # fmt: skip
+
+
+def _causal(config: Any, **fields: Any) -> tuple[nn.Module, tuple[Any, ...]]:
+    with torch.device("meta"):
+        model = transformers.AutoModelForCausalLM.from_config(config(**(SMALL | fields))).eval()
+    return model, (torch.zeros(2, 8, dtype=torch.long, device="meta"),)
+
+
+CAUSAL = {
+    "llama": (transformers.LlamaConfig, {"num_hidden_layers": 10}, (10, 3, 1)),
+    "sliding every other": (transformers.Gemma2Config, {"num_hidden_layers": 12}, (12, 6, 2)),
+    "dense first": (
+        transformers.DeepseekV2Config,
+        {"num_hidden_layers": 9, "first_k_dense_replace": 1, "n_routed_experts": 4, "num_experts_per_tok": 2,
+         "n_group": 1, "topk_group": 1, "moe_intermediate_size": 32, "kv_lora_rank": 16, "q_lora_rank": None,
+         "qk_nope_head_dim": 16, "qk_rope_head_dim": 16, "v_head_dim": 16, "num_key_value_heads": 4},
+        (9, 3, 1),
+    ),
+}  # fmt: skip
+
+
+def _ops_and_more(workload: Workload) -> tuple[Any, ...]:
+    return workload.ops, dict(workload.tensors), dict(workload.layers), set(workload.outputs), workload.macs
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_a_few_layers_tell_the_others(name: str) -> None:
+    config, fields, (layers, kept, period) = CAUSAL[name]
+    model, inputs = _causal(config, **fields)
+    (found,) = repeats(model)
+    assert (found.layers, found.kept, found.period) == (layers, kept, period)
+    assert _ops_and_more(capture(model, inputs, alike=True)) == _ops_and_more(capture(model, inputs))
+
+
+def test_encoder_and_decoder_are_each_cut_and_whole_again_afterwards() -> None:
+    config = transformers.T5Config(d_model=32, d_kv=8, d_ff=48, num_heads=4, num_layers=8, vocab_size=50)
+    with torch.device("meta"):
+        model = transformers.T5Model(config).eval()
+    found = repeats(model)
+    assert [repeat.path for repeat in found] == ["encoder.block", "decoder.block"]
+    with cut(model, found):
+        assert len(model.encoder.block) == len(model.decoder.block) == found[0].kept
+    assert len(model.encoder.block) == len(model.decoder.block) == 8
+
+
+class Chain(nn.Module):
+    """A list of layers, and what `handed` makes of their results."""
+
+    def __init__(self, *widths: int, handed: str = "last") -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Sequential(nn.Linear(16, width), nn.Linear(width, 16)) for width in widths)
+        self.side = nn.Linear(16, 16) if handed == "some" else None
+        self.handed = handed
+
+    def forward(self, x: Tensor) -> Any:
+        every = []
+        for at, layer in enumerate(self.layers):
+            x = layer(x)
+            if self.side is not None and at == 6:
+                x = self.side(x)
+            every.append(x)
+        if self.handed == "sum":
+            return torch.stack(every).sum(0)
+        return tuple(every) if self.handed == "each" else x
+
+
+def _chain(*widths: int, handed: str = "last") -> Chain:
+    with torch.device("meta"):
+        return Chain(*widths, handed=handed)
+
+
+X = torch.zeros(4, 16, device="meta")
+
+
+@pytest.mark.parametrize("handed", ["last", "sum", "each", "some"])
+def test_what_is_made_of_each_layer_is_not_lost(handed: str) -> None:
+    """Layers whose results all go on somewhere, and a module that one of them alone needs."""
+    model = _chain(*[32] * 12, handed=handed)
+    assert repeats(model)
+    short, whole = capture(model, X, alike=True), capture(model, X)
+    assert (short.macs, short.parameters) == (whole.macs, whole.parameters)
+    assert set(short.outputs) == set(whole.outputs)
+    assert {op.name for op in short.ops} == {op.name for op in whole.ops}
+
+
+def test_layers_that_differ_are_not_taken_for_others() -> None:
+    assert repeats(_chain(*[32] * 6, 48, *[32] * 3)) == ()
+    (found,) = repeats(_chain(48, 48, *[32] * 9))
+    assert (found.kept, found.times) == (4, 7)
+    (found,) = repeats(_chain(*[32, 48] * 6))
+    assert (found.period, found.kept) == (2, 6)
+
+
+def test_equal_modules() -> None:
+    one, other = nn.Linear(3, 4), nn.Linear(3, 4)
+    assert equal(one, other, 1)
+    assert not equal(one, nn.Linear(3, 4, bias=False), 1)
+    assert not equal(nn.Dropout(0.1), nn.Dropout(0.2), 1)
+    one.index, other.index = 3, 4  # type: ignore[assignment]
+    assert equal(one, other, 1) and not equal(one, other, 2)
+    other.register_forward_hook(lambda *_: None)
+    assert not equal(one, other, 1)
+
+
+def test_blocks_that_differ_are_not_repeated() -> None:
+    """Layers 1 and 2 of a workload whose layer 2 is wider."""
+    workload = capture(_chain(32, 32, 48), X)
+    assert lengthened(workload, Repeat("layers", 9, 3, 1)) is None
+    even = capture(_chain(32, 32, 32), X)
+    other = replace(even.ops[-1], layer="layers.2.1", causal=True)  # type: ignore[call-arg]
+    assert lengthened(even.with_ops((*even.ops[:-1], other)), Repeat("layers", 9, 3, 1)) is None
+    longer = lengthened(capture(_chain(32, 32, 32), X), Repeat("layers", 9, 3, 1))
+    assert longer is not None and longer.macs == 9 * 2 * 4 * 16 * 32
+    assert longer.outputs == ("layers.8.1.out",)
+
+
+def test_a_model_with_data_is_exported_whole() -> None:
+    model = Chain(*[32] * 8)
+    model.layers[6][0].weight.data[:, ::2] = 0
+    assert len(capture(model, torch.zeros(4, 16), alike=True).found) == 1
