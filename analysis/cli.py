@@ -52,7 +52,7 @@ Training = Annotated[bool, _OPTION("--training", help="A training step, not infe
 Batch = Annotated[int | None, _OPTION("--batch", help="Samples in one step.")]
 Optimizer = Annotated[str | None, _OPTION("--optimizer", help="sgd_momentum or adamw.")]
 Dtype = Annotated[
-    str | None, _OPTION("--dtype", help="Type of all floating tensors; fp16 by default, int8 etc. in inference.")
+    str | None, _OPTION("--dtype", help="Type of all floating tensors; fp16 by default; int8, w4a16 etc. in inference.")
 ]
 AllowUnknown = Annotated[bool, _OPTION("--allow-unknown", help="Price unknown operators by their bytes.")]
 Model = Annotated[str, _ARGUMENT(help="Zoo name, path/to/file.py:factory, or a saved workload .npz.")]

@@ -22,7 +22,7 @@ def run_notes(
 ) -> Iterator[str]:
     """Notes on a program whose ops have been priced. without: totals of the run with nothing that stays on chip, where
     something may."""
-    yield from _weights(planned.plan.workload)
+    yield from _weights(planned.plan.workload, accelerator)
     if without:
         yield from _residents(planned, accelerator, rows, without)
     yield from _prices(planned, accelerator, rows)
@@ -65,13 +65,14 @@ def _residents(
     yield f"schedule.residency is {accelerator.schedule.residency}, but nothing stays on chip: {why}"
 
 
-def _weights(workload: Workload) -> Iterator[str]:
+def _weights(workload: Workload, accelerator: Accelerator) -> Iterator[str]:
     """What was made of the network's own weights."""
     if stored := workload.meta.get("stored_weights"):
         kept, scales = workload.meta.get("stored_types"), float(workload.meta.get("stored_scale_bytes", 0)) / 1e6
+        inside = "" if accelerator.gpu is not None else "scaling them inside the products, and "
         yield (
-            f"{stored} weights are read as they are stored ({kept}); scaling them inside the products, and reading "
-            f"the {scales:.2g} MB of their scales, is not priced"
+            f"{stored} weights are read as they are stored ({kept}); {inside}reading the {scales:.2g} MB of their "
+            "scales, is not priced"
         )
     if workload.folded:
         operators = sorted({name for names in workload.folded.values() for name in names})

@@ -2,16 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
 from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.ir import BITS, Einsum, Index, Workload
 
 FLOATING = ("fp32", "tf32", "fp16", "bf16", "fp8", "fp4")
 QUANTISED = ("int16", "int8", "int4")
 """Of a network that is quantised throughout: in inference alone."""
+SHORT = {"w4a16": "fp16*int4", "w8a16": "fp16*int8", "w8a8": "int8", "w4a8": "int8*int4"}
+"""What those who quantise call widths of weights and activations."""
+SCALED = 128
+"""Weights that share a 16-bit scale where they are given fewer bits, as GPTQ and AWQ have it by default."""
 
 
-def check_dtype(dtype: str, training: bool) -> None:
-    """Raise `WorkloadError` for a type that a network cannot be given."""
-    if dtype not in (*FLOATING, *QUANTISED):
-        raise WorkloadError(f"dtype {dtype!r}: use {', '.join(FLOATING)}, or {', '.join(QUANTISED)} in inference")
-    if training and dtype in QUANTISED:
+@dataclass(frozen=True, slots=True)
+class Types:
+    """Of all floating tensors; `weights` of those that products read, "" where they have the same."""
+
+    activations: str
+    weights: str = ""
+
+
+def types_of(dtype: str, training: bool = False) -> Types:
+    """What a data type's name says: fp16; fp16*int4 for weights that are narrower than what they are multiplied with,
+    or w4a16 for the same. Raises `WorkloadError` for a type that a network cannot be given."""
+    first, _, second = SHORT.get(dtype, dtype).partition("*")
+    types = Types(first, "" if second == first else second)
+    if first not in (*FLOATING, *QUANTISED) or second not in ("", *FLOATING, *QUANTISED):
+        raise WorkloadError(
+            f"dtype {dtype!r}: use {', '.join(FLOATING)}, or in inference {', '.join(QUANTISED)}, or a pair of "
+            f"activations and weights such as fp16*int4; short: {', '.join(SHORT)}"
+        )
+    if training and (types.weights or first in QUANTISED):
         raise WorkloadError(f"dtype {dtype!r} is for inference; a training step takes {', '.join(FLOATING)}")
+    if types.weights and BITS[types.weights] > BITS[first]:
+        raise WorkloadError(
+            f"dtype {dtype!r}: weights are wider than what they are multiplied with; turn the pair round"
+        )
+    return types
+
+
+def with_weights(workload: Workload, dtype: str) -> Workload:
+    """The workload with the weights of its products stored in a narrower type, with scales.
+
+    As tools that quantise leave them, weights that a lookup reads too (tied embeddings) and those of the layer whose
+    result the network returns (its head) keep their type. `meta` tells how many were changed, `layers` nothing new.
+    """
+    names = list(_narrowed(workload, BITS[dtype]))
+    if not names:
+        raise WorkloadError(f"dtype of weights {dtype!r}: no product of {workload.name!r} has weights to be narrowed")
+    tensors = {name: replace(workload.tensors[name], dtype=dtype) for name in names}
+    scales = sum(2 * -(-tensor.elements // SCALED) for tensor in tensors.values())
+    types = {*str(workload.meta.get("stored_types", "")).split(", "), dtype} - {""}
+    meta = {
+        **workload.meta, "stored_types": ", ".join(sorted(types)),
+        "stored_weights": int(workload.meta.get("stored_weights", 0)) + len(names),
+        "stored_scale_bytes": int(workload.meta.get("stored_scale_bytes", 0)) + scales,
+    }  # fmt: skip
+    return replace(workload, tensors={**workload.tensors, **tensors}, meta=meta)
+
+
+def _narrowed(workload: Workload, bits: int) -> Iterator[str]:
+    looked_up = {name for op in workload.ops if isinstance(op, Index) for name in op.inputs}
+    returned = {
+        op.inputs[1] for op in workload.ops if isinstance(op, Einsum) and set(op.outputs) & set(workload.outputs)
+    }
+    read = dict.fromkeys(op.inputs[1] for op in workload.ops if isinstance(op, Einsum))
+    for name in read:
+        tensor = workload.tensors[name]
+        if tensor.role == "weight" and tensor.bits > bits and name not in looked_up | returned:
+            yield name

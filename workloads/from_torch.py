@@ -14,7 +14,7 @@ from torch.export.graph_signature import InputKind
 
 from zerocast.workloads.blocks import lengthened
 from zerocast.workloads.checkpoint import Checkpoint, matched
-from zerocast.workloads.dtypes import check_dtype
+from zerocast.workloads.dtypes import types_of, with_weights
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Op, Tensor, Workload
 from zerocast.workloads.lowering.builder import Builder, NoRule
@@ -57,7 +57,8 @@ def capture(
     training: add loss, backward passes and optimizer update (`optimizer`: sgd_momentum or adamw).
     pruning: what a recipe decided (`workloads.prune`); without one, zeros that the weights hold are found.
     dtype: of every floating tensor but the optimizer's state and master weights, which are fp32; int16, int8 or int4
-    stand for a network quantised throughout, in inference.
+    stand for a network quantised throughout, in inference, and fp16*int4 (or w4a16) for weights that products read in a
+    narrower type (`dtypes.with_weights`).
     allow_unknown: price operators without a rule by their bytes instead of refusing them.
     weights: where the weights of a model without data are read from, one at a time, to find their zeros.
     alike: the model's forward does with each layer of a list what it does with any equal one, so that of a long list
@@ -70,7 +71,7 @@ def capture(
     _check_arguments(module, example_inputs, pruning)
     inputs = positional(module, example_inputs)
     title = name or type(module).__name__.lower()
-    check_dtype(dtype, training)
+    types = types_of(dtype, training)
     applied = pruning or NOTHING_PRUNED
     decided = frozenset(weight for weight, layer in applied.layers.items() if "FF" in layer.weight)
     module = plain(module, inputs)
@@ -81,9 +82,10 @@ def capture(
         if short is not None:
             return apply_pruning(short, applied)
     build, program, outputs = lower_graph(
-        module, inputs, title, dtype, training, allow_unknown, decided=decided, readers=readers
+        module, inputs, title, types.activations, training, allow_unknown, decided=decided, readers=readers
     )
     forward = apply_pruning(_workload(build, inputs, program, outputs, training), applied)
+    forward = with_weights(forward, types.weights) if types.weights else forward
     if not training:
         return forward
     frozen = {n for p, n in weight_names(module).items() if not module.get_parameter(p).requires_grad} | set(

@@ -40,7 +40,7 @@ def compare_command(
     model: Annotated[str, typer.Argument(help="Zoo name, hf:NAME_OR_DIR or path/to/file.py:factory.")],
     accelerator: Annotated[str, _OPTION("--accelerator", help="Templates or YAML files, as A,B,C.")],
     prune: Annotated[str, _OPTION("--prune", help="Recipes, as dense,nm:2:4,magnitude:0.2.")] = "dense",
-    dtype: Annotated[str, _OPTION("--dtype", help="Types of all floating tensors, as bf16,fp8.")] = "fp16",
+    dtype: Annotated[str, _OPTION("--dtype", help="Types of all floating tensors, as bf16,fp8,w4a16.")] = "fp16",
     batch: Annotated[str | None, _OPTION("--batch", help="Samples in one step, as 1,8,64.")] = None,
     training: Annotated[bool, _OPTION("--training", help="A training step, not inference.")] = False,
     tokens: Tokens = None,

@@ -39,7 +39,7 @@ def serve_command(
     batch: Annotated[str, _OPTION("--batch", help="Sequences at once; several sizes as 1,8,64.")] = "1",
     rate: Annotated[float | None, _OPTION("--rate", help="Requests per second that arrive one by one.")] = None,
     prune: Annotated[str | None, _OPTION("--prune", help="Recipe; see `zerocast list recipes`.")] = None,
-    dtype: Annotated[str | None, _OPTION("--dtype", help="Type of all floating tensors; fp16 by default.")] = None,
+    dtype: Annotated[str | None, _OPTION("--dtype", help="Types, fp16 by default; w4a16 etc.")] = None,
     regime: Regime = None,
     weights: Weights = None,
     allow_overflow: Annotated[

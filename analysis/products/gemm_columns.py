@@ -143,8 +143,11 @@ def typed(row: Row, gemm: Gemm, accelerator: Accelerator) -> Gemm:
     for column, name in (("dtype", dtype), ("weight_dtype", weight), ("output_dtype", output)):
         if name not in BITS:
             raise row.error(column, f"{name!r} is no data type; known are {', '.join(BITS)}")
-        if accelerator.gpu is not None and name != dtype:
-            raise row.error(column, f"kernels of {dtype} beside {name} are not modelled; give the dtype of all alone")
+        narrower = column == "weight_dtype" and BITS[name] < BITS[dtype] == 16
+        if accelerator.gpu is not None and name != dtype and not narrower:
+            raise row.error(
+                column, f"kernels of {dtype} beside {name} are not modelled; narrower weights of 16-bit products are"
+            )
     gemm = replace(gemm, dtype=dtype, weight_dtype="" if weight == dtype else weight)
     if accelerator.compute.multiplies_as(gemm.types) is None:
         known = ", ".join(accelerator.compute.rates)
@@ -178,7 +181,7 @@ def _weight_bits(row: Row, dtype: str, accelerator: Accelerator) -> int:
     if accelerator.gpu is not None and bits != BITS[dtype]:
         raise row.error(
             "weight_bits",
-            f"kernels whose weights have {bits} bits beside {dtype} are not modelled; give the dtype of both alone",
+            f"kernels whose weights have {bits} bits in {dtype} are not modelled; give a narrower weight_dtype",
         )
     return bits
 

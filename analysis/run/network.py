@@ -15,7 +15,7 @@ from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.run.baseline import has_zeros, same_work, without_zeros
 from zerocast.simulator import Result, SimulationError, simulate
 from zerocast.simulator.products.given import read_page
-from zerocast.workloads.dtypes import check_dtype
+from zerocast.workloads.dtypes import types_of
 from zerocast.workloads.ir import Workload
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def check(network: Network) -> None:
     if network.dense and network.prune is None:
         raise AnalysisError("--dense: names layers that a recipe leaves alone; give the recipe with --prune")
     one_of("--optimizer", network.optimizer or "sgd_momentum", ("sgd_momentum", "adamw"))
-    check_dtype(network.dtype or "fp16", network.training)
+    types_of(network.dtype or "fp16", network.training)
     if network.prune is not None:
         from zerocast.workloads.recipes import parse
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,7 +22,8 @@ class Card:
     sms: streaming multiprocessors. clock_hz: the clock of the datasheet's rates. macs_per_s: dense multiply-accumulates
     per second in the type; macs16_per_s: in 16 bits, as far as the SMs are built for them. dram_bytes_per_s,
     l2_bytes: as in the datasheet. power_macs_per_s: rate at which arithmetic alone would draw the power limit.
-    gap_s: gap between kernels of a CUDA graph, contained in their times.
+    gap_s: gap between kernels of a CUDA graph, contained in their times. lanes_per_s: instructions that the lanes
+    beside the tensor cores run in a second.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Card:
     l2_bytes: float
     power_macs_per_s: float
     gap_s: float = 0.0
+    lanes_per_s: float = math.inf
 
 
 def gpu_part(accelerator: Accelerator) -> Gpu:
@@ -59,7 +62,7 @@ def card_of(accelerator: Accelerator, dtype: str) -> Card:
     assert accelerator.dram.bandwidth_bytes_per_s is not None
     peak, technology = accelerator.peak_macs_per_s, accelerator.technology
     mac_j = energy_table(technology.energy_table).mac_j(dtype) * technology.energy_scale
-    rates = compute.rates
+    rates, unit = compute.rates, accelerator.unit_for("dequantize")
     # half of the int8 rate is what an SM is built to feed, where GeForce cards halve 16 bits with 32-bit sums
     sixteen = max(rates.get("bf16", 0.0), rates.get("fp16", 0.0), rates.get("int8", 0.0) / 2)
     return Card(
@@ -67,4 +70,5 @@ def card_of(accelerator: Accelerator, dtype: str) -> Card:
         macs_per_s=peak * rates[dtype], macs16_per_s=peak * sixteen,
         dram_bytes_per_s=accelerator.dram.bandwidth_bytes_per_s, l2_bytes=capacity,
         power_macs_per_s=part.tdp_w / mac_j, gap_s=part.launch_floor_s,
+        lanes_per_s=technology.clock_hz * unit.lanes if unit else math.inf,
     )  # fmt: skip

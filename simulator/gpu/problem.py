@@ -22,11 +22,27 @@ def kept_share(group: ArrayLike) -> Array:
     return np.where(size > 0, KEPT / np.maximum(size, KEPT), 1.0)
 
 
-def weight_share(group: ArrayLike, element_bytes: ArrayLike) -> Array:
-    """Bytes of a 2:M weight over the dense one: the values that are kept, and log2 M bits for each of them."""
+def weight_share(group: ArrayLike, element_bytes: ArrayLike, stored_bits: ArrayLike | None = None) -> Array:
+    """Bytes of a weight as it is stored over the dense one in the type that is multiplied: the values that are kept,
+    and log2 M bits for each of them where it is 2:M. stored_bits: of a value, where it is not `element_bytes` wide."""
     bits = 8 * np.asarray(element_bytes, dtype=float)
+    stored = bits if stored_bits is None else np.asarray(stored_bits, dtype=float)
     offset = np.log2(np.maximum(np.asarray(group, dtype=float), 1.0))
-    return kept_share(group) * (bits + offset) / bits
+    return kept_share(group) * (stored + offset) / bits
+
+
+UNPACKING = {4: 13 / 8, 8: 6 / 4}
+"""Instructions of a lane for each weight that is stored in so many bits and multiplied in 16: eight of 4 bits come out
+of a register by a shift, four logical operations, two subtractions and two multiply-adds on pairs, four of 8 bits by
+two permutations and two subtractions; each pair is then multiplied with its scale. Counted after the conversions that
+Kim et al. describe (arXiv 2211.10017), which Marlin (arXiv 2408.11743) uses too."""
+
+
+def unpacked_per_s(card: Card, stored_bits: ArrayLike, element_bytes: int) -> Array:
+    """Weights per second that the lanes of all SMs make of narrower ones; infinity where there is nothing to do."""
+    bits = np.asarray(stored_bits, dtype=float)
+    work = np.where(bits <= 4, UNPACKING[4], UNPACKING[8])
+    return np.where(bits < 8 * element_bytes, card.lanes_per_s / work, np.inf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +73,7 @@ class Problem:
     dram_bytes_per_s: Array
     l2_bytes: Array
     power_macs_per_s: Array
+    unpacked_per_s: Array
 
     def __len__(self) -> int:
         return len(self.m)
@@ -80,11 +97,13 @@ def problem(
     quantise: bool = False,
     x_elements: ArrayLike | None = None,
     weight_elements: ArrayLike | None = None,
+    weight_bits: ArrayLike | None = None,
 ) -> Problem:
     """Products of one kind on one card. group: M of 2:M weights, 0 for dense ones.
 
     x_elements, weight_elements: elements in memory of one product of the batch, where they are fewer than M K and
-    N K (the windows of a convolution overlap).
+    N K (the windows of a convolution overlap). weight_bits: of a stored weight, where they are not those of
+    `element_bytes`.
     """
     rows = np.broadcast(*map(np.atleast_1d, (m, n, k, batch))).size
 
@@ -92,7 +111,8 @@ def problem(
         return np.broadcast_to(np.asarray(value, dtype=float).reshape(-1, 1), (rows, 1))
 
     mm, nn, kk, times = map(column, (m, n, k, batch))
-    share = weight_share(column(group), element_bytes)
+    stored = column(8 * element_bytes if weight_bits is None else weight_bits)
+    share = weight_share(column(group), element_bytes, stored)
     # constants of the power limit were fitted to the dense products of 2:4 operands; fewer are left of wider groups
     power = np.where(column(group) > 0, kept_share(4) / kept_share(column(group)), 1.0)
     x = mm * kk if x_elements is None else column(x_elements)
@@ -106,6 +126,7 @@ def problem(
         macs_per_s=column(card.macs_per_s) / kept_share(column(group)),
         sm16_macs_per_s=column(card.macs16_per_s / card.sms), dram_bytes_per_s=column(card.dram_bytes_per_s),
         l2_bytes=column(card.l2_bytes), power_macs_per_s=column(card.power_macs_per_s) * power,
+        unpacked_per_s=unpacked_per_s(card, stored, element_bytes),
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from zerocast.simulator.gpu.sparse import kernel_refusal, options, sparse_row, v
 from zerocast.simulator.gpu.streaming import streamed_s
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.pairs import effectual_macs
+from zerocast.workloads.ir import BITS
 
 
 def gpu_rows(gemms: Sequence[Gemm], accelerator: Accelerator) -> list[OpRow]:
@@ -35,20 +36,22 @@ def gpu_rows(gemms: Sequence[Gemm], accelerator: Accelerator) -> list[OpRow]:
     Raises `SimulationError` for a data type that the card lacks and for a calibration that cannot be read.
     """
     rows: list[OpRow | None] = [None] * len(gemms)
-    for dtype in dict.fromkeys(gemm.dtype for gemm in gemms):
-        places = [place for place, gemm in enumerate(gemms) if gemm.dtype == dtype]
-        for place, row in zip(places, _rows([gemms[i] for i in places], accelerator, dtype), strict=True):
+    for types in dict.fromkeys(gemm.types for gemm in gemms):
+        places = [place for place, gemm in enumerate(gemms) if gemm.types == types]
+        for place, row in zip(places, _rows([gemms[i] for i in places], accelerator), strict=True):
             rows[place] = row
     return [row for row in rows if row is not None]
 
 
-def _rows(gemms: list[Gemm], accelerator: Accelerator, dtype: str) -> list[OpRow]:
-    """Rows of products of one data type."""
+def _rows(gemms: list[Gemm], accelerator: Accelerator) -> list[OpRow]:
+    """Rows of products of the same data types."""
+    dtype = gemms[0].dtype
     card, kind = card_of(accelerator, dtype), type_class(accelerator, dtype)
     calibration = calibration_of(gpu_part(accelerator).calibration)
     dense_class = calibration.of(f"dense_{kind}")
     lattice = lattice_of(accelerator.name, f"dense_{kind}")
-    dense = predict(_problem(gemms, card, [0] * len(gemms)), dense_class, lattice=lattice)
+    mixed = gemms[0].weight.bits < BITS[dtype]
+    dense = predict(_problem(gemms, card, [0] * len(gemms)), dense_class, lattice=lattice, mixed=mixed)
     # a lattice is of products by a matrix library: convolutions have kernels of their own
     windows = np.array([gemm.conv is not None for gemm in gemms])
     dense = dense.times(np.where(windows, dense.chosen.seconds / dense.seconds, 1.0)) if lattice else dense
@@ -111,18 +114,19 @@ def _quickest(row: OpRow, gemm: Gemm, accelerator: Accelerator, card: Card) -> O
 
 
 def _problem(gemms: list[Gemm], card: Card, groups: list[int]) -> Problem:
-    """Products of one data type as columns; groups: M of 2:M weights, 0 for dense ones."""
+    """Products of the same data types as columns; groups: M of 2:M weights, 0 for dense ones."""
 
     def column(values: list[float]) -> np.ndarray:
         return np.array(values, dtype=float)
 
-    bits = gemms[0].weight.bits
+    element_bytes = max(BITS[gemms[0].dtype] // 8, 1)
     return problem(
         card, *(column([getattr(gemm, name) for gemm in gemms]) for name in ("m", "n", "k")),
-        batch=column([gemm.batch for gemm in gemms]), element_bytes=max(bits // 8, 1),
+        batch=column([gemm.batch for gemm in gemms]), element_bytes=element_bytes,
         out_element_bytes=column([(not gemm.output.on_chip) * gemm.output.bits / 8 for gemm in gemms]), group=groups,
         x_elements=column([gemm.input.crossing for gemm in gemms]),
         weight_elements=column([gemm.weight.crossing for gemm in gemms]),
+        weight_bits=column([gemm.weight.bits for gemm in gemms]),
     )  # fmt: skip
 
 
@@ -136,7 +140,7 @@ def _row(
     ideal_s = gemm.macs * share / card.macs_per_s
     read = gemm.batch * gemm.input.crossing * gemm.input.bits / 8
     weight = gemm.batch * gemm.weight.crossing * gemm.weight.bits / 8
-    weight *= float(weight_share(group, max(gemm.weight.bits // 8, 1)))
+    weight *= float(weight_share(group, gemm.weight.bits / 8))
     write = gemm.batch * gemm.output.crossing * gemm.output.bits / 8
     latency = max(whole_s - min(card.gap_s, calibrated.constants.floor_s), ideal_s)
     split = int(chosen.split[i])

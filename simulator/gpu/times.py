@@ -52,6 +52,12 @@ DENSE_KERNELS = Kernels.of(
 )
 """Tile sizes that cuBLASLt names for tensor cores, powers of two from 64 x 64 up, and splits of K. Sides of 192, which
 it has for Hopper, make no difference to the fit there and a bad one on the A100."""
+MIXED_KERNELS = Kernels.of(
+    [(16, 64), (16, 128), (16, 256), (32, 128), (32, 256), (64, 64), (64, 128), (64, 256), (128, 128), (128, 256)],
+    (1, 2, 3, 4, 6, 8, 16, 32),
+)
+"""Kernels of 16-bit activations and narrower weights, written for few rows: from the 16 rows of one instruction of a
+tensor core on, as Marlin's are (arXiv 2408.11743)."""
 SPARSE_KERNELS = Kernels.of([(64, 128), (64, 256), (128, 128), (128, 256), (256, 128)], (1,))
 """2:4 kernels: large tiles, K whole (cuSPARSELt's default; chosen on the fitted networks, see the calibrations)."""
 
@@ -100,8 +106,11 @@ def _choose(p: Problem, c: Constants, kernels: Kernels) -> Chosen:
     tile_bytes = (kernels.tile_m + kernels.tile_n * p.weight_share) * steps * p.element_bytes
     feed = waves * tile_bytes / (c.feed * p.sm16_macs_per_s)
     power = p.batch * p.m * p.n * p.k / (p.power_macs_per_s * c.power)
+    # weights that are stored narrower are widened by the lanes, in each row of tiles anew
+    unpack = p.batch * p.n * p.k * tiles_m / p.unpacked_per_s
     norm = 1 + c.overlap
-    time = (compute**norm + (dram + hits) ** norm + cache**norm + feed**norm + power**norm) ** (1 / norm)
+    parts = (compute, dram + hits, cache, feed, power, unpack)
+    time = sum(part**norm for part in parts) ** (1 / norm)
     time = time + _split_s(p, c, kernels)
     rows = np.arange(len(time))
     best = time.argmin(axis=1)

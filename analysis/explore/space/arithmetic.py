@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from zerocast.accelerators import AcceleratorError
 from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.explore.space.definition import WORKLOAD, Choice, Entry, Space, at
+from zerocast.workloads.dtypes import types_of
 
 DEFAULT = "fp16"
 """Type of a network whose entry names none, as `zerocast run`."""
@@ -38,7 +39,7 @@ def refuse_types(space: Space, entries: Iterable[Entry], designs: Iterable[Choic
 
 
 def _type(entry: Entry) -> str:
-    return entry.network.dtype or DEFAULT
+    return types_of(entry.network.dtype or DEFAULT).activations
 
 
 def _rates(space: Space, choice: Choice) -> Collection[str] | None:

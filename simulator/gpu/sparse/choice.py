@@ -119,6 +119,8 @@ def _misfit(kernel: SparseKernel, gemm: Gemm) -> str:
     """Why a kernel does not take a product whatever its zeros."""
     if gemm.dtype not in kernel.types:
         return f"runs {', '.join(kernel.types)}, not {gemm.dtype}"
+    if gemm.weight_dtype and kernel.zeros == "weight":
+        return f"keeps nonzeros in the type that it multiplies, not in {gemm.weight_dtype}"
     least, most = kernel.rows
     if not least <= gemm.m <= most:
         return "takes one row of activations" if most == 1 else f"takes {least} rows or more, not {gemm.m}"
