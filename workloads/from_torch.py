@@ -14,7 +14,7 @@ from torch.export.graph_signature import InputKind
 
 from zerocast.workloads.blocks import lengthened
 from zerocast.workloads.checkpoint import Checkpoint, matched
-from zerocast.workloads.dtypes import types_of, with_weights
+from zerocast.workloads.dtypes import Types, types_of, with_weights
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Op, Tensor, Workload
 from zerocast.workloads.lowering.builder import Builder, NoRule
@@ -78,21 +78,24 @@ def capture(
     files = {} if weights is None else matched(weights, module)
     readers = {name: partial(weights.read, there) for name, there in files.items()} if weights else {}
     if alike and not training and not files:
-        short = _from_repeats(model, inputs, title, dtype, allow_unknown)
+        short = _from_repeats(module, inputs, title, types.activations, allow_unknown)
         if short is not None:
-            return apply_pruning(short, applied)
+            return _decided(short, applied, types)
     build, program, outputs = lower_graph(
         module, inputs, title, types.activations, training, allow_unknown, decided=decided, readers=readers
     )
-    forward = apply_pruning(_workload(build, inputs, program, outputs, training), applied)
-    forward = with_weights(forward, types.weights) if types.weights else forward
+    forward = _decided(_workload(build, inputs, program, outputs, training), applied, types)
     if not training:
         return forward
-    frozen = {n for p, n in weight_names(module).items() if not module.get_parameter(p).requires_grad} | set(
-        build.stored
-    )
-    autograd = Autograd(frozenset(frozen), build.stopped, build.checkpoints)
+    fixed = {n for p, n in weight_names(module).items() if not module.get_parameter(p).requires_grad}
+    autograd = Autograd(frozenset(fixed | set(build.stored)), build.stopped, build.checkpoints)
     return expand_training(forward, optimizer, applied, autograd=autograd)
+
+
+def _decided(forward: Workload, pruning: Pruning, types: Types) -> Workload:
+    """A forward workload with the zeros of a recipe, and with weights in their own type."""
+    pruned = apply_pruning(forward, pruning)
+    return with_weights(pruned, types.weights) if types.weights else pruned
 
 
 def _from_repeats(
