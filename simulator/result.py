@@ -96,19 +96,23 @@ class Result:
         """The chain of ops, each waiting for the one before, whose own latencies add up to the most: no second array
         or unit, and no better order of the ops, can make the workload quicker than that.
 
-        An op that takes another's output on the fly starts with it, so that of the two the longer one counts.
+        An op that takes another's output on the fly starts no earlier than it and ends no earlier: the longer one
+        counts. Weights that came in behind the op before are no part of an op's own latency.
         """
         import networkx
 
         if self.ran is None:
             return CriticalPath((), 0.0)
-        own = {row.op: row.latency_s for row in self.rows}
-        graph = self.ran.graph()
-        for before, after, edge in graph.edges(data=True):
-            edge["seconds"] = own[after] - (min(own[before], own[after]) if before in self.along.get(after, ()) else 0)
-        graph.add_edges_from(("", op, {"seconds": own[op]}) for op in own)
-        ops = networkx.dag_longest_path(graph, weight="seconds")
-        return CriticalPath(tuple(ops[1:]), networkx.path_weight(graph, ops, "seconds"))
+        events = networkx.DiGraph()  # (op, False) is its start, (op, True) its end
+        for row in self.rows:
+            own = min(row.latency_s, row.end_s - row.start_s)
+            events.add_edge((row.op, False), (row.op, True), seconds=own)
+        for before, after in self.ran.graph().edges():
+            along = before in self.along.get(after, ())
+            for ended in (False, True) if along else (True,):
+                events.add_edge((before, ended), (after, along and ended), seconds=0.0)
+        path = networkx.dag_longest_path(events, weight="seconds")
+        return CriticalPath(tuple(dict.fromkeys(op for op, _ in path)), networkx.path_weight(events, path, "seconds"))
 
     @property
     def area_mm2(self) -> float | None:
