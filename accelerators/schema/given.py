@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, PositiveInt
 
 from zerocast.accelerators.schema.array import Dataflow
+from zerocast.accelerators.schema.memory import Operand
 from zerocast.accelerators.schema.part import Part
 
 Order = Literal["mnk", "mkn", "nmk", "nkm", "kmn", "knm"]
@@ -57,6 +58,9 @@ class GivenLevel(Part):
     """Order of the loops over its tiles."""
     tile: Extents = Extents()
     """Tile that its memories keep."""
+    held: tuple[Operand, ...] | None = None
+    """Operands of which all tiles stay in their buffer while the loop that they do not depend on repeats: of inputs,
+    that over n; of weights, over m; of outputs, over k. Without it those for which there is room."""
     spread: Spread = Spread()
     """Copies of that tile, over the fan-out of the depth outside. Where the innermost memories fan out to several
     arrays, a level more than there are depths says how."""

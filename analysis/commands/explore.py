@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from zerocast.analysis.commands.command_line import GivenMapping
 from zerocast.analysis.commands.remark import note
 
 _OPTION = typer.Option
@@ -27,6 +28,7 @@ def explore_command(
     workers: Annotated[int | None, _OPTION("--workers", help="Processes; one per core without it.")] = None,
     dask: Annotated[str | None, _OPTION("--dask", metavar="ADDRESS", help="Scheduler, e.g. tcp://host:8786.")] = None,
     resume: Annotated[bool, _OPTION("--resume", help="Go on with a run that was stopped.")] = False,
+    mapping: GivenMapping = None,
 ) -> int:
     """Price the designs of a space.
 
@@ -34,7 +36,8 @@ def explore_command(
     """
     from zerocast.analysis.explore.command import explore
 
-    return explore(space, out, method=method, trials=trials, seed=seed, workers=workers, dask=dask, resume=resume)
+    return explore(space, out, method=method, trials=trials, seed=seed, workers=workers, dask=dask, resume=resume,
+                   mapping=mapping)  # fmt: skip
 
 
 def export_command(

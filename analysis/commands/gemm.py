@@ -5,8 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import wraps
+from inspect import Parameter, Signature, signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -33,10 +36,37 @@ if TYPE_CHECKING:
 _OPTION = typer.Option
 
 
-Out = Annotated[Path, _OPTION("--out", help="CSV to write.")]
-Nests = Annotated[bool, _OPTION("--nests", help="Print each mapping as a loop nest, and why it is taken.")]
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What both verbs are asked beside their table: the options that they share."""
+
+    accelerator: AcceleratorName
+    out: Annotated[Path, _OPTION("--out", help="CSV to write.")]
+    settings: Settings = None
+    objective: Objective = "latency"
+    fidelity: Fidelity = "analytic"
+    mapping: GivenMapping = None
+    nests: Annotated[bool, _OPTION("--nests", help="Print each mapping as a loop nest, and why it is taken.")] = False
 
 
+def _verb(function: Callable[..., None]) -> Callable[..., None]:
+    """A verb of the command line whose last parameter, `asked`, stands for the options of `Asked`."""
+    own, shared = signature(function, eval_str=True), signature(Asked, eval_str=True)
+
+    @wraps(function)
+    def verb(**options: Any) -> None:
+        given = {name: options.pop(name) for name in shared.parameters}
+        function(**options, asked=Asked(**given))
+
+    every = [each for each in (*own.parameters.values(), *shared.parameters.values()) if each.name != "asked"]
+    keywords = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in every]
+    del verb.__wrapped__  # type: ignore[attr-defined]
+    verb.__signature__ = Signature(keywords)  # type: ignore[attr-defined]
+    verb.__annotations__ = {each.name: each.annotation for each in keywords}
+    return verb
+
+
+@_verb
 def gemm_command(
     shapes: Annotated[
         str,
@@ -45,18 +75,13 @@ def gemm_command(
             "then_n (a second product of the result, fused with it); with --densities one product, M,N,K."
         ),
     ],
-    accelerator: AcceleratorName,
-    out: Out,
+    *,
     densities: Annotated[
         str | None,
         _OPTION("--densities", help="0.05,0.1,...: each sparse kernel of a GPU at these densities, with a picture."),
     ] = None,
     dtype: Annotated[str, _OPTION("--dtype", help="With --densities: the data type.")] = "fp16",
-    settings: Settings = None,
-    objective: Objective = "latency",
-    fidelity: Fidelity = "analytic",
-    mapping: GivenMapping = None,
-    nests: Nests = False,
+    asked: Asked,
 ) -> None:
     """Price a table of matrix products, or one product on every sparse kernel of a GPU.
 
@@ -64,14 +89,14 @@ def gemm_command(
     Mappings are given by the column layer, or by sizes such as 512x64x128.
     """
     if densities is not None:
-        _over_densities(shapes, densities, dtype, load_accelerator(accelerator, settings), out)
+        _over_densities(shapes, densities, dtype, load_accelerator(asked.accelerator, asked.settings), asked.out)
         return
     from zerocast.analysis.products.gemm_columns import read_shapes
 
-    machine = load_accelerator(accelerator, settings)
-    _price(read_shapes, Path(shapes), machine, out, (objective, fidelity), mapping, nests)
+    _price(read_shapes, Path(shapes), asked)
 
 
+@_verb
 def conv_command(
     layers: Annotated[
         Path,
@@ -80,13 +105,7 @@ def conv_command(
             "dilation, groups, padding, count, dtype, density_a, density_b, pattern, layer."
         ),
     ],
-    accelerator: AcceleratorName,
-    out: Out,
-    settings: Settings = None,
-    objective: Objective = "latency",
-    fidelity: Fidelity = "analytic",
-    mapping: GivenMapping = None,
-    nests: Nests = False,
+    asked: Asked,
 ) -> None:
     """Price a table of convolutions.
 
@@ -95,8 +114,7 @@ def conv_command(
     """
     from zerocast.analysis.products.conv_columns import read_convolutions
 
-    machine = load_accelerator(accelerator, settings)
-    _price(read_convolutions, layers, machine, out, (objective, fidelity), mapping, nests)
+    _price(read_convolutions, layers, asked)
 
 
 def _over_densities(text: str, densities: str, dtype: str, machine: Accelerator, out: Path) -> None:
@@ -125,28 +143,27 @@ def _over_densities(text: str, densities: str, dtype: str, machine: Accelerator,
     typer.echo(f"written: {out}, {picture}")
 
 
-def _price(
-    read: Callable[[Path, Accelerator], Table], shapes: Path, machine: Accelerator, out: Path, how: tuple[str, str],
-    mapping: Path | None, nests: bool,
-) -> None:  # fmt: skip
-    """Read a table, price its lines and write them beside it; how: objective and fidelity."""
+def _price(read: Callable[[Path, Accelerator], Table], shapes: Path, asked: Asked) -> None:
+    """Read a table, price its lines and write them beside it."""
     from zerocast.analysis.products.table import given_shapes, nests_text, price_shapes, remarks, totals, write_table
     from zerocast.analysis.run.network import one_of
 
-    one_of("--objective", how[0], OBJECTIVES)
-    one_of("--fidelity", how[1], FIDELITIES)
-    writable(out)
-    spare(out, shapes)
+    machine = load_accelerator(asked.accelerator, asked.settings)
+    one_of("--objective", asked.objective, OBJECTIVES)
+    one_of("--fidelity", asked.fidelity, FIDELITIES)
+    writable(asked.out)
+    spare(asked.out, shapes)
     table = read(shapes, machine)
     for remark in table.remarks:
         note(remark)
-    asked = table.shapes if mapping is None else given_shapes(table.shapes, mapping, machine)
+    lines = table.shapes if asked.mapping is None else given_shapes(table.shapes, asked.mapping, machine)
     with _shapes_step() as step:
-        priced = list(price_shapes(asked, machine, *how, step))
-        write_table(out, table, priced)
-    if nests:
-        typer.echo(f"{nests_text(table, priced, machine, how[0])}\n")
-    typer.echo(f"{len(table.shapes)} shapes on {machine.name}{totals(table, priced)}{remarks(priced)}, written: {out}")
+        priced = list(price_shapes(lines, machine, asked.objective, asked.fidelity, step))
+        write_table(asked.out, table, priced)
+    if asked.nests:
+        typer.echo(f"{nests_text(table, priced, machine, asked.objective)}\n")
+    done = f"{len(table.shapes)} shapes on {machine.name}{totals(table, priced)}{remarks(priced)}"
+    typer.echo(f"{done}, written: {asked.out}")
 
 
 @contextmanager

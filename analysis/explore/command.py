@@ -29,6 +29,10 @@ from zerocast.analysis.explore.space.checks import entries
 from zerocast.analysis.explore.space.definition import Space, of_workload
 from zerocast.analysis.explore.space.reading import read_space
 from zerocast.analysis.run.network import Step, one_of
+from zerocast.simulator.products.given import given_products
+from zerocast.simulator.program.program import program
+from zerocast.workloads.ir import Workload
+from zerocast.workloads.store import load_workload
 
 METHODS = ("grid", "random", "nsga2", "tpe")
 TRIALS = 200
@@ -49,14 +53,15 @@ def explore(
     workers: int | None = None,
     dask: str | None = None,
     resume: bool = False,
+    mapping: Path | None = None,
 ) -> int:
-    """Explore the space of a file into a folder; the exit status. Raises the errors of `read_space`, and
-    `AnalysisError` for options that do not fit."""
+    """Explore the space of a file into a folder; the exit status. mapping: given mappings, in place of the space's.
+    Raises the errors of `read_space`, and `AnalysisError` for options that do not fit."""
     one_of("--method", method, METHODS)
     _check_options(trials, workers, dask)
     if out.exists() and not out.is_dir():
         raise AnalysisError(f"--out {str(out)!r} is a file; name a folder")
-    space = read_space(file)
+    space = read_space(file, mapping)
     chosen = _method(space, method, trials, seed)
     # first the workers: where there are none, nothing is written that would have to be resumed
     with _crew(space, out, workers or _cores(), dask) as crew, closing(Store(out, writing=True)) as store:
@@ -166,12 +171,21 @@ def _lower(space: Space, method: Method, networks: Networks, out: Path, store: S
             lowered = eager.lowered(entry.network)
             if lowered.reason and not free:
                 raise AnalysisError(f"workload {entry.label!r}: {lowered.reason}")
+            if space.page and not lowered.reason:
+                _check_page(space, load_workload(Path(file_of(out, lowered.content))))
             asked = [o.name for o in space.objectives if o.name in OF_SAMPLES]
             if asked and not lowered.reason and lowered.batch != lowered.batch:
                 raise AnalysisError(
                     f"objective {asked[0]}: workload {entry.label!r} does not know its batch, so it has no samples a "
                     "second; take latency_s, or save it again with `zerocast lower --batch N`"
                 )
+
+
+def _check_page(space: Space, workload: Workload) -> None:
+    """Given mappings that fit no op of a workload, or not the accelerator as it is described, raise what
+    `given_products` does before anything is priced."""
+    if (base := space.variants.base) is not None:
+        given_products(program(workload, base).products, json.loads(space.page), base)
 
 
 @contextmanager

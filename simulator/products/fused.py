@@ -193,7 +193,7 @@ def _of_rows(gemm: Gemm, rows: int, taken: tuple[tuple[str, float], ...], inside
     given = gemm.given or Given()
     level = given.level(0)
     tile = Extents(m=rows, n=level.tile.n, k=level.tile.k)
-    levels = (GivenLevel(order=level.order, tile=tile),)
+    levels = (GivenLevel(order=level.order, tile=tile, held=level.held),)
     one = replace(
         gemm, batch=1, m=rows, taken=taken, given=Given(dataflow=given.dataflow, levels=levels),
         input=replace(gemm.input, unique=rows * gemm.k), output=replace(gemm.output, unique=rows * gemm.n),

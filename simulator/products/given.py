@@ -13,14 +13,14 @@ from collections.abc import Mapping as Dictionary
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from pydantic import ValidationError
 
 from zerocast.accelerators.errors import AcceleratorError
 from zerocast.accelerators.library import explain, read_file
-from zerocast.accelerators.schema import Accelerator
+from zerocast.accelerators.schema import Accelerator, Operand
 from zerocast.accelerators.schema.given import Extents, Given, GivenLevel, Pass
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.products.gemm import ROLES, Gemm
@@ -63,7 +63,10 @@ def given_of(mapping: Mapping) -> Given:
     """A single mapping in full."""
     extents = {"m": int(mapping.m), "n": int(mapping.n), "k": int(mapping.k), **_places(mapping)}
     tile = Extents.model_construct(None, **extents)
-    level = GivenLevel.model_construct(order=str(mapping.order), tile=tile)  # chosen by us: nothing is to be checked
+    held = tuple(side for side in get_args(Operand) if mapping.holds(side))
+    kept = held if held or mapping.keeps is not None else None
+    # chosen by us: nothing is to be checked
+    level = GivenLevel.model_construct(order=str(mapping.order), tile=tile, held=kept)
     return Given.model_construct(dataflow=mapping.dataflow, levels=(level,))
 
 
@@ -162,6 +165,16 @@ def _wrong_tile(tile: Extents, gemm: Gemm) -> str:
     return ""
 
 
+def _wrong_held(held: tuple[Operand, ...], accelerator: Accelerator) -> str:
+    """What is wrong with operands that are to be held, "" where nothing is."""
+    if held and accelerator.nested:
+        return f"held: on several depths tiles stay by the order of loops alone; leave {', '.join(held)} out"
+    for side in held:
+        if not (memory := accelerator.buffer_of(side)).keeps_tiles:
+            return f"held: {side} only passes through {memory.name}, where no tile stays; leave it out"
+    return ""
+
+
 def _mistake(given: Given, gemm: Gemm, accelerator: Accelerator) -> str:
     """What is wrong with a mapping for a product, "" where nothing is."""
     dataflows = accelerator.compute.dataflows
@@ -178,7 +191,7 @@ def _mistake(given: Given, gemm: Gemm, accelerator: Accelerator) -> str:
     for depth, level in enumerate(given.levels):
         if wrong := _wrong_spread(level, gemm, accelerator, depth):
             return wrong
-        if wrong := _wrong_tile(level.tile, gemm):
+        if wrong := _wrong_tile(level.tile, gemm) or _wrong_held(level.held or (), accelerator):
             return wrong
     return ""
 

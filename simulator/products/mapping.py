@@ -63,7 +63,8 @@ class Block:
 class Mapping:
     """dataflow by name; loop order by name, or numbers into `ORDERS`; tile extents in elements, trips = number of tiles
     along each rank. held: operands whose tiles stay, once fetched, while the loop that they do not depend on repeats
-    (`traffic.held`); they have a larger tile of their own. block: of a tile that is given by rank."""
+    (`traffic.held`); they have a larger tile of their own. block: of a tile that is given by rank. keeps: operands that
+    are to be held, whatever the room, where that is given."""
 
     dataflow: Dataflow
     order: str | NDArray[np.intp]
@@ -75,6 +76,7 @@ class Mapping:
     trips_k: NDArray[np.float64]
     held: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     block: Block | None = None
+    keeps: tuple[str, ...] | None = None
 
     def at(self, index: tuple[int, ...]) -> Mapping:
         """The single mapping at one index of the broadcast arrays."""
@@ -84,7 +86,7 @@ class Mapping:
         order = self.order if isinstance(self.order, str) else ORDERS[int(full[-1][index])]
         held = {side: np.broadcast_to(flags, full[0].shape)[index] for side, flags in self.held.items()}
         m, n, k, trips_m, trips_n, trips_k = (array[index] for array in full[:6])
-        return Mapping(self.dataflow, order, m, n, k, trips_m, trips_n, trips_k, held, self.block)
+        return Mapping(self.dataflow, order, m, n, k, trips_m, trips_n, trips_k, held, self.block, self.keeps)
 
     def holds(self, side: str) -> NDArray[np.bool_]:
         """Whether the tiles of an operand stay while the loop that it does not depend on repeats."""
@@ -180,4 +182,4 @@ def mapspace(gemm: Gemm, accelerator: Accelerator, limit: int = THIN_ABOVE) -> I
             for rank in "mnk"
         )
         grid = mapping_of(gemm, dataflow, EVERY_ORDER, m[:, None, None], n[None, :, None], k[None, None, :])
-        yield replace(grid, block=block_of(gemm))
+        yield replace(grid, block=block_of(gemm), keeps=given.level(0).held)

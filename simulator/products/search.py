@@ -312,12 +312,14 @@ class _Tiles:
         self.ends, self.flows, self.complete = (joined.pop(name) for name in ("ends", "flows", "complete"))
         self.grid = np.repeat(np.arange(len(grids)), [len(columns["ends"]) for columns in lists])
         self.count = joined["trips_m"] * joined["trips_n"] * joined["trips_k"]
-        self.dataflows, self.block, self._columns = [grid.dataflow for grid in grids], grids[0].block, joined
+        self.dataflows, self._columns = [grid.dataflow for grid in grids], joined
+        self.block, self.keeps = grids[0].block, grids[0].keeps
 
     def mapping(self, at: Any, order: str | Index) -> Mapping:
         """Some of the tiles as mappings; the dataflow is that of the first."""
         dataflow = self.dataflows[int(np.atleast_1d(self.grid[at])[0])]
-        return Mapping(dataflow, order, **{name: self._columns[name][at] for name in _EXTENTS}, block=self.block)
+        extents = {name: self._columns[name][at] for name in _EXTENTS}
+        return Mapping(dataflow, order, **extents, block=self.block, keeps=self.keeps)
 
     def part(self, at: Any, flows: NDArray[np.bool_]) -> ArrayCost:
         """Array costs of some of the tiles, by whether a fold's stream goes on."""
@@ -446,8 +448,11 @@ def _too_small(gemm: Gemm, accelerator: Accelerator) -> str:
     """Which memory has no room for which operands, under the smallest of the tiles that a given mapping leaves."""
     tile = next(mapspace(gemm, accelerator)).at((0, 0, 0, 0))
     extents = f"its tile of {tile.m:g} x {tile.n:g} x {tile.k:g}"
-    found, tile = [], replace(tile, order=ORDERS[0])
+    found, tile = [], replace(tile, order=ORDERS[orders_of(gemm)[0]])
     complete = law_of(tile.dataflow).completes(gemm.free, accelerator, tile)
+    if tile.keeps:
+        extents += f" with all of {' and '.join(tile.keeps)} held"
+        tile = replace(tile, held=held(gemm.free, accelerator, tile, complete, {}))
     every = operand_needs(gemm.free, accelerator, tile, complete)
     for memory in accelerator.buffers:
         needs = {side: every[side] for side in memory.holds}

@@ -165,7 +165,8 @@ def held(
 ) -> dict[str, NDArray[np.bool_]]:
     """Operands whose tiles can all stay while the loop that they do not depend on repeats: their buffer has room beside
     what else it keeps, and tiles stay in it (`Memory.keeps_tiles`). In a shared buffer the first of its `holds` comes
-    first. capacity_bytes: by memory, broadcasts against the mapping."""
+    first. Those that are given (`Mapping.keeps`) are held whatever the room. capacity_bytes: by memory, broadcasts
+    against the mapping."""
     sizes = _in_buffers(gemm, accelerator, mapping, complete)
     found: dict[str, NDArray[np.bool_]] = {}
     for memory in accelerator.buffers:
@@ -173,7 +174,8 @@ def held(
         for side in memory.holds if memory.keeps_tiles else ():
             inner, outer = mapping.inside(FREE[side])
             more = used + _held_bytes(gemm, memory, inner, outer, sizes[side]) - sizes[side] * _copies(memory)
-            found[side] = (inner > 1) & (mapping.trips[FREE[side]] > 1) & (more <= capacity_bytes[memory.name])
+            room = more <= capacity_bytes[memory.name] if mapping.keeps is None else np.asarray(side in mapping.keeps)
+            found[side] = (inner > 1) & (mapping.trips[FREE[side]] > 1) & room
             used = np.where(found[side], more, used)
     return found
 

@@ -28,13 +28,14 @@ from zerocast.workloads.store import load_workload
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What all designs of a run have in common. description: of the accelerator, JSON; origin:
-    its name in errors. code: who prices."""
+    its name in errors. code: who prices. page: given mappings as JSON, "" without any."""
 
     description: str
     origin: str
     objective: str
     fidelity: str
     code: str
+    page: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +88,8 @@ def _price(terms: Terms, workload: Workload, chunk: Chunk) -> list[Priced]:
             built.append(Priced(key, "error", one_line(error)))
     machines = [machine for machine in built if isinstance(machine, Accelerator)]
     options: dict[str, Any] = {"objective": terms.objective, "fidelity": terms.fidelity}
+    if terms.page:
+        options["mapping"] = json.loads(terms.page)
     found = iter(simulate(workload, machines, **options))
     return [
         machine if isinstance(machine, Priced) else _priced(key, workload, machine, next(found))

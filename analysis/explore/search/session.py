@@ -55,8 +55,9 @@ def facts_of(space: Space, method: Method) -> str:
         "entries": [{"label": e.label, "network": asdict(e.network), "set": dict(e.settings)} for e in space.entries],
         "parameters": [{"name": p.name, "paths": p.paths} for p in space.parameters],
         "objectives": [asdict(o) for o in space.objectives], "mapping": space.mapping, "fidelity": space.fidelity,
-        "method": method.name, "trials": method.trials, "seed": method.seed, "total": total_of(space, method),
-        "space": space.content, "files": files_of(space),
+        "given": space.given, "files": files_of(space), "method": method.name, "trials": method.trials,
+        "seed": method.seed, "total": total_of(space, method),
+        "space": space.content,
     }, default=str)  # fmt: skip
 
 
@@ -68,7 +69,7 @@ def total_of(space: Space, method: Method) -> int | None:
 def terms_of(space: Space) -> Terms:
     """What workers need to know."""
     text = json.dumps(space.variants.description, default=str)
-    return Terms(text, space.variants.origin, space.mapping, space.fidelity, code_version())
+    return Terms(text, space.variants.origin, space.mapping, space.fidelity, code_version(), space.page)
 
 
 class Session:

@@ -97,7 +97,8 @@ class Prepare:
         """Hash of all that a result depends on; what the design is called is not among it."""
         facts = {name: part for name, part in description.items() if name not in _WORDS}
         space = self._space
-        return digest(workload, _text(facts), _calibration(description), space.mapping, space.fidelity, code_version())
+        what = (workload, _text(facts), _calibration(description), space.mapping, space.fidelity, code_version())
+        return digest(*what, *([space.page] if space.page else []))
 
 
 _WORDS = ("name", "family", "description", "sources")

@@ -150,6 +150,7 @@ def command(facts: Mapping[str, Any], choice: Mapping[str, Any], design: str) ->
     for path, value in settings.items():
         words += ["--set", f"{path}={yaml_value(value)}"]
     words += ["--objective", facts["mapping"]] * (facts["mapping"] != "latency")
+    words += ["--mapping", facts["given"]] if facts.get("given") else []
     words += ["--fidelity", facts["fidelity"]] * (facts["fidelity"] != "analytic")
     return shlex.join([*words, "--out", f"design-{design}"])
 

@@ -63,7 +63,8 @@ class Constraint:
 
 @dataclass(frozen=True)
 class Space:
-    """A space, checked. settings: `set` of the file. variants: the accelerator with them."""
+    """A space, checked. settings: `set` of the file. variants: the accelerator with them. given: file of given
+    mappings; page: what it holds, as JSON; both "" without one."""
 
     name: str
     entries: tuple[Entry, ...]
@@ -76,6 +77,8 @@ class Space:
     accuracy: Mapping[str, float]
     mapping: str
     fidelity: str
+    given: str = ""
+    page: str = ""
 
     @property
     def content(self) -> str:
@@ -96,7 +99,7 @@ class Space:
             "mapping": self.mapping,
             "fidelity": self.fidelity,
             "name": self.name,
-        }
+        } | ({"page": self.page} if self.page else {})
         return json.dumps(facts, default=str)
 
     def entry_of(self, choice: Choice) -> Entry:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from zerocast.accelerators import Accelerator, variants
-from zerocast.accelerators.library import read_yaml
+from zerocast.accelerators.library import read_file, read_yaml
 from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.explore.pricing.metrics import METRICS, direction
 from zerocast.analysis.explore.space.checks import check
@@ -33,9 +34,12 @@ COLUMNS = ("number", "design", "status", "reason", "command")
 """Of the table, beside parameters and metrics."""
 
 
-def read_space(path: Path) -> Space:
-    """The space of a YAML file. Raises `AnalysisError`, `AcceleratorError` or `WorkloadError` for all that can be
-    known to be wrong before a design is priced; the message names the key, the bad value and the remedy."""
+def read_space(path: Path, mapping: Path | None = None) -> Space:
+    """The space of a YAML file; mapping: a file of given mappings in place of the one that it names.
+
+    Raises `AnalysisError`, `AcceleratorError` or `WorkloadError` for all that can be known to be wrong before a design
+    is priced; the message names the key, the bad value and the remedy.
+    """
     if not path.is_file():
         raise AnalysisError(f"no space file {str(path)!r}; the README shows one")
     try:
@@ -44,29 +48,38 @@ def read_space(path: Path) -> Space:
         raise AnalysisError(f"{path}: not UTF-8 text (byte {error.start}); save it as UTF-8") from None
     file, entries = parse_space(read_yaml(text, str(path)), str(path))
     try:
-        space = _space(file, entries, path.resolve().parent)
+        space = _space(file, entries, path.resolve().parent, mapping)
         check(space)
     except AnalysisError as error:
         raise AnalysisError(f"space {path}: {error}") from None
     return space
 
 
-def _space(file: SpaceFile, entries: dict[str, ParameterEntry], folder: Path) -> Space:
+def _space(file: SpaceFile, entries: dict[str, ParameterEntry], folder: Path, mapping: Path | None) -> Space:
     workloads = _entries(file, folder)
     accelerator = _beside(file.accelerator, folder)
     free = _parameters(entries, folder)
     if len(workloads) > 1:
         free = (Parameter(WORKLOAD, (WORKLOAD,), Choices(tuple(e.label for e in workloads))), *free)
     _refuse_twice(free, file.set, workloads)
+    given = mapping or (folder / file.mappings if file.mappings is not None else None)
     space = Space(
         name=file.name, entries=workloads, accelerator=accelerator, settings=file.set,
         variants=variants(accelerator, file.set), parameters=free, constraints=(), objectives=_objectives(file),
         accuracy={recipe.strip(): float(value) for recipe, value in file.accuracy.items()},
         mapping=file.mapping, fidelity=file.fidelity,
+        given=str(given.resolve()) if given else "", page=json.dumps(_page(given)) if given else "",
     )  # fmt: skip
     _check_conditions(space)
     constraints = tuple(_constraint(space, text) for text in file.constraints)
     return Space(**{**{name: getattr(space, name) for name in space.__dataclass_fields__}, "constraints": constraints})
+
+
+def _page(file: Path) -> dict[str, Any]:
+    """What a file of given mappings holds; whether it fits is seen when the workloads are there."""
+    if not file.is_file():
+        raise AnalysisError(f"mappings {str(file)!r}: there is no such file")
+    return read_file(file)
 
 
 def _beside(name: str, folder: Path) -> str:

@@ -108,6 +108,8 @@ class SpaceFile(_Part):
     """Measured by the user, by recipe; `dense` without one."""
     mapping: Mapped = "latency"
     """Objective of the mapping search."""
+    mappings: StrictStr | None = None
+    """YAML file, from the space file's folder: what is fixed of mappings, as `zerocast run --mapping` takes it."""
     fidelity: Literal["analytic", "tile"] = "analytic"
     """As `zerocast run --fidelity`."""
 

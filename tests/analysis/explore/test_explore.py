@@ -74,6 +74,29 @@ def test_a_grid_gives_what_simulate_gives(
     assert "Pareto front" in said and "zerocast plot" in said and str(tmp_path / "out") in said
 
 
+def test_given_mappings_hold_in_every_design(
+    write_space: Callable[..., Path], net: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A page beside the space, or one of the command line in its place; designs are those of `simulate` with it."""
+    page = tmp_path / "page.yaml"
+    page.write_text("'*': {dataflow: weight_stationary}\n")
+    own = ("objectives:", f"mappings: {page}\nobjectives:")
+    given = explore(write_space(own), tmp_path / "given").frame
+    asked = explore(write_space(), tmp_path / "asked", "--mapping", str(page)).frame
+    free = explore(write_space(), tmp_path / "free").frame
+    assert_frame_equal(given.drop(columns="command"), asked.drop(columns="command"), check_exact=True)
+    assert list(given["design"]) != list(free["design"])
+    row = given.iloc[5].to_dict()
+    machine = load("sat-vcu1525", {name: row[name] for name in ("compute.rows", "compute.cols", "technology.clock_hz")})
+    found = simulate(load_workload(net), machine, mapping={"*": {"dataflow": "weight_stationary"}})
+    assert row["latency_s"] == found.latency_s and f"--mapping {page}" in row["command"]
+    page.write_text("fc_of_none: {dataflow: weight_stationary}\n")
+    assert main(["explore", str(write_space(own)), "--out", str(tmp_path / "none"), "--workers", "1"]) == 2
+    assert "'fc_of_none': matches no op that the array runs; there is" in " ".join(capsys.readouterr().err.split())
+    assert main(["explore", str(write_space()), "--out", str(tmp_path / "no"), "--mapping", "none.yaml"]) == 2
+    assert "mappings 'none.yaml': there is no such file" in " ".join(capsys.readouterr().err.split())
+
+
 def test_the_command_of_a_design_prices_it_again(write_space: Callable[..., Path], tmp_path: Path) -> None:
     row = explore(write_space(), tmp_path / "out").frame.iloc[7]
     words = shlex.split(row["command"])

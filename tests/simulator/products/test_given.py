@@ -183,3 +183,36 @@ def test_a_box_that_cannot_be_is_named(tile: dict[str, int], message: str) -> No
     page = {"layer": {"levels": [{"tile": tile}]}}
     with pytest.raises(SimulationError, match=re.escape(message)):
         given_products({"layer": (bytes_of_int8(CONVOLUTION),)}, page, load("gemmini-16x16"))
+
+
+def test_what_is_held_is_given_too() -> None:
+    """96 x 64 x 32 in tiles of 32 x 32 x 32, loops m then n: each of two weight tiles of 2 KiB comes in for each of
+    three along m, or once where all are held; inputs come in once."""
+    machine, gemm = load("systolic-32x32"), plain_gemm(96, 64, 32, "fp16", 16)
+    tile = Extents(m=32, n=32, k=32)
+    read: dict[Any, float] = {}
+    for held in (None, ("weight",), ()):
+        page = Given(dataflow="output_stationary", levels=(GivenLevel(order="mnk", tile=tile, held=held),))
+        pricer = Pricer(machine)
+        read[held] = pricer.gemm(replace(gemm, given=page)).dram_read_bytes
+        (mapped,) = pricer.mapped([replace(gemm, given=page)])
+        again = words(mapped.given)["levels"][0]["held"] if mapped.given else None
+        assert again == ([] if held == () else ["weight"])
+        assert pricer.gemm(mapped).dram_read_bytes == read[held]
+    weights, inputs = 2 * 2048, 3 * 2048
+    assert read == {None: inputs + weights, ("weight",): inputs + weights, (): inputs + 3 * weights}
+
+
+def test_what_cannot_be_held_is_refused() -> None:
+    """Two weight tiles of 2 KiB, each twice where further items of the batch bring theirs in."""
+    tile = {"m": 32, "n": 32, "k": 32}
+    page = {"*": {"levels": [{"order": "mnk", "tile": tile, "held": ["weight"]}]}}
+    products = {"fc": (replace(plain_gemm(96, 64, 32, "fp16", 16), batch=2),)}
+    small = load("systolic-32x32", {"memories.weight_buffer.capacity_bytes": 6000})
+    (asked,) = given_products(products, page, small)["fc"]
+    with pytest.raises(
+        SimulationError, match=r"weight_buffer needs weight 8,192 B .* with all of weight held, it has 6"
+    ):
+        Pricer(small).gemm(asked)
+    with pytest.raises(SimulationError, match="held: on several depths tiles stay by the order of loops alone"):
+        given_products(products, page, load("simba-like"))
