@@ -172,7 +172,8 @@ def show(
 @app.command()
 def lower(
     model: Model,
-    out: Annotated[Path, typer.Option("--out", help="File to write, .npz.")],
+    out: Annotated[Path | None, typer.Option("--out", help="File to write, .npz.")] = None,
+    explain: Annotated[bool, _OPTION("--explain", help="Print what every node of the graph became.")] = False,
     prune: Prune = None,
     training: Training = False,
     batch: Batch = None,
@@ -193,18 +194,27 @@ def lower(
     The other commands read it without PyTorch, and without the model's code.
     """
     from zerocast.analysis.commands.console import progress
+    from zerocast.analysis.commands.fates import print_fates
     from zerocast.analysis.errors import AnalysisError
-    from zerocast.analysis.run.network import Network, arguments_of
+    from zerocast.analysis.run.network import Network, arguments_of, explained
     from zerocast.analysis.run.network import lower as lower_network
 
-    if out.suffix != ".npz":
+    if out is None and not explain:
+        raise AnalysisError("lower: give --out FILE.npz to write to, --explain, or both")
+    if out is not None and out.suffix != ".npz":
         raise AnalysisError(f"--out {str(out)!r}: a workload file must end in .npz")
     if masks and (trace is None or training):
         raise AnalysisError("--masks belongs to --trace, and to inference: those of training are not recorded")
-    writable(out)
     network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, masks,
                       tokens, image, arguments_of(model_arguments or ()), tuple(dense or ()), cache,
                       weights)  # fmt: skip
+    if explain:
+        with progress() as steps:
+            fates = explained(network, steps)
+        print_fates(fates)
+    if out is None:
+        return
+    writable(out)
     with progress() as steps:
         workload = lower_network(network, steps)
     from zerocast.workloads.store import save

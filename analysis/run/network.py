@@ -20,6 +20,7 @@ from zerocast.workloads.ir import Workload
 
 if TYPE_CHECKING:
     from zerocast.workloads.checkpoint import Checkpoint
+    from zerocast.workloads.fates import Fate
 
 Step = Callable[[int, int], None]
 """Told how many parts of a step are done, and how many there are."""
@@ -131,14 +132,9 @@ def _lower(network: Network, steps: Steps) -> Workload:
         return load_workload(network.model)
     from zerocast.workloads import capture, prune
     from zerocast.workloads.checkpoint import load_into
-    from zerocast.workloads.zoo import build
 
     checkpoint = _checkpoint(network)
-    with steps("build"):
-        module, inputs = build(
-            network.model, batch=network.batch, tokens=network.tokens, image=network.image, cache=network.cache,
-            **dict(network.arguments),
-        )  # fmt: skip
+    module, inputs = _built(network, steps)
     is_loaded = checkpoint is not None and not any(each.is_meta for each in module.parameters())
     if checkpoint is not None and is_loaded:
         with steps("read the weights"):
@@ -152,6 +148,29 @@ def _lower(network: Network, steps: Steps) -> Workload:
             module, inputs, name=title_of(network.model), training=network.training, pruning=pruning,
             optimizer=network.optimizer or "sgd_momentum", dtype=network.dtype or "fp16",
             allow_unknown=network.allow_unknown, weights=None if is_loaded else checkpoint, alike=network.is_of_hub,
+        )  # fmt: skip
+
+
+def explained(network: Network, steps: Steps) -> list[Fate]:
+    """What every node of the forward pass of a network, without any recipe, becomes."""
+    from zerocast.workloads.fates import explain
+
+    if network.is_saved:
+        raise AnalysisError(f"--explain: {network.model} is lowered already; give the network that it was made of")
+    check(network)
+    module, inputs = _built(network, steps)
+    with steps("explain"):
+        return explain(module, inputs, dtype=network.dtype or "fp16", allow_unknown=network.allow_unknown)
+
+
+def _built(network: Network, steps: Steps) -> tuple[Any, Any]:
+    """The module and its example inputs."""
+    from zerocast.workloads.zoo import build
+
+    with steps("build"):
+        return build(
+            network.model, batch=network.batch, tokens=network.tokens, image=network.image, cache=network.cache,
+            **dict(network.arguments),
         )  # fmt: skip
 
 

@@ -63,7 +63,9 @@ def walk(build: Builder, graph: GraphModule, inputs: Mapping[str, Any], origins:
         elif node.op == "output":
             result = _resolve(node.args[0], known)
         elif node.op == "call_function":
+            since = len(build.ops)
             known[node] = _fixed_shapes(build, graph, node, known)
+            build.emitted[node] = tuple(op.name for op in build.ops[since:]), known[node]
         build.note(node, known.get(node))
     return result
 
