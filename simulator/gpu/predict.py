@@ -63,7 +63,7 @@ def predict(
     proportion (assumption). Where the constants are not of the user's own measurements, what differs between two
     collections comes on top, as an independent error does.
     """
-    kernels = SPARSE_KERNELS if sparse else MIXED_KERNELS if mixed else DENSE_KERNELS
+    kernels = MIXED_KERNELS if mixed else SPARSE_KERNELS if sparse else DENSE_KERNELS
     chosen = choose(problem, calibrated.constants, kernels)
     shapes = log_shapes(problem.m, problem.n, problem.k)
     known = log_shapes(*calibrated.shapes.T)

@@ -57,7 +57,7 @@ MIXED_KERNELS = Kernels.of(
     (1, 2, 3, 4, 6, 8, 16, 32),
 )
 """Kernels of 16-bit activations and narrower weights, written for few rows: from the 16 rows of one instruction of a
-tensor core on, as Marlin's are (arXiv 2408.11743)."""
+tensor core on, as those of Marlin and Sparse-Marlin are (arXiv 2408.11743)."""
 SPARSE_KERNELS = Kernels.of([(64, 128), (64, 256), (128, 128), (128, 256), (256, 128)], (1,))
 """2:4 kernels: large tiles, K whole (cuSPARSELt's default; chosen on the fitted networks, see the calibrations)."""
 
