@@ -53,6 +53,9 @@ def _residents(
             f"{saved_bytes / 1e6:.3g} of {before / 1e6:.3g} MB of DRAM traffic and {saved_j * 1e3:.3g} of "
             f"{without['energy_j'] * 1e3:.3g} mJ; without it the run takes {without['latency_s'] * 1e3:.4g} ms"
         )
+    if loaded := [stay for stay in planned.stays if stay.before]:
+        size = sum(stay.bytes for stay in loaded)
+        yield f"{len(loaded)} weights, {size / 1e6:.3g} MB, lie on chip before the run (schedule.residency: preloaded)"
     if planned.stays or accelerator.schedule.residency == "none":
         return
     depth = accelerator.at_depth(1)

@@ -141,7 +141,9 @@ def _resident_run(planned: Program, mapped: Callable[[Program], Program], plain:
     (accelerator,) = plain.designs
     tries, tried = [planned], {}
     if accelerator.schedule.residency != "none":
-        chosen = (tuple(stays(planned.plan, accelerator, *how)) for how in product(_SHARES, _SPARED))
+        # where all weights lie on chip before the run, none of them needs room for tiles
+        shares = (*_SHARES, 1.0) if accelerator.schedule.residency == "preloaded" else _SHARES
+        chosen = (tuple(stays(planned.plan, accelerator, *how)) for how in product(shares, _SPARED))
         tries += [resident_program(planned, accelerator, staying) for staying in dict.fromkeys(chosen)]
     if accelerator.schedule.fuse != "none":
         tries += [fused_program(one, accelerator, plain.price) for one in tries]

@@ -33,9 +33,10 @@ class Schedule(Part):
     """Choose the best dataflow per layer and pass; otherwise the first one listed is used for all."""
     joins_in_place: bool = False
     """Let the parts of a concatenation be written straight into their place in it, so that it moves nothing."""
-    residency: Literal["none", "activations", "all"] = "none"
+    residency: Literal["none", "activations", "all", "preloaded"] = "none"
     """What may stay on chip between the ops that touch it: nothing, what ops make and the network's inputs, or weights,
-    optimizer state and constants, too. Which tensors stay, and where, is chosen against capacities."""
+    optimizer state and constants, too. preloaded: these, and weights that no op writes may lie there from the run
+    before, so that none of their reads goes off chip. Which tensors stay, and where, is chosen against capacities."""
     fuse: Literal["none", "pairs"] = "none"
     """Whether two products in a row may run over shared blocks of rows, with the elementwise ops and softmaxes between
     them, so that what lies between need not fit on chip whole. Which pairs do is chosen by what they cost."""

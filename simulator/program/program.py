@@ -86,11 +86,11 @@ def resident_program(
     taken: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     passing: dict[str, dict[str, tuple[int, int]]] = defaultdict(dict)
     for stay in staying:
-        first, *later = stay.touches
+        first = stay.touches[0]
         on_chip[planned.ops[first.place].name] |= first.writes if stay.whole else set()
         for op in planned.ops[stay.start : stay.end + 1]:
             taken[op.name][stay.memory] += stay.bytes
-        for touch in later:
+        for touch in stay.spared:
             on_chip[planned.ops[touch.place].name] |= touch.reads
         for place, read, written in stay.beside():
             by_memory = passing[planned.ops[place].name]

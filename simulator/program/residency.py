@@ -1,9 +1,9 @@
 """Which tensors stay on chip between the ops that touch them, and where.
 
 A tensor that stays from one op to a later one spares that op's read. One that stays from the op that makes it to the
-last that reads it spares the write as well, unless it is to be handed back. What stays is chosen for the most bytes off
-chip, or the most energy, that are spared under the capacity of each memory throughout each op, as an integer programme
-that HiGHS solves.
+last that reads it spares the write as well, unless it is to be handed back. A weight that stays from one run to the
+next spares all its reads, and takes its place throughout. What stays is chosen for the most bytes off chip, or the most
+energy, that are spared under the capacity of each memory throughout each op, as an integer programme that HiGHS solves.
 Ops count in the order of the program; those that stream into one another run side by side.
 """
 
@@ -43,7 +43,8 @@ class Touch:
 @dataclass(frozen=True, slots=True)
 class Stay:
     """A tensor in a memory from the first to the last of some ops that touch it. whole: it never goes off chip.
-    start, end: places of the ops during which it lies there, which run side by side with those that touch it."""
+    start, end: places of the ops during which it lies there, which run side by side with those that touch it.
+    before: it lies there before the run."""
 
     tensor: str
     memory: str
@@ -52,20 +53,26 @@ class Stay:
     whole: bool
     start: int
     end: int
+    before: bool = False
+
+    @property
+    def spared(self) -> tuple[Touch, ...]:
+        """Ops that need not read it off chip."""
+        return self.touches if self.before else self.touches[1:]
 
     @property
     def saved_bytes(self) -> int:
         """Bytes that need not cross the off-chip link."""
-        spared = sum(touch.read_bytes for touch in self.touches[1:])
+        spared = sum(touch.read_bytes for touch in self.spared)
         return spared + (self.touches[0].write_bytes if self.whole else 0)
 
     def beside(self) -> Iterator[tuple[int, int, int]]:
         """Places of the ops that move it in and out of the memory beside the array's ports, with the bytes that they
         read and write there: results are put down, and what a unit fetches; what the array fetches is there anyhow."""
-        first, *later = self.touches
-        if first.writes or not first.on_array:
+        first = self.touches[0]
+        if not self.before and (first.writes or not first.on_array):
             yield first.place, 0, max(first.write_bytes, self.bytes)  # in blocks it holds but a part at once
-        yield from ((touch.place, touch.read_bytes, 0) for touch in later if not touch.on_array)
+        yield from ((touch.place, touch.read_bytes, 0) for touch in self.spared if not touch.on_array)
 
 
 Spared = Literal["bytes", "joules"]
@@ -87,7 +94,7 @@ def saved_j(stay: Stay, accelerator: Accelerator) -> float:
     array, less those written into the memory and read there beside the array's ports."""
     price = {memory.name: access_j_per_byte(accelerator, memory) for memory in accelerator.memories}
     off_chip, fill = price.pop(accelerator.dram.name), max(price.values())
-    array = sum(touch.read_bytes for touch in stay.touches[1:] if touch.on_array)
+    array = sum(touch.read_bytes for touch in stay.spared if touch.on_array)
     beside = sum(read + written for _, read, written in stay.beside())
     if stay.whole and stay.touches[0].on_array:
         array += stay.touches[0].write_bytes
@@ -97,10 +104,15 @@ def saved_j(stay: Stay, accelerator: Accelerator) -> float:
 def candidates(plan: Plan, accelerator: Accelerator) -> Iterator[Stay]:
     """All ways in which a tensor could stay in a memory, however full that is."""
     tensors, results, together = plan.workload.tensors, plan.workload.results, _side_by_side(plan)
+    last_place, preloads = len(plan.workload.ops) - 1, accelerator.schedule.residency == "preloaded"
     for name, touches in _touches(plan, accelerator).items():
         alone = tensors[name].role not in _PERSISTENT and not _names(touches) & results
         for memory in sorted(frozenset[str]().union(*(touch.homes for touch in touches))):
             near = [touch for touch in touches if memory in touch.homes]
+            read_only = tensors[name].role in _WEIGHTS and not any(touch.writes for touch in touches)
+            if preloads and read_only and len(near) == len(touches):
+                size = stored_bytes(tensors[name])
+                yield Stay(name, memory, size, tuple(near), False, 0, last_place, before=True)
             for first, last in combinations(range(len(near)), 2):
                 part, whole = tuple(near[first : last + 1]), False
                 if len(part) == len(touches):
@@ -135,7 +147,7 @@ def _touches(plan: Plan, accelerator: Accelerator) -> dict[str, list[Touch]]:
         for root, mine in names.items():
             if (one := touch(place, op, frozenset(mine), plan, accelerator)) is not None:
                 found[root].append(one)
-    every = accelerator.schedule.residency == "all"
+    every = accelerator.schedule.residency in ("all", "preloaded")
     return {name: touches for name, touches in found.items()
             if name not in shared and (every or tensors[name].role not in _WEIGHTS)}  # fmt: skip
 
@@ -196,7 +208,7 @@ def _chosen(every: Sequence[Stay], worth: Sequence[float], capacity: Mapping[str
             limits.append(1.0)
     gaps: dict[tuple[str, int], dict[int, float]] = defaultdict(dict)
     for number, stay in enumerate(every):
-        for touch in stay.touches[1:]:
+        for touch in stay.spared:
             gaps[stay.tensor, touch.place][number] = 1.0
     rows, limits = [*rows, *gaps.values()], [*limits, *(1.0 for _ in gaps)]
     entries = [(row, column, value) for row, values in enumerate(rows) for column, value in values.items()]
