@@ -57,6 +57,17 @@ class Rates:
             pick(self.flops_per_lane),
         )  # fmt: skip
 
+    def in_cycles(self) -> tuple[Rates, NDArray[np.intp]]:
+        """The rates with one cycle of the clock for a second, of designs [designs] that differ in what a product's
+        mapping depends on; and which of them each design is."""
+        pace = self.dram_bytes_per_s / self.clock_hz
+        if len(pace) == 1:
+            return replace(self, clock_hz=np.ones(1), dram_bytes_per_s=pace), np.zeros(1, dtype=np.intp)
+        told = np.stack([pace, *self.capacity_bytes.values(), *self.j_per_byte.values()])
+        _, first, which = np.unique(told, axis=1, return_index=True, return_inverse=True)
+        rates = self.at(first)
+        return replace(rates, clock_hz=np.ones(len(first)), dram_bytes_per_s=pace[first]), which.ravel()
+
     def less(self, taken: Sequence[tuple[str, float]]) -> Rates:
         """The rates with the capacity that is left of memories, by name, of which so many bytes are taken."""
         left = {name: self.capacity_bytes[name] - size for name, size in taken}

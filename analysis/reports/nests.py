@@ -18,10 +18,10 @@ from zerocast.simulator.nests.cost import NestCost
 from zerocast.simulator.nests.product import is_nested
 from zerocast.simulator.nests.search import NestSearch
 from zerocast.simulator.products.gemm import Gemm
-from zerocast.simulator.products.gemm_cost import GemmCost, Objective, gemm_cost
+from zerocast.simulator.products.gemm_cost import GemmCost, Objective, walked_cost
 from zerocast.simulator.products.given import Products
 from zerocast.simulator.products.mapping import ORDERS, Mapping, mapping_of
-from zerocast.simulator.products.product import WINDOW, operand_bytes
+from zerocast.simulator.products.product import operand_bytes
 from zerocast.simulator.products.search import Search, best_mapping
 from zerocast.simulator.products.traffic import operand_needs, tile_bytes
 from zerocast.simulator.rates import rates_of
@@ -139,8 +139,8 @@ def _doubled(gemm: Gemm, accelerator: Accelerator, cost: GemmCost, objective: Ob
     picks, every = search.best(), np.arange(1 + len(designs))
     figures = np.broadcast_to(search.cost(picks, every).objective(objective), every.shape)
     best, own = float(figures[0]), float(cost.objective(objective))
-    if best < own * (1 - SEEN - WINDOW):
-        found = search.mapping(int(picks.tile[0]), int(picks.order[0]))
+    if best < own * (1 - SEEN):
+        found = search.mapping(picks)
         yield f"the search alone takes {_words(found)}: {objective} {best / own - 1:+.1%}"
     gains = sorted((figure / best - 1, name) for name, figure in zip(designs, figures[1:].tolist(), strict=True))
     told = [f"twice {name} {gain:+.1%}" for gain, name in gains if gain < -SEEN]
@@ -161,12 +161,12 @@ def _twice(accelerator: Accelerator) -> Iterator[tuple[str, Accelerator]]:
 
 def _rivals(gemm: Gemm, accelerator: Accelerator, cost: GemmCost, objective: Objective) -> Iterator[str]:
     """The next loop order of the same tile, and the best mapping of each other dataflow."""
-    orders = gemm_cost(gemm, accelerator, replace(cost.mapping, order=np.arange(len(ORDERS))))
+    orders = walked_cost(gemm, accelerator, replace(cost.mapping, order=np.arange(len(ORDERS))))
     goal = np.broadcast_to(orders.objective(objective), len(ORDERS))
     worse = np.flatnonzero(goal > float(cost.objective(objective)) * (1 + SEEN))
     if worse.size:
         after = int(worse[goal[worse].argmin()])
-        other = gemm_cost(gemm, accelerator, replace(cost.mapping, order=ORDERS[after]))
+        other = walked_cost(gemm, accelerator, replace(cost.mapping, order=ORDERS[after]))
         yield f"next loop order, {ORDERS[after]}: {_against(other, cost)}"
     else:
         yield "other loop orders cost the same"

@@ -10,7 +10,7 @@ import numpy as np
 
 from zerocast.accelerators.schema import Accelerator, Operand
 from zerocast.simulator.laws.array import array_cycles, folds_of, rate_of, reduction_steps, row_folds, skips, window_of
-from zerocast.simulator.laws.law import Array, Flags, Law, PortTimes, Unit
+from zerocast.simulator.laws.law import Array, Flags, Law, PortTimes, Sizes, Unit, by_last, tile_extents_of
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.workloads.patterns import NM
 
@@ -53,27 +53,28 @@ class Folds(Law):
     def cycles(
         self, gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping, steps: Array, last: Array, flows: Flags,
         masks: bool = False,
-    ) -> tuple[Array, Array]:  # fmt: skip
-        """Exact over full and edge tiles: tiles along M and N are of two sizes (full, and the rest), so the product
-        is the sum over their four combinations; along K the steps add up. Where a fold's stream goes on from tile to
-        tile (`flows`), the tiles along the streamed rank count as one."""
+    ) -> tuple[Array, Array, Array]:  # fmt: skip
+        """Exact over full and edge tiles: tiles along each rank are of two sizes (full, and the rest), so the product
+        is the sum over their eight combinations. Where a fold's stream goes on from tile to tile (`flows`), the tiles
+        along the streamed rank count as one."""
         reduced = steps * (mapping.trips_k - 1) + last
-        one = {rank: flows & (self.streams == rank) for rank in "mnk"}
-        dims = np.broadcast(flows, mapping.m, mapping.n, steps).ndim
-        m, count_m = _two_sizes(gemm.m, mapping.m, mapping.trips_m, one["m"], dims)
-        n, count_n = _two_sizes(gemm.n, mapping.n, mapping.trips_n, one["n"], dims)
-        depth = _stacked(np.where(one["k"], reduced, steps), np.where(one["k"], reduced, last), dims)
-        count_k = _stacked(np.where(one["k"], 0.0, mapping.trips_k - 1), np.asarray(1.0), dims)
-        cycles = array_cycles(
-            accelerator, gemm.types, self.dataflow, m[:, None, None], n[None, :, None], depth[None, None],
-            (mapping.m, mapping.n, steps), window_of(gemm, mapping),
-        ) * count_m[:, None, None] * count_n[None, :, None] * count_k[None, None]  # fmt: skip
-        total: Array = np.asarray(0.0)
-        for part in cycles.reshape(
-            8, *cycles.shape[3:]
-        ):  # one after the other: one mapping and many have the same bits
-            total = total + part
-        return gemm.batch * total, reduced
+        sizes = tile_extents_of(gemm, mapping) | {"k": (steps, last)}
+        counts = {rank: (trips - 1, np.ones_like(trips)) for rank, trips in mapping.trips.items()}
+
+        def cycles_of(sizes: Sizes) -> Array:
+            m, n, k = by_last(sizes)
+            return array_cycles(accelerator, gemm.types, self.dataflow, m, n, k, (mapping.m, mapping.n, steps),
+                                window_of(gemm, mapping))  # fmt: skip
+
+        each = cycles_of(sizes)
+        cycles = apart = _total(each, counts)
+        if flows.any():
+            trips = mapping.trips[self.streams]
+            whole = reduced if self.streams == "k" else np.full_like(trips, getattr(gemm, self.streams))
+            one = np.zeros_like(trips), np.ones_like(trips)
+            together = cycles_of(sizes | {self.streams: (whole, whole)})
+            cycles = np.where(flows, _total(together, counts | {self.streams: one}), apart)
+        return gemm.batch * cycles, reduced, each / apart
 
     def tile_cycles(self, tile: Gemm, accelerator: Accelerator, steps: Array) -> Array:
         """Folds of each tile, filled and drained anew."""
@@ -100,13 +101,10 @@ def _by_groups(accelerator: Accelerator, side: Operand) -> bool:
     return any("nm_offsets" in memory.formats.get(side, ()) for memory in accelerator.memories)
 
 
-def _stacked(full: Array, last: Array, dims: int) -> Array:
-    """Two arrays along a new first axis, before `dims` others."""
-    pair = np.stack(np.broadcast_arrays(full, last))
-    return pair.reshape(2, *(1,) * (dims + 1 - pair.ndim), *pair.shape[1:])
-
-
-def _two_sizes(extent: int, tile: Array, trips: Array, one: Flags, dims: int) -> tuple[Array, Array]:
-    """Full tiles and the last one [2, ...], and how many there are; where all are `one`, none and the whole."""
-    last = np.where(one, extent, extent - (trips - 1) * tile)
-    return _stacked(tile, last, dims), _stacked(np.where(one, 0.0, trips - 1), np.asarray(1.0), dims)
+def _total(each: Array, counts: Sizes) -> Array:
+    """Sum over all tiles, of eight kinds; one after the other, so that one mapping and many have the same bits."""
+    m, n, k = by_last(counts)
+    total: Array = np.asarray(0.0)
+    for part in (parts := each * (m * n * k)).reshape(8, *parts.shape[3:]):
+        total = total + part
+    return total

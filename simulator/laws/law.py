@@ -74,8 +74,9 @@ class Law:
     def cycles(
         self, gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping, steps: Array, last: Array, flows: Flags,
         masks: bool = False,
-    ) -> tuple[Array, Array]:  # fmt: skip
-        """Array cycles of the whole product without ports, and the reduction steps left of its K.
+    ) -> tuple[Array, Array, Array]:  # fmt: skip
+        """Array cycles of the whole product without ports, the reduction steps left of its K, and of a batch item's
+        cycles the share of a tile by whether it is the last along m, n and k [2, 2, 2, ...], as if each began anew.
 
         steps, last: reduction steps of a full tile along K and of the last one; flows: `goes_on`; masks: with the
         nonzeros of the data, for laws that know more than their mean.
@@ -104,3 +105,31 @@ class Law:
     ) -> Mapping[str, float]:
         """By cause, what of the array's cycles without ports is not ideal."""
         return {}
+
+
+Sizes = dict[str, tuple[Array, Array]]
+"""What full tiles have and what the last one has, by rank."""
+
+
+def tile_extents_of(gemm: Gemm, mapping: mappings.Mapping) -> Sizes:
+    """Extents of full tiles and of the last one along each rank."""
+    return {
+        rank: (tile := getattr(mapping, rank), getattr(gemm, rank) - (trips - 1) * tile)
+        for rank, trips in mapping.trips.items()
+    }
+
+
+def by_last(sizes: Sizes) -> list[Array]:
+    """The sizes along m, n and k, each pair along an axis of its own before all others."""
+    dims = max(np.ndim(each) for pair in sizes.values() for each in pair)
+    stacked = [np.stack(np.broadcast_arrays(*sizes[rank])) for rank in "mnk"]
+    return [
+        pair.reshape(*(2 if axis == place else 1 for axis in range(3)), *(1,) * (dims + 1 - pair.ndim), *pair.shape[1:])
+        for place, pair in enumerate(stacked)
+    ]
+
+
+def even_shares(gemm: Gemm, mapping: mappings.Mapping) -> Array:
+    """Shares of tiles of an array whose cycles do not depend on how buffers cut the product: those of its volume."""
+    m, n, k = by_last(tile_extents_of(gemm, mapping))
+    return np.asarray(m * n * k / (float(gemm.m) * gemm.n * gemm.k))

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from zerocast.accelerators.schema import Accelerator, Dataflow
 from zerocast.simulator.laws.array import rate_of
-from zerocast.simulator.laws.law import Array, Flags, Law, PortTimes, Unit
+from zerocast.simulator.laws.law import Array, Flags, Law, PortTimes, Unit, even_shares
 from zerocast.simulator.products.gemm import Gemm
 
 if TYPE_CHECKING:
@@ -39,10 +39,10 @@ class Unrolled(Law):
     def cycles(
         self, gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping, steps: Array, last: Array, flows: Flags,
         masks: bool = False,
-    ) -> tuple[Array, Array]:  # fmt: skip
+    ) -> tuple[Array, Array, Array]:  # fmt: skip
         """One for each block of the product, or for each tile where tiles are smaller than a block."""
         reduced = steps * (mapping.trips_k - 1) + last
-        return _blocks(gemm, accelerator, mapping.trips) * reduced / gemm.k, reduced
+        return _blocks(gemm, accelerator, mapping.trips) * reduced / gemm.k, reduced, even_shares(gemm, mapping)
 
     def tile_cycles(self, tile: Gemm, accelerator: Accelerator, steps: Array) -> Array:
         """One for each block of a tile."""

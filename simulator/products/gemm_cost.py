@@ -15,7 +15,16 @@ from zerocast.simulator.laws.array import reduction_steps, skips
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.mapping import Mapping
 from zerocast.simulator.products.pipeline import PipelineTime, pipeline_time
-from zerocast.simulator.products.traffic import PortBytes, TileBytes, changes, ends, port_bytes, tile_bytes
+from zerocast.simulator.products.traffic import (
+    PortBytes,
+    TileBytes,
+    changes,
+    ends,
+    link_bytes,
+    port_bytes,
+    tile_bytes,
+)
+from zerocast.simulator.products.walk import walked_cycles
 from zerocast.simulator.rates import Rates, rates_of
 
 Array = NDArray[np.float64]
@@ -58,7 +67,8 @@ class GemmCost:
 class ArrayCost:
     """The part of a cost that does not depend on the order of the loops over tiles.
 
-    array_cycles: without ports. macs: executed ones.
+    array_cycles: without ports. macs: executed ones. tile_shares: of a batch item's cycles, what a tile takes by
+    whether it is the last along m, n and k [2, 2, 2, ...], as if each began anew.
     """
 
     array_cycles: Array
@@ -67,6 +77,7 @@ class ArrayCost:
     macs: Array
     ports: PortBytes
     tile: TileBytes
+    tile_shares: Array
 
     @property
     def busy_cycles(self) -> Array:
@@ -84,17 +95,17 @@ def array_cost(
     law = law_of(mapping.dataflow)
     steps, last = tile_steps(gemm, accelerator, mapping, spread)
     flows = law.goes_on(gemm, accelerator, mapping) if flows is None else np.asarray(flows, dtype=bool)
-    cycles, reduced = law.cycles(gemm, accelerator, mapping, steps, last, flows, masks)
+    cycles, reduced, tile_shares = law.cycles(gemm, accelerator, mapping, steps, last, flows, masks)
     ports = port_bytes(gemm, accelerator, mapping, steps, last, flows)
     port_cycles = _port_cycles(accelerator, ports)
     share = np.minimum(reduced / gemm.k, 1.0)
     macs = executed_macs(gemm, accelerator, share, skips(gemm, accelerator, mapping.dataflow))
     tile = tile_bytes(gemm, accelerator, mapping)
-    return ArrayCost(cycles, port_cycles, share, macs, ports, tile)
+    return ArrayCost(cycles, port_cycles, share, macs, ports, tile, tile_shares)
 
 
 def gemm_cost(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: float = 0.0) -> GemmCost:
-    """Price a product under a mapping (or arrays of them).
+    """Price a product under a mapping (or arrays of them) quickly, all tiles taken for alike (`walked_cost` walks).
 
     `spread` moves a random pattern's step count by that many standard deviations (see `reduction_steps`).
     """
@@ -117,6 +128,21 @@ def timed_cost(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, part: Arr
     )
     moved = time.read_bytes + time.write_bytes
     energy = gemm_energy(gemm, accelerator, part.macs, part.ports, moved, rates.j_per_byte)
+    return GemmCost(mapping, part.busy_cycles, part.port_cycles, part.steps_share, time, part.ports, energy, part.macs)
+
+
+def walked_cost(
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, part: ArrayCost | None = None, rates: Rates | None = None
+) -> GemmCost:
+    """Price a product under a mapping (or arrays of them) tile by tile, edges included, where `gemm_cost` takes all
+    tiles for alike. part: its array cost, where that is known; rates: of one design or of one for each mapping."""
+    part = array_cost(gemm, accelerator, mapping) if part is None else part
+    rates = rates_of([accelerator]).at(0) if rates is None else rates
+    rate = rates.dram_bytes_per_s
+    cycles = walked_cycles(gemm, accelerator, mapping, part, rate / rates.clock_hz)
+    read, write = link_bytes(gemm, mapping, part.tile)
+    energy = gemm_energy(gemm, accelerator, part.macs, part.ports, read + write, rates.j_per_byte)
+    time = PipelineTime(cycles / rates.clock_hz, (read + write) / rate, part.tile.weight / rate, read, write)
     return GemmCost(mapping, part.busy_cycles, part.port_cycles, part.steps_share, time, part.ports, energy, part.macs)
 
 

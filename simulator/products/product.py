@@ -18,19 +18,10 @@ from zerocast.simulator.products.gemm_cost import Objective, array_cost, gemm_co
 from zerocast.simulator.products.given import given_of
 from zerocast.simulator.products.mapping import Mapping
 from zerocast.simulator.products.pairs import effectual_macs
-from zerocast.simulator.products.search import SLACK, Picks, Search, no_fit
-from zerocast.simulator.products.tiles import MOST_TILES, Stream, Walk, tile_stream, tiles_of
+from zerocast.simulator.products.search import Search, no_fit
+from zerocast.simulator.products.tiles import Stream, Walk, tile_stream
 from zerocast.simulator.products.traffic import link_bytes, tile_bytes
 from zerocast.simulator.rates import Rates
-
-SURPRISE = 0.005
-"""How much longer a walk may be than the closed form promised before other mappings are walked."""
-
-RIVALS = 16
-"""Mappings that are then walked."""
-
-WINDOW = 0.02
-"""How much more than the least of the objective a rival may promise."""
 
 
 class Product:
@@ -49,60 +40,35 @@ class Product:
         picks = self._search.best()
         unfit = np.flatnonzero(picks.tile < 0).tolist()
         self.failed = {design: no_fit(gemm, accelerators[design]) for design in unfit}
-        self._tile, self._order = np.maximum(picks.tile, 0), picks.order
-        self._streams: dict[tuple[int, int, bool, str], Stream | None] = {}
-        self._walks = self._settled()
-        self._cost = self._search.cost(Picks(self._tile, self._order), np.arange(len(self._tile)))
+        self._picks = replace(picks, tile=np.maximum(picks.tile, 0))
+        self._cost = self._search.cost(self._picks, np.arange(len(picks.tile)))
+        self._walks = self._walked() if self._masks else None
 
-    def _settled(self) -> list[Walk]:
-        """The walk of each design's mapping. Where tiles of several sizes make the walk longer than the closed form
-        promised, the next best mappings are walked too and the shortest wins."""
-        every = range(len(self._tile))
-        walks = [self._walk(design, self._tile[design], self._order[design]) for design in every]
-        if self._objective in ("latency", "edp"):
-            promised = self._search.cost(Picks(self._tile, self._order), np.arange(len(every))).time.latency_s
-            surprised = np.array([walk.latency_s for walk in walks]) > (1 + SURPRISE) * promised
-            surprised[list(self.failed)] = False
-            late = np.flatnonzero(surprised)
-            for design, rivals, energy in self._search.contenders(late, RIVALS, WINDOW):
-                walks[design] = self._rival(design, rivals, energy)
-        self._expected_cycles = np.array([walk.cycles for walk in walks])
-        if self._masks:
-            walks = [self._walk(design, self._tile[design], self._order[design], True) for design in every]
+    def _walked(self) -> list[Walk]:
+        """The walk of each design's mapping with the nonzeros of each tile."""
+        streams: dict[str, Stream] = {}
+        walks = []
+        for design in range(len(self._picks.tile)):
+            mapping = self._search.mapping(self._picks, design)
+            if (key := repr(mapping)) not in streams:
+                streams[key] = tile_stream(self.gemm, self.accelerator, mapping)
+            walks.append(
+                streams[key].walk(float(self.rates.clock_hz[design]), float(self.rates.dram_bytes_per_s[design]))
+            )
         return walks
-
-    def _rival(self, design: int, picks: Picks, energy: Array) -> Walk:
-        """Of good mappings that are walked, that of least energy among those within `SLACK` of the least objective."""
-        walks = [self._walk(design, *pick) for pick in zip(picks.tile, picks.order, strict=True)]
-        goal = np.array([walk.latency_s for walk in walks]) * (energy if self._objective == "edp" else 1.0)
-        near = np.flatnonzero(goal <= goal.min() * (1 + SLACK[self._objective]))
-        best = min(near, key=lambda at: (energy[at], goal[at]))
-        self._tile[design], self._order[design] = picks.tile[best], picks.order[best]
-        return walks[best]
-
-    def _walk(self, design: int, tile: int, order: int, masks: bool = False) -> Walk:
-        """The walk of a mapping on a design; its closed form where there are too many tiles."""
-        mapping = self._search.mapping(int(tile), int(order), design)
-        key = (int(tile), int(order), masks, repr(mapping.held))
-        if key not in self._streams:
-            few = masks or tiles_of(mapping) <= MOST_TILES
-            self._streams[key] = tile_stream(self.gemm, self.accelerator, mapping, masks) if few else None
-        stream = self._streams[key]
-        if stream is not None:
-            return stream.walk(float(self.rates.clock_hz[design]), float(self.rates.dram_bytes_per_s[design]))
-        cost = self._search.cost(Picks(np.array([tile]), np.array([order])), np.array([design]))
-        time = cost.time
-        figures = (time.latency_s, time.link_s, cost.cycles, time.read_bytes, time.write_bytes)
-        return Walk(*(float(np.ravel(figure)[0]) for figure in figures))
 
     @cached_property
     def figures(self) -> Figures:
         """What the product costs on each design."""
         gemm, cost = self.gemm, self._cost
-        latency, link, cycles, read, write = (
-            np.array([getattr(walk, name) for walk in self._walks])
-            for name in ("latency_s", "link_s", "cycles", "read_bytes", "write_bytes")
-        )
+        time = cost.time
+        latency, link, cycles, read, write = (time.latency_s, time.link_s, cost.cycles, time.read_bytes,
+                                              time.write_bytes)  # fmt: skip
+        if self._walks is not None:
+            latency, link, cycles, read, write = (
+                np.array([getattr(walk, name) for walk in self._walks])
+                for name in ("latency_s", "link_s", "cycles", "read_bytes", "write_bytes")
+            )
         ports, energy = cost.ports, cost.energy
         columns = {
             "macs": gemm.macs, "effectual_macs": effectual_macs(gemm), "flops": 2.0 * cost.macs,
@@ -119,25 +85,29 @@ class Product:
 
     def _ideal_cycles(self) -> Array:
         """Cycles of a full array with every skippable zero skipped."""
-        names = [self._search.dataflow(int(tile)) for tile in self._tile]
+        names = [self._search.dataflow(int(tile)) for tile in self._picks.tile]
         found, share = np.zeros(len(names)), self._cost.steps_share
         for name in set(names):
             cycles = law_of(name).ideal_cycles(self.gemm, self.accelerator, share, self._masks)
             found = np.where([other == name for other in names], cycles, found)
         return found
 
-    @property
+    @cached_property
     def mapping(self) -> Mapping:
         """The mapping that the first design takes."""
-        return self._search.mapping(int(self._tile[0]), int(self._order[0]))
+        return self._search.mapping(self._picks)
 
-    @property
+    @cached_property
     def mapped(self) -> Gemm:
         """The product with the mapping that the first design takes."""
         return replace(self.gemm, given=given_of(self.mapping))
 
     def row(self) -> OpRow:
         """The row of a product on a single design, without name and schedule."""
+        return self._row
+
+    @cached_property
+    def _row(self) -> OpRow:
         gemm, accelerator, figures = self.gemm, self.accelerator, self.figures
         sums = {name: float(value[0]) for name, value in figures.columns.items()}
         mapping = self.mapping
@@ -156,7 +126,7 @@ class Product:
         port_cycles = float(np.broadcast_to(self._cost.port_cycles, 1)[0])
         row = OpRow(
             op="", layer="", phase="FF", kind="einsum", function="gemm", resource="array",
-            expected_cycles=max(float(self._expected_cycles[0]), port_cycles),
+            expected_cycles=float(np.ravel(self._cost.cycles)[0]),
             spread_s=float(wide) - promised, utilisation=min(ideal / max(latency * clock, 1e-30), 1.0),
             bound=_bound(port_cycles, float(figures.link_s[0]), cycles, ideal, accelerator),
             skipped=skips(gemm, accelerator, mapping.dataflow), dataflow=mapping.dataflow, order=str(mapping.order),

@@ -1,9 +1,7 @@
-"""Walk the tiles of a product one by one, each with its own size and, if asked, its own nonzeros.
+"""Walk the tiles of a product one by one, each with its own size and its own nonzeros: the tile fidelity.
 
-The closed form of `pipeline` prices average tiles, which is what a search over millions of mappings needs. The mapping
-that is chosen is then walked: edge tiles are small, and where array and link are busy for about equally long that
-shows. The analytic fidelity walks with a pattern's expectations, the tile fidelity with the nonzeros of the mask: a
-lock-step group waits for the fullest of its fibers, compressed tiles take the bytes of their own nonzeros.
+A lock-step group waits for the fullest of its fibers, compressed tiles take the bytes of their own nonzeros. Where
+every tile has what is expected of it, `walk` counts equal steps instead.
 """
 
 from __future__ import annotations
@@ -89,11 +87,9 @@ class Stream:
         return Walk(latency, (read + write) / link_bytes_per_s, cycles, read, write)
 
 
-def tile_stream(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, masks: bool = True) -> Stream:
-    """Every tile of one batch item in the mapping's order, which designs that differ in rates have in common.
-
-    masks: with the nonzeros of each tile, drawn from the law where there is no mask; else with expectations.
-    Raises `SimulationError` above `MOST_TILES`.
+def tile_stream(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> Stream:
+    """Every tile of one batch item in the mapping's order, which designs that differ in rates have in common: with its
+    own nonzeros, drawn from the law where there is no mask. Raises `SimulationError` above `MOST_TILES`.
     """
     if tiles_of(mapping) > MOST_TILES:
         raise SimulationError(
@@ -103,7 +99,7 @@ def tile_stream(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, masks: b
     assert isinstance(mapping.order, str)  # a single mapping
     trips = {rank: int(count) for rank, count in mapping.trips.items()}
     extents = {r: _extents(getattr(gemm, r), float(getattr(mapping, r)), trips[r]) for r in "mnk"}
-    cycles, fill = _tile_cycles(gemm, accelerator, mapping, extents, masks)
+    cycles, fill = _tile_cycles(gemm, accelerator, mapping, extents)
     order = _visit_order(mapping.order, trips)
     loads, stores, first, last = _link_bytes(gemm, accelerator, mapping, extents, fill, order)
     return Stream(cycles[order], loads, stores, first, last, gemm.batch, accelerator.overlap())
@@ -120,7 +116,7 @@ def _visit_order(order: str, trips: dict[str, int]) -> tuple[NDArray[np.intp], .
 
 
 def _tile_cycles(
-    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, extents: dict[str, Array], masks: bool
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, extents: dict[str, Array]
 ) -> tuple[Array, dict[str, Array]]:
     """Array cycles of every tile [m, n, k], and for each random operand that is kept compressed off chip the
     nonzeros of its tiles against their mean; both the mean over the batch's items.
@@ -128,7 +124,7 @@ def _tile_cycles(
     Where the buffers' ports need more cycles than the array in all, every tile is longer by the same factor.
     """
     if not law_of(mapping.dataflow).by_tile:
-        return _shared_out(gemm, accelerator, mapping, extents, masks), {}
+        return _shared_out(gemm, accelerator, mapping, extents), {}
     m, n, k = extents["m"][:, None, None], extents["n"][None, :, None], extents["k"][None, None, :]
     steps = reduction_steps(gemm, accelerator, mapping.dataflow, k)
     fullest = (mapping.m, mapping.n, steps[0, 0, 0])
@@ -138,7 +134,7 @@ def _tile_cycles(
         operand: Operand = getattr(gemm, name)
         compressed = element_bits(accelerator.dram, name, operand) != operand.bits  # not stored as all its words
         random = not operand.pattern.is_dense and operand.structured is None
-        if not (masks and random and (compressed or side == name)):
+        if not (random and (compressed or side == name)):
             continue
         lanes = getattr(accelerator.sparsity, name).sync_group
         depths = np.r_[0, np.cumsum(extents["k"])[:-1]].astype(int)
@@ -166,12 +162,10 @@ def _tile_cycles(
     return cycles * max(float(part.port_cycles) / gemm.batch / float(cycles.sum()), 1.0), fill
 
 
-def _shared_out(
-    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, extents: dict[str, Array], masks: bool
-) -> Array:
+def _shared_out(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, extents: dict[str, Array]) -> Array:
     """Cycles of every tile [m, n, k] of an array whose cycles do not depend on how buffers cut the product: each tile
     has its share of the whole."""
-    cycles = float(array_cost(gemm, accelerator, mapping, masks=masks).busy_cycles)
+    cycles = float(array_cost(gemm, accelerator, mapping, masks=True).busy_cycles)
     share = extents["m"][:, None, None] * extents["n"][None, :, None] * extents["k"]
     return cycles / gemm.batch * share / (gemm.m * gemm.n * gemm.k)
 

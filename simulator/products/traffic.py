@@ -8,7 +8,6 @@ its tensor only passes through (`Memory.keeps_tiles`).
 from __future__ import annotations
 
 from collections.abc import Callable
-from collections.abc import Mapping as Capacity
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
@@ -26,7 +25,6 @@ from zerocast.workloads.formats import storage_bits
 from zerocast.workloads.patterns import Pattern
 
 Array = NDArray[np.float64]
-Capacities = Capacity[str, Array | float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +116,7 @@ FREE: dict[Side, str] = {"input": "n", "weight": "m", "output": "k"}
 """The rank that each operand does not depend on: its loop finds the operand's tiles again."""
 
 
-def _in_buffers(
+def tile_sizes(
     gemm: Gemm, accelerator: Accelerator, mapping: Mapping, complete: NDArray[np.bool_]
 ) -> dict[Side, Array]:
     """Bytes of a tile of each operand in its buffer, one copy; complete sums take their final width (`completes`). An
@@ -153,7 +151,7 @@ def operand_needs(
 ) -> dict[Side, Array]:
     """Bytes that the tiles of each operand take in its on-chip buffer."""
     found: dict[Side, Array] = {}
-    for side, size in _in_buffers(gemm, accelerator, mapping, complete).items():
+    for side, size in tile_sizes(gemm, accelerator, mapping, complete).items():
         memory = accelerator.buffer_of(side)
         all_held = _held_bytes(gemm, memory, *mapping.inside(FREE[side]), size)
         found[side] = np.where(mapping.holds(side), all_held, size * _copies(memory))
@@ -161,23 +159,23 @@ def operand_needs(
 
 
 def held(
-    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, complete: NDArray[np.bool_], capacity_bytes: Capacities
-) -> dict[str, NDArray[np.bool_]]:
-    """Operands whose tiles can all stay while the loop that they do not depend on repeats: their buffer has room beside
-    what else it keeps, and tiles stay in it (`Memory.keeps_tiles`). In a shared buffer the first of its `holds` comes
-    first. Those that are given (`Mapping.keeps`) are held whatever the room. capacity_bytes: by memory, broadcasts
-    against the mapping."""
-    sizes = _in_buffers(gemm, accelerator, mapping, complete)
-    found: dict[str, NDArray[np.bool_]] = {}
-    for memory in accelerator.buffers:
-        used = sum((sizes[side] * _copies(memory) for side in memory.holds), np.asarray(0.0))
-        for side in memory.holds if memory.keeps_tiles else ():
-            inner, outer = mapping.inside(FREE[side])
-            more = used + _held_bytes(gemm, memory, inner, outer, sizes[side]) - sizes[side] * _copies(memory)
-            room = more <= capacity_bytes[memory.name] if mapping.keeps is None else np.asarray(side in mapping.keeps)
-            found[side] = (inner > 1) & (mapping.trips[FREE[side]] > 1) & room
-            used = np.where(found[side], more, used)
-    return found
+    gemm: Gemm, memory: Memory, mapping: Mapping, sizes: dict[Side, Array], capacity_bytes: Array
+) -> tuple[NDArray[np.bool_], dict[Side, NDArray[np.bool_]]]:
+    """Whether the tiles fit a memory, and the operands whose tiles can all stay there while the loop that they do not
+    depend on repeats: there is room beside what else it keeps, and tiles stay in it (`Memory.keeps_tiles`).
+
+    In a shared memory the first of its `holds` comes first. Those that are given (`Mapping.keeps`) are held whatever
+    the room. sizes: `tile_sizes`. capacity_bytes broadcasts.
+    """
+    used = sum((sizes[side] * _copies(memory) for side in memory.holds), np.asarray(0.0))
+    found: dict[Side, NDArray[np.bool_]] = {}
+    for side in memory.holds if memory.keeps_tiles else ():
+        inner, outer = mapping.inside(FREE[side])
+        more = used + _held_bytes(gemm, memory, inner, outer, sizes[side]) - sizes[side] * _copies(memory)
+        room = more <= capacity_bytes if mapping.keeps is None else np.asarray(side in mapping.keeps)
+        found[side] = (inner > 1) & (mapping.trips[FREE[side]] > 1) & room
+        used = np.where(found[side], more, used)
+    return np.asarray(used <= capacity_bytes), found
 
 
 def _copies(memory: Memory) -> int:
@@ -191,25 +189,29 @@ def _held_bytes(gemm: Gemm, memory: Memory, inner: Array, outer: Array, size: Ar
 
 
 def link_bytes(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> tuple[Array, Array]:
-    """Bytes read and written off chip for the whole product.
+    """Bytes read and written off chip for the whole product."""
+    moved = {side: loaded_bytes(gemm, mapping, tile, side, mapping.holds(side)) for side in FREE}
+    sums, outputs = moved["output"], gemm.batch * mapping.trips_m * mapping.trips_n * tile.output
+    return moved["input"] + moved["weight"] + sums, sums + outputs
 
-    An operand's tile is loaded once for each step of the loops that it depends on, and again for each trip of the
-    third loop where that one lies outside a loop of its own that has several trips, unless it is held, and where tiles
-    do not stay. An output tile that K's loop comes back to is stored unfinished and loaded again.
+
+def loaded_bytes(gemm: Gemm, mapping: Mapping, tile: TileBytes, side: Side, held: ArrayLike) -> Array:
+    """Bytes of an operand that are read off chip for the whole product; of the output those of unfinished sums, which
+    are written as often.
+
+    A tile is loaded once for each step of the loops that it depends on, and again for each trip of the third loop where
+    that one lies outside a loop of its own that has several trips, unless it is held, and where tiles do not stay. An
+    output tile that K's loop comes back to is stored unfinished and loaded again.
     """
-    trips = mapping.trips
-
-    def again(side: Side, stays: ArrayLike = True) -> Array:
-        """Times that the tiles of an operand are visited."""
-        rank = FREE[side]
-        back = (mapping.inside(rank)[0] > 1) & ~mapping.holds(side)
-        return np.where(back | ~np.asarray(stays), trips[rank], 1.0)
-
-    inputs = trips["m"] * trips["k"] * again("input", tile.input_stays) * tile.input
-    weights = trips["n"] * trips["k"] * again("weight", tile.weight_stays) * tile.weight
-    outputs, visits = trips["m"] * trips["n"], again("output")
-    sums = outputs * (visits - 1) * tile.partial
-    return gemm.batch * (inputs + weights + sums), gemm.batch * (sums + outputs * tile.output)
+    rank, trips = FREE[side], mapping.trips
+    back = (mapping.inside(rank)[0] > 1) & ~np.asarray(held)
+    size, stays = {
+        "input": (tile.input, tile.input_stays), "weight": (tile.weight, tile.weight_stays),
+        "output": (tile.partial, True),
+    }[side]  # fmt: skip
+    visits = np.where(back | ~np.asarray(stays), trips[rank], 1.0)
+    first, second = (trips[other] for other in trips if other != rank)
+    return np.asarray(gemm.batch * first * second * (visits - 1 if side == "output" else visits) * size)
 
 
 _FIRST, _MIDDLE, _LAST = range(3)

@@ -78,6 +78,7 @@ class Graph:
             for name in dict.fromkeys(task.along):
                 if name not in task.after:
                     self.wakes_at_start[place[name]].append(number)
+        self.beside = [[*self.along[number], *self.wakes_at_start[number]] for number in range(len(tasks))]
 
     def run(
         self, work_s: Sequence[float], link_s: Sequence[float], prologue_s: Sequence[float]
@@ -120,14 +121,7 @@ class _Run:
 
     def _start_ready(self) -> None:
         """Start what can run, the first in program order first."""
-        while True:
-            idle = [queue for resource, queue in enumerate(self.ready) if queue and resource not in self.running]
-            heads = [queue[0] for queue in idle if self._can_start(queue[0])]
-            if not heads:  # a task whose taker's resource is busy lets later ones pass
-                heads = [task for queue in idle for task in queue if self._can_start(task)]
-            if not heads:
-                return
-            task = min(heads)
+        while (task := self._next()) is not None:
             queue = self.ready[self.graph.resource[task]]
             if queue[0] == task:
                 heapq.heappop(queue)
@@ -136,10 +130,21 @@ class _Run:
                 heapq.heapify(queue)
             self._start(task)
 
+    def _next(self) -> int | None:
+        """The first in program order of the tasks that can start; a task whose taker's resource is busy lets later ones
+        pass where no other resource has one."""
+        idle = [queue for resource, queue in enumerate(self.ready) if queue and resource not in self.running]
+        for task in sorted([queue[0] for queue in idle]):
+            if self._can_start(task):
+                return task
+        return min([task for queue in idle for task in queue if self._can_start(task)], default=None)
+
     def _can_start(self, task: int) -> bool:
         """Whether those who would start with a task find their resources free."""
-        return all(self.graph.resource[other] not in self.running and self._can_start(other)
-                   for other in self.graph.wakes_at_start[task] if self.waits[other] == 1)  # fmt: skip
+        for other in self.graph.wakes_at_start[task]:
+            if self.waits[other] == 1 and (self.graph.resource[other] in self.running or not self._can_start(other)):
+                return False
+        return True
 
     def _start(self, task: int) -> None:
         resource = self.graph.resource[task]
@@ -171,47 +176,49 @@ class _Run:
     def _advance(self) -> None:
         """Run until the next task ends."""
         tasks = list(self.running.values())
-        done = [task for task in tasks if self.left[task] <= _EPSILON and self._may_end(task)]
-        if not done:
+        if not (done := self._done(tasks)):
             self._pass_time(tasks)
-            done = [task for task in tasks if self.left[task] == 0.0 and self._may_end(task)]
+            done = self._done(tasks)
         for task in done:
             self.end_s[task] = self.now
             del self.running[self.graph.resource[task]]
             self._wake(self.graph.wakes_at_end[task])
 
+    def _done(self, tasks: list[int]) -> list[int]:
+        """Running tasks that may end."""
+        left = self.left
+        return [task for task in tasks if left[task] <= _EPSILON and self._may_end(task)]
+
     def _pass_time(self, tasks: list[int]) -> None:
         """Let the running tasks work, each at its share of the link, until one of them has no work left."""
-        left, demand = self.left, self.demand
+        left, demand, idle_link = self.left, self.demand, self.idle_link
         active = [task for task in tasks if left[task] > _EPSILON]
-        wanted = [demand[task] for task in active]
-        if sum(wanted) <= 1.0:
-            step, used, rates = min([left[task] for task in active]), sum(wanted), None
+        used = sum([demand[task] for task in active])
+        if used <= 1.0:
+            rates = [1.0] * len(active)
         else:
+            wanted = [demand[task] for task in active]
             rates = link_shares(wanted)
-            step = min(left[task] / rate for task, rate in zip(active, rates, strict=True))
-            used = sum(rate * want for rate, want in zip(rates, wanted, strict=True))
+            used = sum([rate * want for rate, want in zip(rates, wanted, strict=True)])
+        step = min([left[task] / rate for task, rate in zip(active, rates, strict=True)])
         self.now += step
-        idle_s = step * max(1.0 - used, 0.0)
+        idle_s = step * (1.0 - used) if used < 1.0 else 0.0
         for task in tasks:
-            self.idle_link[task] += idle_s
-        for place, task in enumerate(active):
-            left[task] -= step if rates is None else step * rates[place]
-            if left[task] <= _EPSILON + 1e-12 * self.work_s[task]:
-                left[task] = 0.0
+            idle_link[task] += idle_s
+        for task, rate in zip(active, rates, strict=True):
+            after = left[task] - step * rate
+            left[task] = after if after > _EPSILON + 1e-12 * self.work_s[task] else 0.0
 
     def _may_end(self, task: int) -> bool:
         """Whether all that run together with a task, along it or its sources, have no work left."""
-        group = [task]
+        group, beside = [task], self.graph.beside
         for member in group:
             if self.left[member] > _EPSILON:
                 return False
-            beside = (*self.graph.along[member], *self.graph.wakes_at_start[member])
-            group += [other for other in beside if other not in group and self._runs(other)]
+            for other in beside[member]:
+                if other not in group and self.running.get(self.graph.resource[other]) == other:
+                    group.append(other)
         return True
-
-    def _runs(self, task: int) -> bool:
-        return self.running.get(self.graph.resource[task]) == task
 
 
 def paced(

@@ -129,7 +129,7 @@ def kept(
     return fits, stays
 
 
-def walk_tiles(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, masks: bool = True) -> Walk:
+def walk_tiles(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> Walk:
     """Every tile of a product walked at the accelerator's own rates; see `tile_stream`."""
-    stream = tile_stream(gemm, accelerator, mapping, masks)
+    stream = tile_stream(gemm, accelerator, mapping)
     return stream.walk(accelerator.technology.clock_hz, accelerator.dram_bytes_per_s)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from zerocast.accelerators.schema import Accelerator, Dataflow
 from zerocast.simulator.laws.lanes.cycles import engine_cycles, engine_turns
-from zerocast.simulator.laws.law import Array, Flags, Law, PortTimes, Unit
+from zerocast.simulator.laws.law import Array, Flags, Law, PortTimes, Unit, even_shares
 from zerocast.simulator.products.gemm import Gemm
 
 if TYPE_CHECKING:
@@ -31,11 +31,12 @@ class Lanes(Law):
     def cycles(
         self, gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping, steps: Array, last: Array, flows: Flags,
         masks: bool = False,
-    ) -> tuple[Array, Array]:  # fmt: skip
+    ) -> tuple[Array, Array, Array]:  # fmt: skip
         """Those of the engine's quickest arrangement; what is left of K is the share of products that it makes."""
         engine = engine_cycles(gemm, accelerator, masks)
         share = engine.ideal * accelerator.compute.multipliers / gemm.macs
-        return engine.cycles * np.ones_like(mapping.trips_k), np.asarray(gemm.k * share)
+        cycles = engine.cycles * np.ones_like(mapping.trips_k)
+        return cycles, np.asarray(gemm.k * share), even_shares(gemm, mapping)
 
     def port_times(
         self, gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping, steps: Array, last: Array, flows: Flags

@@ -6,7 +6,7 @@ import pytest
 from loop_nest import Count, interpret
 from problems import Problem, random_problem, walk_tiles
 
-from zerocast.simulator.products.gemm_cost import GemmCost, gemm_cost
+from zerocast.simulator.products.gemm_cost import GemmCost, gemm_cost, walked_cost
 
 SEEDS = range(300)
 
@@ -75,6 +75,14 @@ def test_latency_lies_between_the_busiest_and_the_sum(walked: list[tuple[Problem
         compute = float(cost.cycles) / problem.accelerator.technology.clock_hz
         link = float(cost.time.link_s)
         assert max(compute, link) * (1 - 1e-12) <= float(cost.time.latency_s) <= (compute + link) * (1 + 1e-12)
+
+
+def test_the_counted_walk_is_exact_with_edge_tiles(walked: list[tuple[Problem, Count, GemmCost]]) -> None:
+    for problem, count, cost in walked:
+        found = walked_cost(problem.gemm, problem.accelerator, problem.mapping)
+        assert float(found.time.latency_s) == pytest.approx(count.latency_s, rel=1e-12), problem
+        assert float(found.time.link_s) == pytest.approx(count.link_s, rel=1e-12), problem
+        assert float(found.energy.total_j) == pytest.approx(float(cost.energy.total_j), rel=1e-12), problem
 
 
 @pytest.mark.parametrize("part", range(3))

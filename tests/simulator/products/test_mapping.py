@@ -16,7 +16,7 @@ from zerocast.accelerators import Accelerator, load, parse
 from zerocast.simulator import SimulationError, best_mapping, gemm_cost, plain_gemm
 from zerocast.simulator.laws import law_of
 from zerocast.simulator.products.gemm import Gemm
-from zerocast.simulator.products.gemm_cost import Objective
+from zerocast.simulator.products.gemm_cost import Objective, walked_cost
 from zerocast.simulator.products.mapping import ORDERS, Mapping, mapping_of, tile_extents
 from zerocast.simulator.products.search import SLACK
 from zerocast.workloads.patterns import DENSE, NM
@@ -41,8 +41,8 @@ def drawn(seed: int, base: str) -> tuple[Gemm, Accelerator]:
 
 
 def brute_force(gemm: Gemm, accelerator: Accelerator, objective: Objective) -> tuple[float, float]:
-    """The least objective over the whole mapspace, and the least energy of what comes within the slack of it;
-    infinite where nothing fits."""
+    """The least objective over the whole mapspace, and the least objective x energy of what comes within the slack of
+    it; infinite where nothing fits."""
     goals, energies = [np.array([np.inf])], [np.array([np.inf])]
     for dataflow in accelerator.compute.dataflows:
         unit = law_of(dataflow).grain(gemm, accelerator)
@@ -58,23 +58,23 @@ def brute_force(gemm: Gemm, accelerator: Accelerator, objective: Objective) -> t
                 continue
             mapping = mapping_of(gemm, dataflow, order, *tiles[fits].T)
             held = {side: each[fits] for side, each in stays.items()}
-            cost = gemm_cost(gemm, accelerator, replace(mapping, held=held))
+            cost = walked_cost(gemm, accelerator, replace(mapping, held=held))
             goal, energy = np.broadcast_arrays(cost.objective(objective), cost.energy.total_j)
             goals.append(goal)
             energies.append(energy)
     goal, energy = np.concatenate(goals), np.concatenate(energies)
-    return float(goal.min()), float(energy[goal <= goal.min() * (1 + SLACK[objective] + 1e-12)].min())
+    return float(goal.min()), float((goal * energy)[goal <= goal.min() * (1 + SLACK[objective] + 1e-12)].min())
 
 
 @pytest.mark.parametrize("base", ["systolic-32x32", "tpu-like-128", "sat-vcu1525"])
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_best_mapping_attains_the_minimum(base: str, objective: Objective) -> None:
-    """To the last digit on plain arrays; where folds interleave, or skew counts what is used, short lists of tiles
-    lose a little on ranks of more than a dozen units."""
+    """To the last digit on ranks of up to a dozen units; on longer ones short lists of tiles lose a little where folds
+    interleave, skew counts what is used, or a short last tile hides more."""
     found = 0
     for seed in range(30):
         gemm, accelerator = drawn(seed, base)
-        least, frugal = brute_force(gemm, accelerator, objective)
+        least, thrifty = brute_force(gemm, accelerator, objective)
         if np.isinf(least):
             with pytest.raises(SimulationError, match="no mapping"):
                 best_mapping(gemm, accelerator, objective)
@@ -83,11 +83,11 @@ def test_best_mapping_attains_the_minimum(base: str, objective: Objective) -> No
         got, energy = float(best.objective(objective)), float(best.energy.total_j)
         units = [law_of(dataflow).grain(gemm, accelerator) for dataflow in accelerator.compute.dataflows]
         several = max(extent / step for unit in units for extent, step in zip((gemm.m, gemm.n, gemm.k), unit))  # noqa: B905
-        exact = base == "systolic-32x32" or several <= 12
+        exact = several <= 12 or (base == "systolic-32x32" and objective in ("energy", "cycles"))
         loss = 1e-12 if exact else 0.1
         assert least * (1 - 1e-12) <= got <= least * (1 + SLACK[objective] + loss), (seed, gemm)
         if exact:
-            assert energy == pytest.approx(frugal, rel=1e-12), (seed, gemm)
+            assert got * energy == pytest.approx(thrifty, rel=1e-12), (seed, gemm)
         found += 1
     assert found >= 20
 
@@ -151,9 +151,9 @@ def test_arrays_of_mappings_equal_single_ones_bit_for_bit() -> None:
             unit = law_of(dataflow).grain(gemm, accelerator)
             m, n, k = (tile_extents(d, u) for d, u in zip((gemm.m, gemm.n, gemm.k), unit, strict=True))
             grid = mapping_of(gemm, dataflow, ORDERS[seed % 6], m[:, None, None], n[None, :, None], k[None, None, :])
-            many = gemm_cost(gemm, accelerator, grid)
-            for at in {(0, 0, 0), (len(m) - 1, len(n) // 2, 0), (len(m) // 2, 0, len(k) - 1)}:
-                one = gemm_cost(gemm, accelerator, grid.at(at))
+            every = {(0, 0, 0), (len(m) - 1, len(n) // 2, 0), (len(m) // 2, 0, len(k) - 1)}
+            for price, at in product((gemm_cost, walked_cost), every):
+                many, one = price(gemm, accelerator, grid), price(gemm, accelerator, grid.at(at))
                 for figures in (lambda c: c.cycles, lambda c: c.time.latency_s, lambda c: c.energy.total_j,
                                 lambda c: c.ports.output_write, lambda c: c.time.read_bytes):  # fmt: skip
                     whole = np.broadcast_to(figures(many), (len(m), len(n), len(k)))

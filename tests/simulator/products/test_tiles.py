@@ -22,13 +22,14 @@ RESNET = [
 
 
 def error(gemm: Gemm, accelerator: Accelerator) -> float:
-    """Relative error of the expected latency against the walk."""
-    cost = best_mapping(gemm, accelerator)
-    return float(cost.time.latency_s) / walk_tiles(gemm, accelerator, cost.mapping).latency_s - 1
+    """Relative error of the latency of mean tiles against the walk."""
+    mapping = best_mapping(gemm, accelerator).mapping
+    mean = float(gemm_cost(gemm, accelerator, mapping).time.latency_s)
+    return mean / walk_tiles(gemm, accelerator, mapping).latency_s - 1
 
 
 @pytest.mark.parametrize("pattern", [DENSE, NM(2, 8, "k")], ids=["dense", "2:8"])
-def test_the_closed_form_of_the_search_agrees_within_one_percent(pattern: Pattern) -> None:
+def test_mean_tiles_agree_within_one_percent(pattern: Pattern) -> None:
     accelerator = load("sat-vcu1525")
     errors = [error(plain_gemm(*size, "fp16", 16, DENSE, pattern), accelerator) for size in RESNET]
     assert max(map(abs, errors)) < 0.01
@@ -55,17 +56,6 @@ def test_the_fidelities_agree_on_regular_patterns(name: str, pattern: Pattern) -
         analytic, tile = (Pricer(accelerator, fidelity=f).gemm(gemm) for f in ("analytic", "tile"))
         for column in ("latency_s", "cycles", "dram_read_bytes", "dram_write_bytes"):
             assert getattr(tile, column) == pytest.approx(getattr(analytic, column), rel=0.01), (size, column)
-
-
-@pytest.mark.parametrize("name", ["systolic-32x32", "tpu-like-128"])
-def test_mappings_that_disappoint_are_exchanged(name: str) -> None:
-    """Where edge tiles make the chosen mapping slower than promised, no rival that was walked is faster."""
-    accelerator = load(name)
-    for size in RESNET:
-        gemm = plain_gemm(*size, "fp16", 16)
-        row = Pricer(accelerator).gemm(gemm)
-        best = walk_tiles(gemm, accelerator, best_mapping(gemm, accelerator).mapping).latency_s
-        assert row.latency_s <= best
 
 
 def skipping(lanes: int) -> Accelerator:

@@ -247,11 +247,11 @@ def test_taken_bytes_are_as_a_smaller_memory(name: str) -> None:
     smaller = load(name, {f"memories.{memory.name}.capacity_bytes": memory.capacity_bytes - taken,
                           f"memories.{memory.name}.energy": None,
                           f"memories.{memory.name}.j_per_byte": _price(chip, memory.name)})  # fmt: skip
-    less, small = (Pricer(each).figures([one]) for each, one in
+    less, small = (Pricer(each, "energy").figures([one]) for each, one in
                    ((chip, replace(gemm, taken=((memory.name, taken),))), (smaller, gemm)))  # fmt: skip
     for column in ("latency_s", "dram_read_bytes", "dram_write_bytes"):
         assert less.columns[column] == pytest.approx(small.columns[column], rel=1e-9)
-    assert less.columns["dram_read_bytes"][0] > Pricer(chip).figures([gemm]).columns["dram_read_bytes"][0]
+    assert less.columns["dram_read_bytes"][0] > Pricer(chip, "energy").figures([gemm]).columns["dram_read_bytes"][0]
 
 
 def _price(chip: Accelerator, memory: str) -> float:
