@@ -33,5 +33,7 @@ class Regime(Part):
     """Attention is one kernel; else scores and probabilities go through the memory."""
     fused_products: bool = False
     """Products of one input, such as queries, keys and values, run as one."""
+    tf32: Literal["", "convolutions", "all"] = "convolutions"
+    """Which products in fp32 run on tensor cores in tf32, on cards that have it; the rest run on the CUDA cores."""
     in_place_cache: bool = True
     """A cache of keys and values grows where it lies; else it is copied at every step."""

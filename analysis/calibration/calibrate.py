@@ -23,7 +23,7 @@ from zerocast.simulator.gpu.fit.calibration import LEVELS, SUFFIXES, Calibrated,
 from zerocast.simulator.gpu.fit.fitting import Measured, fit
 from zerocast.simulator.gpu.fit.neighbours import correction, log_shapes
 from zerocast.simulator.gpu.problem import Problem
-from zerocast.simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, choose
+from zerocast.simulator.gpu.times import choose
 
 Array = NDArray[np.float64]
 
@@ -88,9 +88,7 @@ def calibrate(
     _refuse_implausible(measured, classes, base)
     command = f"zerocast calibrate {measured.name} --accelerator {accelerator.name}"
     fitted = {
-        one.name: fit_class(
-            one.products, base.of(one.name), one.sparse, f"{measured.name}: {len(one.rows)} products", command
-        )
+        one.name: fit_class(one.products, base.of(one.name), f"{measured.name}: {len(one.rows)} products", command)
         for one in _large_enough(measured, classes, say)
     }
     inherited, shipped = _inherited(base_name)
@@ -127,7 +125,7 @@ def _refuse_implausible(path: Path, classes: list[_Class], base: Calibration) ->
     """Raise `AnalysisError` where times cannot be those of the card."""
     wrong: dict[int, str] = {}
     for one in (one for one in classes if one.name in base.classes):
-        reasons = implausible(one.products, base.of(one.name), one.sparse)
+        reasons = implausible(one.products, base.of(one.name))
         wrong |= {int(line): reason for line, reason in zip(one.rows.line, reasons, strict=True) if reason}
     refuse(path, wrong, sum(len(one.rows) for one in classes), IMPLAUSIBLE, REMEDY)
 
@@ -143,7 +141,7 @@ def _inherited(name: str) -> tuple[dict[str, Any], str]:
     return classes, name
 
 
-def fit_class(products: Measured, base: Calibrated, sparse: bool, words: str = "", command: str = "") -> Own:
+def fit_class(products: Measured, base: Calibrated, words: str = "", command: str = "") -> Own:
     """Constants drawn from their generation's to the measurements, with what is left as residuals of the neighbours.
 
     The error bar comes from predicting each fifth of the products from the others.
@@ -154,14 +152,14 @@ def fit_class(products: Measured, base: Calibrated, sparse: bool, words: str = "
     errors = np.zeros(rows)
     for number in range(FOLDS):
         inside, outside = fold != number, fold == number
-        rest = _fitted(_some(products, inside), base, sparse, FOLD_EVALUATIONS)
-        predicted = corrected_log_s(products.problem[outside], rest, sparse)
+        rest = _fitted(_some(products, inside), base, FOLD_EVALUATIONS)
+        predicted = corrected_log_s(products.problem[outside], rest)
         errors[outside] = np.log(products.seconds[outside]) - predicted
-    whole = _fitted(products, base, sparse, EVALUATIONS)
+    whole = _fitted(products, base, EVALUATIONS)
     low, high = bar_of(errors)
     assert whole.residuals is not None  # _fitted makes them
     calibrated = Calibrated(
-        LEVELS[2], whole.constants, low, high, whole.shapes, whole.residuals, words, command
+        LEVELS[2], whole.constants, low, high, whole.shapes, whole.residuals, words, command, base.kind
     )  # fmt: skip
     return Own(calibrated, rows)
 
@@ -173,20 +171,19 @@ def _folds(problem: Problem) -> NDArray[np.intp]:
     return np.random.default_rng(0).permutation(len(names))[numbers] % FOLDS
 
 
-def corrected_log_s(problem: Problem, calibrated: Calibrated, sparse: bool) -> Array:
+def corrected_log_s(problem: Problem, calibrated: Calibrated) -> Array:
     """log of the predicted seconds, corrected by the nearest measured products."""
-    times = choose(problem, calibrated.constants, SPARSE_KERNELS if sparse else DENSE_KERNELS).seconds
+    times = choose(problem, calibrated.constants, calibrated.kernels).seconds
     assert calibrated.residuals is not None
     shapes = log_shapes(problem.m, problem.n, problem.k)
     return np.log(times) + correction(shapes, log_shapes(*calibrated.shapes.T), calibrated.residuals)
 
 
-def _fitted(products: Measured, base: Calibrated, sparse: bool, evaluations: int) -> Calibrated:
-    kernels = SPARSE_KERNELS if sparse else DENSE_KERNELS
-    constants = fit([products], base.constants, kernels, shrinkage=FEW_SHRINKAGE, evaluations=evaluations)
-    left = np.log(products.seconds / choose(products.problem, constants, kernels).seconds)
+def _fitted(products: Measured, base: Calibrated, evaluations: int) -> Calibrated:
+    constants = fit([products], base.constants, base.kernels, shrinkage=FEW_SHRINKAGE, evaluations=evaluations)
+    left = np.log(products.seconds / choose(products.problem, constants, base.kernels).seconds)
     p = products.problem
-    return Calibrated(LEVELS[2], constants, 0.0, 0.0, np.concatenate([p.m, p.n, p.k], axis=1), left)
+    return Calibrated(LEVELS[2], constants, 0.0, 0.0, np.concatenate([p.m, p.n, p.k], axis=1), left, kind=base.kind)
 
 
 def _some(products: Measured, rows: NDArray[np.bool_] | NDArray[np.intp]) -> Measured:

@@ -29,11 +29,11 @@ SHOWN = 8
 """Rows that a message names."""
 
 
-def implausible(measured: Measured, base: Calibrated, sparse: bool) -> list[str]:
+def implausible(measured: Measured, base: Calibrated) -> list[str]:
     """What is wrong with the time of each product, "" where nothing is."""
     p, seconds = measured.problem, measured.seconds
     compute, memory = roofline_parts(p)
-    longest = SLOWEST * predict(p, base, sparse).seconds
+    longest = SLOWEST * predict(p, base).seconds
     limits = (
         (f"multiply at {PEAK_MARGIN:g} times its peak rate", compute / PEAK_MARGIN),
         (f"read at {CACHE_MARGIN:g} times its memory's rate", memory / CACHE_MARGIN),

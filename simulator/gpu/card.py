@@ -10,9 +10,11 @@ from zerocast.accelerators.schema import Accelerator, Gpu
 from zerocast.accelerators.tables import energy_table
 from zerocast.simulator.errors import SimulationError
 
-TypeClass = Literal["16bit", "fp8", "int8"]
-TYPE_CLASSES: dict[str, TypeClass] = {"bf16": "16bit", "fp16": "16bit", "fp8": "fp8", "int8": "int8"}
-"""Data types that share constants: the tensor cores run bf16 and fp16 alike."""
+TypeClass = Literal["16bit", "fp8", "int8", "tf32", "fp32"]
+TYPE_CLASSES: dict[str, TypeClass] = {
+    "bf16": "16bit", "fp16": "16bit", "fp8": "fp8", "int8": "int8", "tf32": "tf32", "fp32": "fp32",
+}  # fmt: skip
+"""Data types that share constants: the tensor cores run bf16 and fp16 alike. Products in fp32 run on the CUDA cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +22,9 @@ class Card:
     """Specification of a card for one data type.
 
     sms: streaming multiprocessors. clock_hz: the clock of the datasheet's rates. macs_per_s: dense multiply-accumulates
-    per second in the type; macs16_per_s: in 16 bits, as far as the SMs are built for them. dram_bytes_per_s,
-    l2_bytes: as in the datasheet. power_macs_per_s: rate at which arithmetic alone would draw the power limit.
+    per second in the type; macs16_per_s: in 16 bits, as far as the SMs are built for them, or for fp32 in fp32: the
+    unit in which constants say how SMs are fed. dram_bytes_per_s, l2_bytes: as in the datasheet. power_macs_per_s:
+    rate at which arithmetic alone would draw the power limit.
     gap_s: gap between kernels of a CUDA graph, contained in their times. lanes_per_s: instructions that the lanes
     beside the tensor cores run in a second.
     """
@@ -49,7 +52,7 @@ def type_class(accelerator: Accelerator, dtype: str) -> TypeClass:
     """The class whose constants a data type takes; `SimulationError` for a type that the card or the model lacks."""
     has = [name for name in accelerator.compute.rates if name in TYPE_CLASSES]
     if dtype not in has:
-        raise SimulationError(f"{accelerator.name} has no {dtype} tensor-core arithmetic; it has {', '.join(has)}")
+        raise SimulationError(f"{accelerator.name} has no kernels for products in {dtype}; it has {', '.join(has)}")
     return TYPE_CLASSES[dtype]
 
 
@@ -67,7 +70,7 @@ def card_of(accelerator: Accelerator, dtype: str) -> Card:
     sixteen = max(rates.get("bf16", 0.0), rates.get("fp16", 0.0), rates.get("int8", 0.0) / 2)
     return Card(
         name=accelerator.name, sms=compute.rows, clock_hz=technology.clock_hz,
-        macs_per_s=peak * rates[dtype], macs16_per_s=peak * sixteen,
+        macs_per_s=peak * rates[dtype], macs16_per_s=peak * (rates[dtype] if dtype == "fp32" else sixteen),
         dram_bytes_per_s=accelerator.dram.bandwidth_bytes_per_s, l2_bytes=capacity,
         power_macs_per_s=part.tdp_w / mac_j, gap_s=part.launch_floor_s,
         lanes_per_s=technology.clock_hz * unit.lanes if unit else math.inf,

@@ -11,7 +11,7 @@ from zerocast.simulator.gpu.fit.calibration import LEVELS, Calibrated
 from zerocast.simulator.gpu.fit.lattice import Lattice, corrections
 from zerocast.simulator.gpu.fit.neighbours import correction, log_shapes, nearest
 from zerocast.simulator.gpu.problem import Problem
-from zerocast.simulator.gpu.times import DENSE_KERNELS, MIXED_KERNELS, SPARSE_KERNELS, Chosen, choose
+from zerocast.simulator.gpu.times import MIXED_KERNELS, Chosen, choose
 
 Array = NDArray[np.float64]
 
@@ -54,7 +54,7 @@ class Prediction:
 
 
 def predict(
-    problem: Problem, calibrated: Calibrated, sparse: bool = False, lattice: Lattice | None = None, mixed: bool = False
+    problem: Problem, calibrated: Calibrated, lattice: Lattice | None = None, mixed: bool = False
 ) -> Prediction:
     """Times of products under the constants of their class, corrected by the user's nearest measurements if any, else
     by the lattice of a measured card if there is one. mixed: the weights are stored narrower than they are multiplied.
@@ -63,8 +63,7 @@ def predict(
     proportion (assumption). Where the constants are not of the user's own measurements, what differs between two
     collections comes on top, as an independent error does.
     """
-    kernels = MIXED_KERNELS if mixed else SPARSE_KERNELS if sparse else DENSE_KERNELS
-    chosen = choose(problem, calibrated.constants, kernels)
+    chosen = choose(problem, calibrated.constants, MIXED_KERNELS if mixed else calibrated.kernels)
     shapes = log_shapes(problem.m, problem.n, problem.k)
     known = log_shapes(*calibrated.shapes.T)
     seconds = chosen.seconds

@@ -82,7 +82,7 @@ def _take_sparse_cores(
     sparse_class = calibration_of(gpu_part(accelerator).calibration).of(f"sparse_{kind}")
     groups = [group_of(gemms[i].weight.structured, accelerator.sparsity.weight.max_group) for i in wanted]
     mixed = gemms[0].weight.bits < BITS[dtype]
-    sparse = predict(_problem([gemms[i] for i in wanted], card, groups), sparse_class, sparse=True, mixed=mixed)
+    sparse = predict(_problem([gemms[i] for i in wanted], card, groups), sparse_class, mixed=mixed)
     sparse = with_doubt(sparse, dense[np.array(wanted)])
     for j, place in enumerate(wanted):
         times = f"2:{groups[j]} {sparse.seconds[j] * 1e6:.3g} us, dense {dense.seconds[place] * 1e6:.3g} us"

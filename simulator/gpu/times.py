@@ -60,6 +60,19 @@ MIXED_KERNELS = Kernels.of(
 tensor core on, as those of Marlin and Sparse-Marlin are (arXiv 2408.11743)."""
 SPARSE_KERNELS = Kernels.of([(64, 128), (64, 256), (128, 128), (128, 256), (256, 128)], (1,))
 """2:4 kernels: large tiles, K whole (cuSPARSELt's default; chosen on the fitted networks, see the calibrations)."""
+CUDA_CORE_KERNELS = Kernels.of(
+    [(8, 64), (8, 128), (16, 64), (16, 128), (32, 32), (32, 64), (32, 128), (64, 16), (128, 16), (64, 32), (128, 32),
+     (64, 64), (64, 128), (128, 64), (128, 128)],
+    (1, 2, 3, 4, 6, 8, 16, 32, 64, 128),
+)  # fmt: skip
+"""Kernels of fp32 products: tiles as narrow as a few rows, down to those of a product of a matrix and a vector."""
+
+
+def kernels_of(kind: str) -> Kernels:
+    """Kernels of a class of products, such as dense_16bit."""
+    if kind.startswith("sparse"):
+        return SPARSE_KERNELS
+    return CUDA_CORE_KERNELS if kind == "dense_fp32" else DENSE_KERNELS
 
 
 @dataclass(frozen=True, slots=True)

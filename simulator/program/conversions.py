@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
+from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.gpu.direct import is_depthwise
 from zerocast.workloads.ir import Einsum, Index, Op, Tensor, Transfer, Vector, Workload
 
@@ -40,13 +41,23 @@ def _kernel(name: str, op: Op, source: str, target: str, elements: int, kind: st
     )
 
 
-def with_layouts(workload: Workload, balance: float) -> Workload:
+def in_tf32(op: Op, accelerator: Accelerator) -> bool:
+    """Whether a product of fp32 operands runs on the tensor cores of a GPU, by the regime."""
+    if accelerator.gpu is None or "tf32" not in accelerator.compute.rates:
+        return False
+    mode = accelerator.gpu.software.tf32
+    return mode == "all" or (mode == "convolutions" and isinstance(op, Einsum) and op.source.startswith("conv"))
+
+
+def with_layouts(workload: Workload, accelerator: Accelerator) -> Workload:
     """The workload with the kernels that turn images for convolutions and turn their results back, for each convolution
-    anew. balance: multiply-adds that the card makes in the time of a byte."""
+    anew; those in fp32 have kernels on the CUDA cores that take them as they are."""
+    balance = accelerator.peak_macs_per_s / accelerator.dram_bytes_per_s
     ops: list[Op] = []
     tensors: dict[str, Tensor] = {}
     for op in workload.ops:
-        if not isinstance(op, Einsum) or not _turns(op, workload, balance):
+        wide = workload.tensors[op.inputs[0]].dtype == "fp32" if op.inputs else False
+        if not isinstance(op, Einsum) or (wide and not in_tf32(op, accelerator)) or not _turns(op, workload, balance):
             ops.append(op)
             continue
         turned = {}
@@ -68,7 +79,8 @@ def _turns(op: Einsum, workload: Workload, balance: float) -> bool:
     """Whether a convolution has, or is worth, a kernel for channels-last images alone.
 
     A 1x1 convolution of stride 1 is a product of its image as it lies; where its rows have no whole multiple of `WHOLE`
-    positions it is slow to compute, which one that the memory bounds does not mind.
+    positions it is slow to compute, which one that the memory bounds does not mind. balance: multiply-adds that the
+    card makes in the time of a byte.
     """
     if not op.source.startswith("conv") or is_depthwise(op):
         return False

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from zerocast.accelerators.schema import Accelerator, Unit
 from zerocast.simulator.gpu.direct import is_depthwise
 from zerocast.simulator.products.gemm import Gemm, direct_product, gemms, packed
+from zerocast.simulator.program.conversions import in_tf32
 from zerocast.simulator.program.footprint import Span, footprint, lives
 from zerocast.simulator.program.residency import Stay
 from zerocast.simulator.program.rewrite import Plan, plan
@@ -149,6 +150,8 @@ def _products(
             gemm = replace(gemm, input=replace(gemm.input, on_chip=True))
         if op.inputs[1] in on_chip:
             gemm = replace(gemm, weight=replace(gemm.weight, on_chip=True))
+        if gemm.dtype == "fp32" and in_tf32(op, accelerator):
+            gemm = replace(gemm, dtype="tf32", weight_dtype="")
         if accelerator.gpu is not None and gemm.conv is not None and gemm.batch > 1 and not gemm.direct:
             gemm = replace(gemm, computed=packed(gemm, GROUPED))
         if op.name in planned.beside:

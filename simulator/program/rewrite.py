@@ -136,7 +136,7 @@ def _as_kernels(workload: Workload, accelerator: Accelerator, regime: Regime) ->
     if not regime.in_place_cache:
         workload = workload.with_ops(tuple(_copied(op, workload) for op in workload.ops))
     if not regime.channels_last:
-        workload = with_layouts(workload, accelerator.peak_macs_per_s / accelerator.dram_bytes_per_s)
+        workload = with_layouts(workload, accelerator)
     fused: frozenset[str] = frozenset()
     attention: frozenset[str] = frozenset()
     shown: dict[str, Shown] = {}

@@ -25,6 +25,7 @@ from zerocast.analysis.calibration.tables import (
     sparse_rows,
 )
 from zerocast.analysis.validate.comparison import Comparison, at_least, at_most, information
+from zerocast.analysis.validate.suites.gpu_cuda_cores import products_on_older_cards
 from zerocast.analysis.validate.suites.gpu_layers import layers_elsewhere
 from zerocast.analysis.validate.suites.gpu_sparse import sparse_kernel_rows
 from zerocast.simulator.gpu.card import TYPE_CLASSES
@@ -83,6 +84,8 @@ def compare(say: Callable[[str], None]) -> list[Comparison]:
     rows += transfers()
     say(f"{OWN_ROWS} measurements of a card")
     rows += own_measurements()
+    say("products on CUDA cores and older tensor cores")
+    rows += products_on_older_cards()
     say("2:4, one network left out in turn")
     rows += two_of_four() + shipped_two_of_four() + layers_elsewhere()
     say("sparse kernels, matrices left out in turn")
@@ -160,7 +163,7 @@ def own_measurements() -> list[Comparison]:
         errors, inside = [], []
         for seed in OWN_SEEDS:
             seen = dense_measured(mine.sample(OWN_ROWS, random_state=seed), "bf16")
-            own = fit_class(seen, start, sparse=False).calibrated
+            own = fit_class(seen, start).calibrated
             errors.append(errors_of(held, _seconds(measured, own), measured))
             inside.append(_inside(measured, own).mean())
         what = f"{card} bf16, {OWN_ROWS} measured products and constants of {base}: "
@@ -202,9 +205,7 @@ def shipped_two_of_four() -> list[Comparison]:
         table = table[table.part == "held"]
         kind = TYPE_CLASSES[dtype]
         dense, sparse = (
-            predict(
-                paired_problem(table, dtype, is_sparse), calibration_of(calibration).of(f"{name}_{kind}"), is_sparse
-            )
+            predict(paired_problem(table, dtype, is_sparse), calibration_of(calibration).of(f"{name}_{kind}"))
             for name, is_sparse in (("dense", False), ("sparse", True))
         )
         what = f"{card} {dtype}, shipped constants"
@@ -249,7 +250,7 @@ def left_out(table: pd.DataFrame, dtype: str, sparse: bool, start: Constants) ->
 
 def _seconds(measured: Measured, calibrated: Calibrated) -> Array:
     if calibrated.residuals is not None:
-        return np.exp(corrected_log_s(measured.problem, calibrated, sparse=False))
+        return np.exp(corrected_log_s(measured.problem, calibrated))
     return choose(measured.problem, calibrated.constants).seconds
 
 

@@ -93,9 +93,9 @@ def _class_rows(
     except SimulationError as error:
         return [information("gpu", f"{what}: products", len(rows), "", str(error))]
     measured = measured_products(rows, card)
-    reasons = implausible(measured, calibrated, sparse)
+    reasons = implausible(measured, calibrated)
     wrong |= {int(line): reason for line, reason in zip(rows.line, reasons, strict=True) if reason}
-    found = predict(measured.problem, calibrated, sparse)
+    found = predict(measured.problem, calibrated)
     judged = ~_fitted(measured, calibrated)
     limit = TOLERANCE[calibrated.level] if tolerance is None else tolerance
     rows_of_bar = np.inf if calibrated.residuals is None else len(calibrated.residuals)  # shipped bars: from thousands

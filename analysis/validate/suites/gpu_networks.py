@@ -21,8 +21,10 @@ TOLERANCE = 0.20
 """Error of a single row."""
 MEDIAN, WITHIN = 0.10, 0.80
 """Largest median error of the networks as published, and the least share of them within `TOLERANCE`."""
-MEANS = {"timm inference": 0.12, "timm training": 0.15}
+MEANS = {"timm inference": 0.12, "timm training": 0.15, "neusight": 0.15}
 """Largest mean error of networks of one benchmark."""
+BENCHMARKS = ("timm", "neusight")
+"""Groups of many rows of one benchmark, which count as a whole."""
 LAYERS = 1, 2
 """Blocks of a language model that are captured; all others are as long as the second."""
 
@@ -40,7 +42,7 @@ def compare(say: Callable[[str], None]) -> list[Comparison]:
             say(group := row["group"])
         predicted, measured = predicted_ms(row), float(row["ms"])
         errors[group].append(predicted / measured - 1)
-        if not group.startswith("timm"):
+        if not group.startswith(BENCHMARKS):
             found.append(
                 against(SUITE, _words(row), predicted, measured, "ms", TOLERANCE, row["source"], row["software"])
             )
@@ -68,7 +70,8 @@ def _groups(errors: dict[str, list[float]]) -> list[Comparison]:
             found.append(information(SUITE, what, float(sizes.mean()), "", note))
         else:
             found.append(at_most(SUITE, what, float(sizes.mean()), limit, "see gpu_networks.csv", note))
-    published = np.abs([error for group, signed in errors.items() if not group.startswith("timm") for error in signed])
+    single = (signed for group, signed in errors.items() if not group.startswith(BENCHMARKS))
+    published = np.abs([error for signed in single for error in signed])
     if len(published):
         note = f"{len(published)} rows"
         found.append(at_most(SUITE, "published networks: median error", float(np.median(published)), MEDIAN, "", note))
@@ -112,7 +115,7 @@ def _step_s(row: Row, card: Accelerator, phase: str, size: int) -> float:
 
 def _has_blocks(row: Row) -> bool:
     """Whether a network is a language model of the transformers library: blocks of one size."""
-    return row["network"].startswith(("llama", "bert"))
+    return row["network"].startswith(("llama", "bert", "hf:"))
 
 
 def _frozen(arguments: dict[str, Any]) -> tuple[tuple[str, Any], ...]:
@@ -135,7 +138,7 @@ def _workload(
     from zerocast.workloads import prune as pruned
     from zerocast.workloads.zoo import build
 
-    sizes = {"tokens": size} if network.startswith(("llama", "bert")) else {"image": size}
+    sizes = {"tokens": size} if network.startswith(("llama", "bert", "hf:")) else {"image": size}
     with torch.device("meta"):
         model, inputs = build(network, batch, **sizes, **dict(arguments))
     pruning = None

@@ -17,6 +17,7 @@ from zerocast.accelerators.library import read_yaml
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gpu.fit.constants import Constants
 from zerocast.simulator.gpu.streaming import Streaming
+from zerocast.simulator.gpu.times import Kernels, kernels_of
 
 FORMAT = "zerocast-gpu-calibration"
 VERSION = 2
@@ -32,7 +33,7 @@ class Calibrated:
 
     low, high: bounds of log(measured / predicted) that held 9 of 10 products that were not fitted. shapes: M, N, K of
     products that stand for those fitted, shape (n, 3). residuals: log(measured / predicted) of each of the shapes
-    where a user's own measurements correct the prediction; none in files of a generation.
+    where a user's own measurements correct the prediction; none in files of a generation. kind: name of the class.
     """
 
     level: str
@@ -43,7 +44,17 @@ class Calibrated:
     residuals: NDArray[np.float64] | None = None
     fitted_on: str = ""
     command: str = ""
+    kind: str = "dense_16bit"
 
+    @property
+    def kernels(self) -> Kernels:
+        """Those that the class's library picks from."""
+        return kernels_of(self.kind)
+
+
+ALIKE = {"dense_tf32": "dense_16bit"}
+"""Classes that take another's constants: tf32 runs on the tensor cores, at half the rate and with operands twice as
+wide."""
 
 STREAMING = Streaming()
 """Constants of streaming kernels where a file has none."""
@@ -59,6 +70,7 @@ class Calibration:
 
     def of(self, kind: str) -> Calibrated:
         """A class by its name; `SimulationError` names those there are."""
+        kind = kind if kind in self.classes else ALIKE.get(kind, kind)
         if kind not in self.classes:
             raise SimulationError(
                 f"calibration {self.name} has no constants for {kind}; it has {', '.join(self.classes)}. "
@@ -100,7 +112,7 @@ def _parsed(text: str, origin: str) -> Calibration:
         version = content.get("version")
         raise SimulationError(f"{origin}: schema version {version}, this zerocast reads {VERSION}; calibrate again")
     try:
-        own = {kind: _class(raw, f"{origin}, {kind}") for kind, raw in content["classes"].items()}
+        own = {kind: _class(raw, kind, f"{origin}, {kind}") for kind, raw in content["classes"].items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, SimulationError):
             raise
@@ -115,7 +127,7 @@ def _parsed(text: str, origin: str) -> Calibration:
     return Calibration(str(content.get("name", origin)), {**(known.classes if known else {}), **own}, streaming)
 
 
-def _class(raw: Mapping[str, Any], origin: str) -> Calibrated:
+def _class(raw: Mapping[str, Any], kind: str, origin: str) -> Calibrated:
     if raw["level"] not in LEVELS:
         raise SimulationError(f"{origin}: unknown level {raw['level']!r}; choose {', '.join(LEVELS)}")
     residuals = np.array(raw["residuals"], dtype=float) if "residuals" in raw else None
@@ -130,5 +142,5 @@ def _class(raw: Mapping[str, Any], origin: str) -> Calibrated:
         )
     return Calibrated(
         raw["level"], Constants.parse(raw["constants"], origin), low, high, shapes, residuals, str(raw["fitted_on"]),
-        str(raw["command"]),
+        str(raw["command"]), kind,
     )  # fmt: skip

@@ -234,7 +234,7 @@ def _accepted(card: str, dtype: str, measured: Measured, sparsity: str) -> int:
     machine = load(CARDS[card])
     assert machine.gpu is not None
     base = calibration_of(machine.gpu.calibration).of(f"{sparsity}_{type_class(machine, dtype)}")
-    assert not any(implausible(measured, base, sparsity == "sparse"))
+    assert not any(implausible(measured, base))
     return len(measured.seconds)
 
 

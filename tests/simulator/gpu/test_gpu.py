@@ -202,7 +202,7 @@ def test_what_the_sparse_cores_refuse() -> None:
 
 
 def test_types_that_a_card_lacks() -> None:
-    with pytest.raises(SimulationError, match=r"nvidia-a100-sxm-80g has no fp8 tensor-core.*bf16, fp16, int8"):
+    with pytest.raises(SimulationError, match=r"nvidia-a100-sxm-80g has no kernels for products in fp8.*bf16, fp16"):
         Pricer(load("nvidia-a100-sxm-80g")).gemm(plain_gemm(64, 64, 64, "fp8", 8))
     with pytest.raises(SimulationError, match="sat-vcu1525 is no GPU"):
         refusal(plain_gemm(64, 64, 64, "fp16", 16, DENSE, HALF), load("sat-vcu1525"))
@@ -224,7 +224,7 @@ def test_constants_are_few_and_positive() -> None:
     assert len(Constants.names()) <= 25
     for name in ("ampere", "hopper", "generic"):
         for kind, one in calibration_of(name).classes.items():
-            assert one.low < 0 < one.high and len(one.shapes) > 20 and one.command.startswith("python -m"), kind
+            assert one.low < 0 < one.high and len(one.shapes) > 4 and one.command.startswith("python -m"), kind
     with pytest.raises(SimulationError, match="missing or unknown: floor_s"):
         Constants.parse(dict.fromkeys(Constants.names()[1:], 1.0), "mine")
     with pytest.raises(SimulationError, match="mma must be a positive number; found -1"):
@@ -253,8 +253,8 @@ def test_error_bars_widen_with_distance() -> None:
 
 
 def test_calibration_files_that_are_none(tmp_path: Path) -> None:
-    with pytest.raises(SimulationError, match="unknown calibration 'volta'; choose ada, ampere"):
-        calibration_of("volta")
+    with pytest.raises(SimulationError, match="unknown calibration 'maxwell'; choose ada, ampere"):
+        calibration_of("maxwell")
     with pytest.raises(SimulationError, match="no calibration file"):
         calibration_of(str(tmp_path / "absent.yaml"))
     path = tmp_path / "mine.yaml"

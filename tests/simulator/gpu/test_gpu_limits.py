@@ -14,14 +14,16 @@ from zerocast.accelerators import AcceleratorError, load, templates
 from zerocast.simulator import SimulationError, plain_gemm
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.gpu.card import Card, card_of, type_class
-from zerocast.simulator.gpu.fit.calibration import calibration_of
+from zerocast.simulator.gpu.fit.calibration import Calibrated, calibration_of
 from zerocast.simulator.gpu.fit.constants import HALVED, LESS_IS_QUICKER, MORE_IS_QUICKER, Constants
 from zerocast.simulator.gpu.fit.fitting import Measured, fit
 from zerocast.simulator.gpu.problem import problem
-from zerocast.simulator.gpu.times import DENSE_KERNELS, SPARSE_KERNELS, Chosen, choose
+from zerocast.simulator.gpu.times import DENSE_KERNELS, Chosen, choose
+from zerocast.workloads.ir import BITS
 from zerocast.workloads.patterns import DENSE, NM
 
 NVIDIA = [name for name in templates() if name.startswith("nvidia-")]
+SIXTEEN = [name for name in NVIDIA if "fp16" in load(name).compute.rates]
 CARD = Card("card", 100, 1.5e9, 200e12, 200e12, 2e12, 40e6, 180e12, gap_s=1e-6)
 ROUNDED = 1e-3
 """Calibration files keep four digits."""
@@ -31,8 +33,12 @@ some = settings(max_examples=60, deadline=None, derandomize=True)
 @cache
 def classes() -> list[tuple[str, str, bool]]:
     """Card, data type and whether it is 2:4, for each class of each template."""
-    rates = {name: load(name).compute.rates for name in NVIDIA}
-    return [(name, dtype, sparse) for name in NVIDIA for dtype in rates[name] for sparse in (False, True)]
+    found = []
+    for card in map(load, NVIDIA):
+        assert card.gpu is not None
+        found += [(card.name, dtype, False) for dtype in card.compute.rates]
+        found += [(card.name, dtype, True) for dtype in card.gpu.sparse_types]
+    return found
 
 
 def aligned(bits: int) -> st.SearchStrategy[int]:
@@ -40,23 +46,28 @@ def aligned(bits: int) -> st.SearchStrategy[int]:
     return st.floats(5, bits).map(lambda exponent: int(2**exponent) // 32 * 32)
 
 
-def constants_of(kind: tuple[str, str, bool]) -> Constants:
-    """Constants of a class."""
+def class_of(kind: tuple[str, str, bool]) -> Calibrated:
+    """The class of products of a kind."""
     name, dtype, sparse = kind
     accelerator = load(name)
-    calibrated = calibration_of(accelerator.gpu.calibration if accelerator.gpu else "")
-    return calibrated.of(f"{'sparse' if sparse else 'dense'}_{type_class(accelerator, dtype)}").constants
+    calibration = calibration_of(accelerator.gpu.calibration if accelerator.gpu else "")
+    return calibration.of(f"{'sparse' if sparse else 'dense'}_{type_class(accelerator, dtype)}")
+
+
+def constants_of(kind: tuple[str, str, bool]) -> Constants:
+    """Constants of a class."""
+    return class_of(kind).constants
 
 
 def times(kind: tuple[str, str, bool], m: int, n: int, k: int, batch: int = 1, l2: float = 1.0) -> Chosen:
     """Kernel of a product in a class; l2: size of the L2 over the template's."""
     name, dtype, sparse = kind
-    card, constants = card_of(load(name), dtype), constants_of(kind)
+    card, calibrated = card_of(load(name), dtype), class_of(kind)
     asked = problem(
         replace(card, l2_bytes=card.l2_bytes * l2), m, n, k, batch=batch,
-        element_bytes=2 if dtype in ("bf16", "fp16") else 1, group=4 if sparse else 0,
+        element_bytes=BITS[dtype] // 8, group=4 if sparse else 0,
     )  # fmt: skip
-    return choose(asked, constants, SPARSE_KERNELS if sparse else DENSE_KERNELS)
+    return choose(asked, calibrated.constants, calibrated.kernels)
 
 
 kinds = st.sampled_from(classes())
@@ -75,9 +86,8 @@ def test_no_step_of_k_or_m_is_downwards() -> None:
     steps = np.arange(16, 9000, 16)
     for name in ("ampere", "hopper", "generic"):
         for kind, calibrated in calibration_of(name).classes.items():
-            kernels = SPARSE_KERNELS if kind.startswith("sparse") else DENSE_KERNELS
             for m, n, k in ((16, 4096, steps), (512, 128, steps), (steps, 256, 8192), (64, steps, 16384)):
-                seconds = choose(problem(CARD, m, n, k), calibrated.constants, kernels).seconds
+                seconds = choose(problem(CARD, m, n, k), calibrated.constants, calibrated.kernels).seconds
                 assert (np.diff(seconds) >= -1e-15).all(), (name, kind)
 
 
@@ -104,7 +114,7 @@ def test_a_batch_is_no_dearer_than_its_products(kind: tuple, m: int, n: int, k: 
     card, gap = card_of(accelerator, kind[1]), card_of(accelerator, kind[1]).gap_s
     one, fewer, all_of_them = (times(kind, m, n, k, count).seconds[0] for count in (1, batch - 1, batch))
     c = constants_of(kind)
-    element = 2 if kind[1] in ("bf16", "fp16") else 1
+    element = BITS[kind[1]] // 8
     roofline = max(m * n * k / card.macs_per_s, (element * (m * k + n * k) + 2 * m * n) / card.dram_bytes_per_s)
     cold = (element * m * k + 2 * m * n * c.write / 2) / (card.dram_bytes_per_s * c.dram)
     cold *= 1 + c.sustained * np.log1p(roofline / 1e-3)
@@ -119,7 +129,7 @@ def test_no_batch_outruns_the_link(kind: tuple, m: int, n: int, k: int, batch: i
     """What the L2 cannot hold comes or goes over the off-chip link at the datasheet's bandwidth at best; of weights
     that nobody has read before, all of it."""
     card = card_of(load(kind[0]), kind[1])
-    element = 2 if kind[1] in ("bf16", "fp16") else 1
+    element = BITS[kind[1]] // 8
     weight = batch * element * n * k * (9 / 16 if element == 2 and kind[2] else 10 / 16 if kind[2] else 1)
     moved = batch * (element * m * k + 2 * m * n) + weight
     seconds = times(kind, m, n, k, batch).seconds[0]
@@ -140,7 +150,7 @@ def test_a_batch_beyond_the_l2_finds_nothing_warm() -> None:
 
 
 @some
-@given(st.sampled_from(NVIDIA), st.booleans(), aligned(15), aligned(15), aligned(16))
+@given(st.sampled_from(SIXTEEN), st.booleans(), aligned(15), aligned(15), aligned(16))
 def test_narrow_operands_are_not_slower(name: str, sparse: bool, m: int, n: int, k: int) -> None:
     """8 bits against 16 on the same card, outputs of the same width."""
     wide = times((name, "fp16", sparse), m, n, k).seconds[0]

@@ -48,7 +48,7 @@ def convolution(groups: int, c: int, k: int, stride: int, names: dict[str, str] 
 def streamed_by_hand(moved: float) -> float:
     """36 % of 40 MB come from the L2 at 11 bytes a cycle for each of 108 SMs, the rest at 86 % of 2,039 GB/s."""
     found = min(0.36 * 40e6, moved)
-    return (moved - found) / (0.86 * 2039e9) + found / max(11 * 108 * 1.41e9, 0.86 * 2039e9)
+    return (moved - found) / (0.77 * 2039e9) + found / max(11 * 108 * 1.41e9, 0.77 * 2039e9)
 
 
 @pytest.mark.parametrize("stride", [1, 2])

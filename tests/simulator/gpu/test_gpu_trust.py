@@ -46,7 +46,7 @@ def test_the_cube_of_16384_lies_in_its_bar(name: str) -> None:
     accelerator, calibration = load(name), calibration_of("ampere")
     card = card_of(accelerator, "bf16")
     dense = predict(problem(card, 16384, 16384, 16384), calibration.of("dense_16bit"))
-    sparse = predict(problem(card, 16384, 16384, 16384, group=4), calibration.of("sparse_16bit"), sparse=True)
+    sparse = predict(problem(card, 16384, 16384, 16384, group=4), calibration.of("sparse_16bit"))
     if "pcie" in name:
         assert dense.low_s[0] < 38.04e-3 < dense.high_s[0] and sparse.low_s[0] < 31.25e-3 < sparse.high_s[0]
     else:
@@ -66,7 +66,7 @@ def test_two_of_four_makes_next_to_no_difference_where_the_memory_bounds(
     accelerator = load(name)
     calibration, card = calibration_of(accelerator.gpu.calibration), card_of(accelerator, "bf16")
     dense = predict(problem(card, m, n, k), calibration.of("dense_16bit"))
-    sparse = predict(problem(card, m, n, k, group=4), calibration.of("sparse_16bit"), sparse=True)
+    sparse = predict(problem(card, m, n, k, group=4), calibration.of("sparse_16bit"))
     assert 0.8 < dense.seconds[0] / with_doubt(sparse, dense).seconds[0] < 1.1
     rows = [Pricer(accelerator).gemm(plain_gemm(*shape, "bf16", 16, DENSE, law)) for law in (DENSE, NM(2, 4, "k"))]
     assert 1.0 <= rows[0].latency_s / rows[1].latency_s < 1.1
@@ -87,7 +87,7 @@ def test_the_gain_is_believed_as_far_as_it_was_measured() -> None:
     m, n, k = np.array([[4096, 4096, 4096], [1, 16, 64]]).T
     calibration = calibration_of("ampere")
     dense = predict(problem(card, m, n, k), calibration.of("dense_16bit"))
-    sparse = predict(problem(card, m, n, k, group=4), calibration.of("sparse_16bit"), sparse=True)
+    sparse = predict(problem(card, m, n, k, group=4), calibration.of("sparse_16bit"))
     doubted = with_doubt(sparse, dense)
     assert doubted.seconds[0] == sparse.seconds[0] and sparse.distance[0] < NEAR < sparse.distance[1]
     gain, left = (math.log(dense.seconds[1] / times.seconds[1]) for times in (sparse, doubted))

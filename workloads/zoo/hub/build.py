@@ -9,39 +9,44 @@ from zerocast.extras import need
 from zerocast.workloads.blame import reason
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.zoo.arguments import checked
-from zerocast.workloads.zoo.hub.configurations import bare, configuration
+from zerocast.workloads.zoo.hub.configurations import ARCHITECTURE, bare, configuration
 from zerocast.workloads.zoo.hub.sizes import Sizes
 
 if TYPE_CHECKING:
     from torch import nn
 
+_ATTENTION = "attn_implementation"
+
 
 def from_hub(model: str, sizes: Sizes, arguments: Mapping[str, Any]) -> tuple[nn.Module, tuple[Any, ...]]:
     """The network of `hf:NAME_OR_DIR` on the meta device, and example inputs for it.
 
-    sizes: of the inputs. arguments: fields of its configuration, by name, in place of its own.
+    sizes: of the inputs. arguments: fields of its configuration, by name, in place of its own; `architectures` names
+    another class of the same kind, `attn_implementation=eager` takes attention apart as the library's own code does.
     Raises `WorkloadError` for a name without a configuration, and for fields and sizes that do not fit it.
     """
     from zerocast.workloads.zoo.hub.inputs import inputs_of
 
     need("transformers", f"model {model!r}")
     config, name = configuration(bare(model))
-    if arguments:
-        known = {**config.to_dict(), **dict.fromkeys(config.attribute_map)}
-        config, name = configuration(bare(model), checked(model, arguments, known))
-    network = _made(model, _class(model, config, name), config)
+    given = dict(arguments)
+    attention = given.pop(_ATTENTION, "")
+    if given:
+        known = {**config.to_dict(), **dict.fromkeys(config.attribute_map), **dict.fromkeys((_ATTENTION, ARCHITECTURE))}
+        config, name = configuration(bare(model), checked(model, given, known))
+    network = _made(model, _class(model, config, name), config, attention)
     return network, inputs_of(model, network, sizes)
 
 
-def _made(model: str, kind: Any, config: Any) -> nn.Module:
-    """The network with PyTorch's fused attention, its causality a flag and no mask that is stored; with its own
-    attention where it knows no other."""
+def _made(model: str, kind: Any, config: Any, given: str) -> nn.Module:
+    """The network with the given attention, else with PyTorch's fused one, its causality a flag and no mask that is
+    stored; with its own where it knows no other."""
     import torch
 
     from zerocast.workloads.zoo.transformers import fused_attention
 
     own = config._attn_implementation_internal
-    for attention in (fused_attention(), own):
+    for attention in (given,) if given else (fused_attention(), own):
         config._attn_implementation = attention
         try:
             with torch.device("meta"):

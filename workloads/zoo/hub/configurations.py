@@ -16,6 +16,8 @@ from zerocast.workloads.checkpoint import has_weights
 from zerocast.workloads.errors import WorkloadError
 
 _CLASS, _TYPE, _PARAMETERS = "class", "type", "parameters"
+ARCHITECTURE = "architectures"
+"""The field that names the class to build."""
 
 _PREFIX = "hf:"
 
@@ -57,7 +59,7 @@ def configuration(name: str, given: Mapping[str, Any] = MappingProxyType({})) ->
     if name in table() and not Path(name).is_dir():
         entry = table()[name]
         fields = {key: value for key, value in entry.items() if key not in (_CLASS, _TYPE, _PARAMETERS)}
-        return AutoConfig.for_model(entry[_TYPE], **{**fields, **given}), entry[_CLASS]
+        return AutoConfig.for_model(entry[_TYPE], **{**fields, **given}), str(given.get(ARCHITECTURE, entry[_CLASS]))
     if Path(name).is_dir() and not (Path(name) / "config.json").is_file():
         raise WorkloadError(f"model 'hf:{name}': the folder has no config.json; give the folder of a saved model")
     try:
@@ -66,7 +68,8 @@ def configuration(name: str, given: Mapping[str, Any] = MappingProxyType({})) ->
         if Path(name).is_dir():
             raise WorkloadError(f"model 'hf:{name}': its config.json cannot be used: {reason(error)}") from error
         raise WorkloadError(f"model 'hf:{name}': {_unknown(name)}") from error
-    return found, next(iter(found.architectures or ()), "")
+    named = found.architectures or ()
+    return found, named if isinstance(named, str) else next(iter(named), "")
 
 
 def weights_beside(model: str) -> Path | None:
