@@ -22,10 +22,12 @@ from zerocast.analysis.commands.command_line import (
     Objective,
     Regime,
     Settings,
+    TensorParallel,
     Tokens,
     Weights,
     load_accelerator,
     spare,
+    with_cards,
     writable,
 )
 from zerocast.analysis.commands.compare import compare_command
@@ -99,6 +101,7 @@ def run(
     model_arguments: ModelArguments = None,
     dense: Dense = None,
     regime: Regime = None,
+    tensor_parallel: TensorParallel = None,
 ) -> None:
     """Simulate a network and write a report.
 
@@ -112,8 +115,9 @@ def run(
     network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, fidelity == "tile",
                       tokens, image, arguments_of(model_arguments or ()), tuple(dense or ()), cache,
                       weights)  # fmt: skip
+    settings = with_cards(settings, accelerator, tensor_parallel)
     machine = load_accelerator(accelerator, settings, regime)
-    asked = Asked(network, accelerator, overrides([*(settings or ()), *([f"gpu.regime={regime}"] if regime else ())]), {
+    asked = Asked(network, accelerator, overrides([*settings, *([f"gpu.regime={regime}"] if regime else ())]), {
         "objective": objective, "fidelity": fidelity, "allow_overflow": allow_overflow,
         "mapping": None if mapping is None else str(mapping),
     })  # fmt: skip

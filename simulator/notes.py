@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from zerocast.accelerators.schema import Accelerator
+from zerocast.accelerators.schema import Accelerator, Gpu
+from zerocast.simulator.cards import COLLECTIVES
 from zerocast.simulator.cost import OpRow
 from zerocast.simulator.gpu.sparse import DATAFLOW as SPARSE_KERNEL
 from zerocast.simulator.gpu.trust import latency_bounds
@@ -31,10 +32,23 @@ def run_notes(
     if accelerator.gpu is not None:
         software = accelerator.gpu.software
         launches = f", {software.host_s * 1e6:.3g} us of the host for each kernel" if software.host_s else ""
+        if accelerator.gpu.cards > 1:
+            yield _cards(accelerator.gpu, rows)
         yield f"software regime {accelerator.gpu.regime}: {software.description}{launches}"
         low_s, high_s = latency_bounds(rows)
         yield f"9 of 10 measurements are to take between {low_s * 1e3:.3g} and {high_s * 1e3:.3g} ms"
     yield from _zeros(rows)
+
+
+def _cards(gpu: Gpu, rows: Sequence[OpRow]) -> str:
+    """What several cards share, and what sending over their link takes."""
+    assert gpu.link is not None  # the schema asks for it
+    sent = [row for row in rows if row.function in COLLECTIVES]
+    seconds = sum(row.latency_s for row in sent)
+    return (
+        f"{gpu.cards} cards share each product over {gpu.link.name}: {len(sent)} collectives of "
+        f"{seconds * 1e3:.3g} ms; rows, memory and energy are those of one card, without the energy of the link"
+    )
 
 
 def _residents(

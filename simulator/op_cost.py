@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from zerocast.simulator.cards import COLLECTIVES, collective_s
 from zerocast.simulator.cost import RESIDENT, Array, Figures, OpRow
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.gpu.streaming import streaming_of
 from zerocast.simulator.gpu.trust import unit_bounds
 from zerocast.simulator.program.program import Program
 from zerocast.simulator.unit_cost import is_work, unit_cost
-from zerocast.workloads.ir import Einsum, Op, Vector
+from zerocast.workloads.ir import Einsum, Op, Transfer, Vector
 
 _BESIDE = ("buffer_read_bytes", "buffer_write_bytes", "buffer_j", "energy_j", *RESIDENT)
 """Columns of an einsum that its products do not know all of."""
@@ -49,6 +50,8 @@ def _figures(op: Op, program: Program, pricer: Pricer) -> Figures:
     dtype = tensors[op.inputs[0]].dtype if op.inputs else "fp32"
     priced = unit_cost(op, pricer.accelerator, unit, read + write, dtype, rates)
     start_s = rates.launch_overhead_s + streaming_of(pricer.accelerator).floor_s
+    if isinstance(op, Transfer) and op.function in COLLECTIVES:
+        return _collective(op, pricer, tensors[op.outputs[0]].bytes)
     columns: dict[str, Any] = {
         "flops": priced.flops, "cycles": priced.cycles, "ideal_cycles": priced.cycles,
         "latency_s": priced.latency_s if fused or not is_work(op) else priced.latency_s + start_s,
@@ -56,6 +59,13 @@ def _figures(op: Op, program: Program, pricer: Pricer) -> Figures:
         "vector_j": priced.vector_j, "energy_j": priced.dram_j + priced.vector_j,
     }  # fmt: skip
     return Figures(priced.dram_s, nothing, {name: value + nothing for name, value in columns.items()})
+
+
+def _collective(op: Transfer, pricer: Pricer, size_bytes: int) -> Figures:
+    """Cost of what cards do together over their link, whose energy is not known."""
+    nothing = np.zeros_like(pricer.rates.clock_hz)
+    seconds = collective_s(op.function, size_bytes, pricer.accelerator) + nothing
+    return Figures(nothing, nothing, {"latency_s": seconds, "cycles": seconds * pricer.rates.clock_hz})
 
 
 def _with_passing(memories: str, op: Op, program: Program, pricer: Pricer) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveFloat, field_validator, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from zerocast.accelerators.schema.array import check_dtypes
 from zerocast.accelerators.schema.part import Part
@@ -11,6 +11,19 @@ from zerocast.accelerators.schema.regime import Regime
 LONGEST_GAP_S = 2e-6
 """Gaps between kernels of a CUDA graph are about 1e-6 s; the shortest kernel of the shipped calibrations lasts
 2.4e-6 s, its gap contained, so that a longer gap would leave it less than no time."""
+
+
+class Link(Part):
+    """What cards of one kind send one another over."""
+
+    name: str = Field(min_length=2)
+    """What it is called, with its generation."""
+    bytes_per_s: PositiveFloat
+    """Of one card in one direction, as in its specification."""
+    share: float = Field(default=0.78, gt=0, le=1)
+    """Of that bandwidth that collectives of many bytes reach."""
+    latency_s: float = Field(default=1e-5, ge=0)
+    """Time of the smallest collective."""
 
 
 class Gpu(Part):
@@ -31,6 +44,10 @@ class Gpu(Part):
     """Data types with 2:4 sparse tensor cores for the weights."""
     sparse_kernels: str = ""
     """Generation whose constants sparse kernels take, see `accelerators/tables/sparse-kernels.yaml`; "" for none."""
+    link: Link | None = None
+    """Between cards of this kind; None where they have none of their own."""
+    cards: PositiveInt = 1
+    """Cards that share each product (tensor parallelism); rows, memory and energy are those of one of them."""
     regime: str = "graph"
     """The software regime in which networks run: one of `regimes`."""
     regimes: dict[str, Regime]
@@ -45,6 +62,15 @@ class Gpu(Part):
     def _regime_is_known(self) -> Gpu:
         if self.regime not in self.regimes:
             raise ValueError(f"regime: unknown regime {self.regime!r}; choose {', '.join(self.regimes)}")
+        return self
+
+    @model_validator(mode="after")
+    def _cards_are_linked(self) -> Gpu:
+        if self.cards > 1 and self.link is None:
+            raise ValueError(
+                f"cards: {self.cards} cards without a link between them; describe one in gpu.link, such as "
+                "{name: PCIe 4, bytes_per_s: 32e9}"
+            )
         return self
 
     @field_validator("sparse_types")

@@ -43,6 +43,10 @@ Regime = Annotated[
         "a CUDA graph; the default) or engine (TensorRT and the like).",
     ),
 ]
+TensorParallel = Annotated[
+    int | None,
+    _OPTION("--tensor-parallel", metavar="N", help="GPUs that share each product over their link (`gpu.link`)."),
+]
 OBJECTIVES = ("latency", "energy", "edp", "cycles")
 FIDELITIES = ("analytic", "tile")
 
@@ -55,6 +59,20 @@ def load_accelerator(name: str, settings: list[str] | None, regime: str | None =
 
     found = load(name, overrides(settings or []))
     return found if regime is None else with_regime(found, regime)
+
+
+def with_cards(settings: list[str] | None, accelerator: str, tensor_parallel: int | None) -> list[str]:
+    """The values of `--set`, and that of `--tensor-parallel`; `AnalysisError` for none, and for what is no GPU."""
+    from zerocast.accelerators import load
+    from zerocast.analysis.errors import AnalysisError
+
+    if tensor_parallel is None:
+        return list(settings or ())
+    if tensor_parallel < 1:
+        raise AnalysisError(f"--tensor-parallel {tensor_parallel}: must be 1 or more")
+    if load(accelerator).gpu is None:
+        raise AnalysisError(f"--tensor-parallel: {accelerator} is no GPU; describe several cores as levels of memory")
+    return [*(settings or ()), f"gpu.cards={tensor_parallel}"]
 
 
 def listed(option: str, text: str) -> list[str]:

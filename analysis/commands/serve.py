@@ -17,9 +17,11 @@ from zerocast.analysis.commands.command_line import (
     ModelArguments,
     Regime,
     Settings,
+    TensorParallel,
     Weights,
     load_accelerator,
     sizes_of,
+    with_cards,
     writable,
 )
 
@@ -41,6 +43,7 @@ def serve_command(
     prune: Annotated[str | None, _OPTION("--prune", help="Recipe; see `zerocast list recipes`.")] = None,
     dtype: Annotated[str | None, _OPTION("--dtype", help="Types, fp16 by default; w4a16 etc.")] = None,
     regime: Regime = None,
+    tensor_parallel: TensorParallel = None,
     weights: Weights = None,
     allow_overflow: Annotated[
         bool, _OPTION("--allow-overflow", help="Price what needs more memory than the accelerator has.")
@@ -63,7 +66,7 @@ def serve_command(
     arguments = arguments_of(model_arguments or ())
     network = Network(model, prune, dtype=dtype, arguments=arguments, dense=tuple(dense or ()), weights=weights)
     check(network)
-    machine = load_accelerator(accelerator, settings, regime)
+    machine = load_accelerator(accelerator, with_cards(settings, accelerator, tensor_parallel), regime)
     with progress() as steps:
         serving = serve(network, machine, prompt, generate, sizes_of("--batch", batch), steps, rate, allow_overflow)
     console = output()

@@ -100,7 +100,8 @@ def _refuse_overflow(steps: PricedSteps, accelerator: Accelerator, prompt: int, 
     if capacity is not None and needs > capacity:
         raise AnalysisError(
             f"a prompt of {prompt} tokens at batch {batch} needs {si(needs, 'B')}, {accelerator.dram.name} of "
-            f"{accelerator.name} has {si(capacity, 'B')}; give a smaller batch, model or type, or --allow-overflow"
+            f"{accelerator.name} has {si(capacity, 'B')}; give a smaller batch, model or type, "
+            "more cards (--tensor-parallel) or --allow-overflow"
         )
 
 

@@ -13,7 +13,8 @@ from zerocast.simulator import Result, simulate
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one step of the whole batch. peak_bytes: off-chip memory that it needs, weights and caches included."""
+    """Of one step of the whole batch, on all cards. peak_bytes: off-chip memory that it needs of each, weights and
+    caches included."""
 
     time_s: float
     energy_j: float
@@ -71,5 +72,6 @@ class PricedSteps:
             with self.announce(what):
                 workload = lower(replace(self.network, batch=batch, tokens=tokens, cache=cache), silent)
                 result = self.price(workload, self.accelerator, allow_overflow=True)
-            self._known[key] = Cost(result.latency_s, result.energy_j, float(result.footprint.peak_bytes))
+            cards = self.accelerator.gpu.cards if self.accelerator.gpu is not None else 1
+            self._known[key] = Cost(result.latency_s, result.energy_j * cards, float(result.footprint.peak_bytes))
         return self._known[key]

@@ -44,7 +44,11 @@ def _remedy(planned: Program, accelerator: Accelerator) -> str:
     larger = _holding(peak, accelerator)
     fixed, _ = _parted(workload, planned.lives())
     alone = f"{_gigabytes(max(alive(fixed, len(workload.ops)), default=0))} of it stay at any batch size"
-    return f"{alone}; {larger} fits it" if larger else f"{alone}; {math.ceil(peak / capacity)} of them together hold it"
+    several = math.ceil(peak / capacity) * (accelerator.gpu.cards if accelerator.gpu is not None else 1)
+    together = f"{several} of them together hold it"
+    if accelerator.gpu is not None and accelerator.gpu.link is not None:
+        together += f" (--tensor-parallel {1 << (several - 1).bit_length()})"
+    return f"{alone}; {larger} fits it, {together}" if larger else f"{alone}; {together}"
 
 
 def largest_batch(workload: Workload, lives: Iterable[Span], capacity: float) -> int:

@@ -120,14 +120,9 @@ def in_blocks(gemm: Gemm, rows: int) -> Gemm:
 def program_key(accelerator: Accelerator) -> str:
     """Equal for accelerators whose programs are."""
     units = [(unit.name, unit.functions, unit.streams) for unit in accelerator.units]
-    return repr(
-        (
-            accelerator.schedule,
-            units,
-            accelerator.dram.formats,
-            accelerator.gpu and (accelerator.gpu.software, accelerator.peak_macs_per_s / accelerator.dram_bytes_per_s),
-        )
-    )
+    gpu = accelerator.gpu
+    software = gpu and (gpu.software, gpu.cards, accelerator.peak_macs_per_s / accelerator.dram_bytes_per_s)
+    return repr((accelerator.schedule, units, accelerator.dram.formats, software))
 
 
 def _products(

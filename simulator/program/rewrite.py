@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from zerocast.accelerators.schema import Accelerator, Regime
+from zerocast.simulator.cards import shared
 from zerocast.simulator.program.attention import attentions
 from zerocast.simulator.program.conversions import with_casts, with_layouts, with_narrow_products
 from zerocast.simulator.program.kernels import join_kernels
@@ -133,6 +134,9 @@ def _stream(
 def _as_kernels(workload: Workload, accelerator: Accelerator, regime: Regime) -> Plan:
     """A network as the kernels that a GPU runs under a regime. An optimizer updates all weights by one kernel."""
     on_chip: dict[str, set[str]] = {}
+    assert accelerator.gpu is not None
+    if accelerator.gpu.cards > 1:
+        workload = shared(workload, accelerator.gpu.cards)
     if not regime.in_place_cache:
         workload = workload.with_ops(tuple(_copied(op, workload) for op in workload.ops))
     if not regime.channels_last:

@@ -45,6 +45,7 @@ UNITS = (
     "_j",
 )
 COUNTS_AND_RATIOS = {
+    "cards",
     "lut", "ff", "dsp", "bram36", "uram", "rows", "cols", "macs_per_pe", "accumulators_per_pe", "max_group",
     "sync_group", "lanes", "flops_per_lane", "rates", "energy_scale", "efficiency", "instances", "tile", "block",
     "chunk", "queue", "requests", "banks", "input", "weight", "gated_share", "reach",

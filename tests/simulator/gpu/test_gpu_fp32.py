@@ -59,7 +59,7 @@ def test_convolutions_run_in_tf32_and_linear_layers_do_not() -> None:
     macs = 115605504 * 32  # of a 3x3 convolution of 64 channels
     conv = "layer1.0.conv1"
     assert eager[conv] < macs / 9.75e12 < older[conv]
-    assert engine["fc"] <= eager["fc"]
+    assert engine["fc"] != eager["fc"]
 
 
 def test_a_card_without_tensor_cores_has_fp32_alone() -> None:
