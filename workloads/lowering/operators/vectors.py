@@ -110,6 +110,21 @@ def upsample(call: Call, flops: float) -> Any:
     return vector(call, "upsample", call.values[:1], flops=flops)
 
 
+def fourier(call: Call, share: float) -> Any:
+    """A Fourier transform over some dimensions, n points together: 5 n log2 n operations, half of them (`share`) where
+    one side is real."""
+    points = max(call.values[0].elements, elements(call.out))
+    axes = [int(axis) for axis in call["dim"]]
+    sizes = call.out.shape if call.operator == "_fft_c2r" else call.values[0].shape
+    together = math.prod(int(sizes[axis]) for axis in axes)
+    return vector(call, "fft", call.values, points, 5 * share * math.log2(max(together, 2)))
+
+
+def distances(call: Call) -> Any:
+    """cdist: for each pair of rows a difference, a square and a sum along them."""
+    return vector(call, "cdist", call.values, elements(call.out) * call.values[0].shape[-1], 3.0)
+
+
 def quantised(call: Call, function: str) -> Any:
     """Numbers to whole ones, and back, by a scale and a zero point."""
     return vector(call, function, call.values)
@@ -178,6 +193,8 @@ RULES: dict[str, Any] = {
        for kind, start, end in (("max", "", ""), ("max", "", "_with_indices"), ("max", "adaptive_", ""),
                                 ("avg", "", ""), ("avg", "adaptive_", "")) for d in (1, 2, 3)},
     "cross_entropy_loss": cross_entropy, "nll_loss": loss, "mse_loss": loss,
+    "_fft_c2c": partial(fourier, share=1.0), **dict.fromkeys(("_fft_r2c", "_fft_c2r"), partial(fourier, share=0.5)),
+    **dict.fromkeys(("cdist", "_cdist_forward"), distances),
     **{f"{kind}quantize_per_{of}": partial(quantised, function=f"{kind}quantize")
        for kind in ("", "de") for of in ("tensor", "channel", "token", "channel_group")},
     **dict.fromkeys(("fake_quantize_per_tensor_affine", "fake_quantize_per_channel_affine",

@@ -1,0 +1,50 @@
+"""Networks of many kinds: MACs as PyTorch counts them, parameters, no unknown operator; or a refusal that names why."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from small_networks import KINDS, REFUSED
+from torch import nn
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from zerocast.workloads import WorkloadError, capture
+
+
+def counted(model: nn.Module, inputs: tuple[Any, ...], training: bool) -> int:
+    with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(training):
+        results = [out for out in tree_leaves(model(*inputs)) if out.requires_grad]
+        if training:
+            sum(out.sum() for out in results).backward()  # type: ignore[union-attr]
+    return counter.get_total_flops() // 2
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_macs_and_parameters(kind: str, training: bool) -> None:
+    torch.manual_seed(0)
+    model, inputs = KINDS[kind]()
+    model.train(training)
+    workload = capture(model, inputs, training=training)
+    assert workload.macs == counted(model, inputs, training) > 0
+    assert workload.parameters == sum(each.numel() for each in model.parameters())
+    assert not workload.unknown
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_be_priced_is_named(kind: str) -> None:
+    make, words = REFUSED[kind]
+    with pytest.raises(WorkloadError, match=words):
+        capture(*make())
+
+
+def test_work_of_a_fourier_transform_and_of_distances() -> None:
+    """5 n log2 n for each transform of n points together; three operations for each number of each pair."""
+    whole = next(op for op in capture(*KINDS["fourier_mixing"]()).ops if getattr(op, "function", "") == "fft")
+    assert whole.flops == pytest.approx(2 * 5 * 512 * math.log2(512))  # type: ignore[union-attr]
+    pairs = next(op for op in capture(*KINDS["codebook"]()).ops if getattr(op, "function", "") == "cdist")
+    assert pairs.flops == 20 * 64 * 16 * 3  # type: ignore[union-attr]
