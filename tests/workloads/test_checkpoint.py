@@ -136,7 +136,9 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
 def test_weights_of_another_model_are_named(tmp_path: Path) -> None:
     save_file({"first.weight": torch.zeros(64, 32)}, tmp_path / "a.safetensors")
     _refused(
-        tmp_path / "a.safetensors", _on_meta(), "another model: 4 of its parameters are not there, such as '0.weight'"
+        tmp_path / "a.safetensors",
+        _on_meta(),
+        "another model: 4 of its parameters are not there, such as '0.weight' .64, 32.",
     )
     state = {name: each.detach() for name, each in _network().state_dict().items()}
     save_file({**state, "2.weight": torch.zeros(16, 60)}, tmp_path / "b.safetensors")

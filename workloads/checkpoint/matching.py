@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
 from zerocast.workloads.checkpoint.forms import packed
 from zerocast.workloads.checkpoint.reading import Checkpoint
-from zerocast.workloads.errors import WorkloadError, closest
+from zerocast.workloads.errors import WorkloadError
 
 if TYPE_CHECKING:
     from torch import nn
 
 _WRAPPERS = ("module.", "_orig_mod.")
 """What torch's wrappers for several devices and for compilation put before every name."""
+SHOWN = 3
+"""Tensors that a message names."""
 
 
 def matched(checkpoint: Checkpoint, model: nn.Module) -> dict[str, str]:
@@ -37,9 +40,12 @@ def matched(checkpoint: Checkpoint, model: nn.Module) -> dict[str, str]:
             f"weights {path!r}: {form}; save the weights as they were before, or leave --weights out for a dense price"
         )
     if missing:
+        lacking = ", ".join(f"{name!r} {tuple(state[name].shape)}" for name in missing[:SHOWN])
+        near = difflib.get_close_matches(missing[0], checkpoint.shapes, n=SHOWN, cutoff=0.0)
+        nearest = ", ".join(f"{name!r} {checkpoint.shapes[name]}" for name in near)
         raise WorkloadError(
             f"weights {path!r} are of another model: {len(missing)} of its parameters are not there, such as "
-            f"{missing[0]!r}; {closest(missing[0], checkpoint.shapes)}"
+            f"{lacking}; of {len(checkpoint.shapes)} tensors in the file the nearest are {nearest}"
         )
     for name, there in names.items():
         wanted, found = tuple(state[name].shape), checkpoint.shapes[there]

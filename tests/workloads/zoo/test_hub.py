@@ -171,6 +171,17 @@ def test_a_folder_with_a_configuration_is_a_network(tmp_path: Path) -> None:
         ("hf:google-bert/bert-base-uncased", {"cache": 8}, "keeps no cache"),
         ("hf:openai-community/gpt2", {"n_layers": 2}, "has no 'n_layers'; did you mean 'n_layer'"),
         ("resnet18", {"cache": 8}, "takes no cache"),
+        (
+            "hf:mistralai/Mixtral-8x7B-v0.1",
+            {"num_local_experts": 0},
+            "num_local_experts is 0; a mixture of experts has 1",
+        ),
+        ("hf:Qwen/Qwen3-30B-A3B", {"num_experts_per_tok": 0}, "num_experts_per_tok is 0; a token picks 1 to 128"),
+        (
+            "hf:deepseek-ai/DeepSeek-V2-Lite",
+            {"num_experts_per_tok": 65},
+            "num_experts_per_tok is 65; a token picks 1 to",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_line(name: str, sizes: dict[str, Any], message: str) -> None:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 _ATTENTION = "attn_implementation"
 
 
+_EXPERTS, _PICKED = ("num_local_experts", "n_routed_experts", "num_experts"), "num_experts_per_tok"
+"""What configurations call the number of experts, and of those that a token picks."""
+
+
 def from_hub(model: str, sizes: Sizes, arguments: Mapping[str, Any]) -> tuple[nn.Module, tuple[Any, ...]]:
     """The network of `hf:NAME_OR_DIR` on the meta device, and example inputs for it.
 
@@ -34,8 +38,23 @@ def from_hub(model: str, sizes: Sizes, arguments: Mapping[str, Any]) -> tuple[nn
     if given:
         known = {**config.to_dict(), **dict.fromkeys(config.attribute_map), **dict.fromkeys((_ATTENTION, ARCHITECTURE))}
         config, name = configuration(bare(model), checked(model, given, known))
+    _check_experts(model, config)
     network = _made(model, _class(model, config, name), config, attention)
     return network, inputs_of(model, network, sizes)
+
+
+def _check_experts(model: str, config: Any) -> None:
+    """Raise `WorkloadError` for a mixture of experts of which no token picks any, or more than there are."""
+    text = config.get_text_config()
+    count = next((name for name in _EXPERTS if getattr(text, name, None) is not None), "")
+    picked = getattr(text, _PICKED, None)
+    if not count or picked is None:
+        return
+    experts = getattr(text, count)
+    if experts < 1:
+        raise WorkloadError(f"model {model!r}: {count} is {experts}; a mixture of experts has 1 or more")
+    if not 1 <= picked <= experts:
+        raise WorkloadError(f"model {model!r}: {_PICKED} is {picked}; a token picks 1 to {experts}, all that there are")
 
 
 def _made(model: str, kind: Any, config: Any, given: str) -> nn.Module:
