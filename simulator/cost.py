@@ -44,6 +44,8 @@ class OpRow:
     spread_s: one standard deviation of the latency under random zeros.
     resident_saved_bytes, resident_saved_j: what the op moves off chip, and takes, less than if nothing stayed on chip.
     memories: of several depths, read_bytes, write_bytes and energy_j of each memory by its name, as JSON.
+    dense_kernel_s, sparse_kernel_s: on a GPU, latencies of the dense and of the 2:4 kernel of N:M weights, whichever
+    runs; 0 elsewhere.
     low_s, high_s: on a GPU, bounds of the latency that 9 of 10 measurements are to keep; 0 elsewhere.
     """
 
@@ -63,6 +65,8 @@ class OpRow:
     spread_s: float = _column(0.0, "standard deviation of the latency", "s", "over products")
     low_s: float = _column(0.0, "lower bound of the latency", "s", "over products")
     high_s: float = _column(0.0, "upper bound of the latency", "s", "over products")
+    dense_kernel_s: float = _column(0.0, "latency of the dense kernel", "s", "over products")
+    sparse_kernel_s: float = _column(0.0, "latency of the 2:4 kernel", "s", "over products")
     start_s: float = _column(0.0, "start", "s")
     end_s: float = _column(0.0, "end", "s")
     lost_imbalance_cycles: float = _column(0.0, "cycles lost to imbalance", adds="over products")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from zerocast.accelerators.schema.array import check_dtypes
@@ -48,6 +50,11 @@ class Gpu(Part):
     """Between cards of this kind; None where they have none of their own."""
     cards: PositiveInt = 1
     """Cards that share each product (tensor parallelism); rows, memory and energy are those of one of them."""
+    operands: Literal["cold", "warm"] = "cold"
+    """Where products find their operands: cold, the weights come from off chip, as in a network; warm, all that fits
+    the L2 is there from the run before, as where a benchmark repeats one product."""
+    quantises: bool = False
+    """Whether products of 8 bits have their activations in 16 bits, and quantise them in a kernel before."""
     regime: str = "graph"
     """The software regime in which networks run: one of `regimes`."""
     regimes: dict[str, Regime]

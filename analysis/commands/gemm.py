@@ -46,7 +46,22 @@ class Asked:
     objective: Objective = "latency"
     fidelity: Fidelity = "analytic"
     mapping: GivenMapping = None
+    warm: Annotated[bool, _OPTION("--warm", help="On a GPU: a product runs again and again on the same operands.")] = (
+        False
+    )
+    quantise: Annotated[bool, _OPTION("--quantise", help="On a GPU: 8-bit products quantise 16-bit inputs first.")] = (
+        False
+    )
     nests: Annotated[bool, _OPTION("--nests", help="Print each mapping as a loop nest, and why it is taken.")] = False
+
+    @property
+    def conditions(self) -> list[str]:
+        """The values of `--set`, and those of the conditions of a measurement."""
+        more = [("gpu.operands=warm", self.warm), ("gpu.quantises=true", self.quantise)]
+        wanted = [setting for setting, is_wanted in more if is_wanted]
+        if wanted and load_accelerator(self.accelerator, None).gpu is None:
+            raise AnalysisError(f"--warm, --quantise: {self.accelerator} is no GPU, whose kernels these are of")
+        return [*(self.settings or ()), *wanted]
 
 
 def _verb(function: Callable[..., None]) -> Callable[..., None]:
@@ -148,7 +163,7 @@ def _price(read: Callable[[Path, Accelerator], Table], shapes: Path, asked: Aske
     from zerocast.analysis.products.table import given_shapes, nests_text, price_shapes, remarks, totals, write_table
     from zerocast.analysis.run.network import one_of
 
-    machine = load_accelerator(asked.accelerator, asked.settings)
+    machine = load_accelerator(asked.accelerator, asked.conditions)
     one_of("--objective", asked.objective, OBJECTIVES)
     one_of("--fidelity", asked.fidelity, FIDELITIES)
     writable(asked.out)

@@ -23,8 +23,11 @@ from zerocast.simulator.products.given import Page, given_products
 
 RESULTS = (
     "latency_s", "cycles", "energy_j", "dram_read_bytes", "dram_write_bytes", "bound", "dataflow",
-    "utilisation", "skipped", "order", "tile_m", "tile_n", "tile_k", "memories", "fallback", "note",
+    "utilisation", "skipped", "order", "tile_m", "tile_n", "tile_k", "memories", "fallback",
+    "dense_kernel_s", "sparse_kernel_s", "note",
 )  # fmt: skip
+LAUNCHED = ("latency_s", "dense_kernel_s", "sparse_kernel_s")
+"""Figures that have the launch on top, where there are any."""
 Fate = Literal["as asked", "dense", "with zeros that the array does not skip", "not at all"]
 TOTALS = ("total_latency_s", "total_energy_j")
 """What a table with a column `count` gets beside them: the figures times the count."""
@@ -87,11 +90,12 @@ def _alone(shape: Shape, pricer: Pricer) -> Priced:
     row, unseen = pricer.gemm(shape.gemm), unseen_zeros(shape.gemm, pricer.accelerator)
     note = "; ".join(filter(None, (row.note, unseen)))
     overhead = pricer.accelerator.host.launch_overhead_s
-    figures = (row.latency_s + overhead, *(getattr(row, name) for name in RESULTS[1:-1]), note)
+    figures = {name: getattr(row, name) for name in RESULTS}
+    figures |= {"note": note} | {name: figures[name] + overhead for name in LAUNCHED if figures[name]}
     idle = unseen or row.fallback == "slower"
     seen: Fate = "with zeros that the array does not skip" if idle else "as asked"
     mapped = tuple(one for one in pricer.mapped([shape.gemm]) if one is not None)
-    return Priced(figures, "dense" if row.fallback == "refused" else seen, mapped)
+    return Priced(tuple(figures.values()), "dense" if row.fallback == "refused" else seen, mapped)
 
 
 def _fused(shape: Shape, pricer: Pricer) -> Priced:

@@ -51,7 +51,7 @@ def _rows(gemms: list[Gemm], accelerator: Accelerator) -> list[OpRow]:
     dense_class = calibration.of(f"dense_{kind}")
     lattice = lattice_of(accelerator.name, f"dense_{kind}")
     mixed = gemms[0].weight.bits < BITS[dtype]
-    dense = predict(_problem(gemms, card, [0] * len(gemms)), dense_class, lattice=lattice, mixed=mixed)
+    dense = predict(_problem(gemms, accelerator, [0] * len(gemms)), dense_class, lattice=lattice, mixed=mixed)
     # a lattice is of products by a matrix library: convolutions have kernels of their own
     windows = np.array([gemm.conv is not None for gemm in gemms])
     dense = dense.times(np.where(windows, dense.chosen.seconds / dense.seconds, 1.0)) if lattice else dense
@@ -82,16 +82,18 @@ def _take_sparse_cores(
     sparse_class = calibration_of(gpu_part(accelerator).calibration).of(f"sparse_{kind}")
     groups = [group_of(gemms[i].weight.structured, accelerator.sparsity.weight.max_group) for i in wanted]
     mixed = gemms[0].weight.bits < BITS[dtype]
-    sparse = predict(_problem([gemms[i] for i in wanted], card, groups), sparse_class, mixed=mixed)
+    sparse = predict(_problem([gemms[i] for i in wanted], accelerator, groups), sparse_class, mixed=mixed)
     sparse = with_doubt(sparse, dense[np.array(wanted)])
     for j, place in enumerate(wanted):
+        row = _row(gemms[place], accelerator, card, sparse, j, sparse_class, groups[j])
+        dense_s, sparse_s = rows[place].latency_s, row.latency_s
         times = f"2:{groups[j]} {sparse.seconds[j] * 1e6:.3g} us, dense {dense.seconds[place] * 1e6:.3g} us"
         if sparse.seconds[j] < dense.seconds[place]:
-            row = _row(gemms[place], accelerator, card, sparse, j, sparse_class, groups[j])
             rows[place] = replace(row, note=f"{times}; {row.note}")
         else:
             note = f"sparse loses, dense kernel used: {times}; {rows[place].note}"
             rows[place] = replace(rows[place], fallback="slower", note=note)
+        rows[place] = replace(rows[place], dense_kernel_s=dense_s, sparse_kernel_s=sparse_s)
 
 
 def _quickest(row: OpRow, gemm: Gemm, accelerator: Accelerator, card: Card) -> OpRow:
@@ -114,12 +116,13 @@ def _quickest(row: OpRow, gemm: Gemm, accelerator: Accelerator, card: Card) -> O
     return replace(row, fallback="slower", note=note)
 
 
-def _problem(gemms: list[Gemm], card: Card, groups: list[int]) -> Problem:
+def _problem(gemms: list[Gemm], accelerator: Accelerator, groups: list[int]) -> Problem:
     """Products of the same data types as columns; groups: M of 2:M weights, 0 for dense ones."""
 
     def column(values: list[float]) -> np.ndarray:
         return np.array(values, dtype=float)
 
+    card, part = card_of(accelerator, gemms[0].dtype), gpu_part(accelerator)
     element_bytes = max(BITS[gemms[0].dtype] // 8, 1)
     return problem(
         card, *(column([getattr(gemm, name) for gemm in gemms]) for name in ("m", "n", "k")),
@@ -127,6 +130,7 @@ def _problem(gemms: list[Gemm], card: Card, groups: list[int]) -> Problem:
         out_element_bytes=column([(not gemm.output.on_chip) * gemm.output.bits / 8 for gemm in gemms]), group=groups,
         x_elements=column([gemm.input.crossing for gemm in gemms]),
         weight_elements=column([gemm.weight.crossing for gemm in gemms]),
+        repeats=part.operands == "warm", quantise=part.quantises and element_bytes == 1,
         weight_bits=column([gemm.weight.bits for gemm in gemms]),
     )  # fmt: skip
 

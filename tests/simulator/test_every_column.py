@@ -43,7 +43,7 @@ LABELS = {
 }
 SIZES = {"m", "n", "k", "batch", "tile_m", "tile_n", "tile_k", "input_density", "weight_density"}
 WORK = {"macs", "effectual_macs", "flops", "cycles", "expected_cycles", "ideal_cycles", "utilisation"}
-TIMES = {"latency_s", "spread_s", "low_s", "high_s", "start_s", "end_s"}
+TIMES = {"latency_s", "spread_s", "low_s", "high_s", "dense_kernel_s", "sparse_kernel_s", "start_s", "end_s"}
 LOST = {field.name for field in fields(OpRow) if field.name.startswith("lost_")}
 BYTES = {"dram_read_bytes", "dram_write_bytes", "dram_input_bytes", "dram_weight_bytes", "dram_output_bytes",
          "buffer_read_bytes", "buffer_write_bytes", "register_bytes"}  # fmt: skip

@@ -9,6 +9,7 @@ from zerocast.simulator import SimulationError, plain_gemm, simulate
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.gpu.card import card_of
 from zerocast.workloads import capture
+from zerocast.workloads.patterns import NM
 from zerocast.workloads.zoo import build
 
 
@@ -60,6 +61,27 @@ def test_convolutions_run_in_tf32_and_linear_layers_do_not() -> None:
     conv = "layer1.0.conv1"
     assert eager[conv] < macs / 9.75e12 < older[conv]
     assert engine["fc"] != eager["fc"]
+
+
+def test_conditions_of_a_measurement() -> None:
+    """Weights that repeat come from the L2: 8.4 MB off chip at 2,039 GB/s are 4.1 us, which a product of 16 rows saves
+    in part; quantising comes on top, 9 us and more."""
+    product = plain_gemm(16, 2048, 2048, "int8", 8)
+
+    def timed(**changed: object) -> float:
+        card = load("nvidia-a100-sxm-80g", {f"gpu.{name}": value for name, value in changed.items()})
+        return Pricer(card).gemm(product).latency_s
+
+    assert timed(operands="warm") < timed()
+    assert timed(quantises=True) > timed() + 8.9e-6
+
+
+def test_both_kernels_of_a_2_4_product_are_told() -> None:
+    """Also where the 2:4 kernel loses and the dense one runs."""
+    for m in (64, 16384):
+        row = Pricer(load("nvidia-h100-pcie")).gemm(plain_gemm(m, 2048, 2048, "bf16", 16, b=NM(2, 4, "k")))
+        assert row.latency_s == min(row.dense_kernel_s, row.sparse_kernel_s) and row.dense_kernel_s > 0
+        assert (row.fallback == "slower") == (row.sparse_kernel_s > row.dense_kernel_s)
 
 
 def test_a_card_without_tensor_cores_has_fp32_alone() -> None:
