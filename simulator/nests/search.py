@@ -34,11 +34,11 @@ _FEW = 24
 """Complete chains that are priced in all orders at once, without a look at their array first."""
 _SOME = 64
 """Complete chains that are priced first, in all orders."""
-_MOST = 512
+_MOST = 2048
 """Chains that are completed together."""
-_REFINED = 512
+_REFINED = 2048
 """Complete chains whose array is priced together."""
-_AT_ONCE = 256
+_AT_ONCE = 512
 """Complete chains that are priced together, in all orders."""
 _EQUAL = 1e-9
 """Room that a bound gets against the rounding of what it bounds."""
