@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import permutations
 
 import numpy as np
@@ -136,6 +137,7 @@ def orders_of(gemm: Gemm) -> NDArray[np.intp]:
     return np.arange(len(ORDERS)) if order is None else np.array([ORDERS.index(order)])
 
 
+@lru_cache(maxsize=1024)
 def tile_extents(extent: int, unit: Unit, limit: int = THIN_ABOVE) -> NDArray[np.float64]:
     """Tile extents worth trying along a rank: for each number of tiles the smallest tile that gives it.
 
@@ -151,7 +153,9 @@ def tile_extents(extent: int, unit: Unit, limit: int = THIN_ABOVE) -> NDArray[np
         above = np.clip(np.searchsorted(sizes, wanted), 1, len(sizes) - 1)
         nearer = np.where(wanted - sizes[above - 1] < sizes[above] - wanted, above - 1, above)
         sizes = sizes[np.unique(nearer)]
-    return np.minimum(np.ceil(sizes * float(unit) - 1e-9), extent)
+    extents = np.minimum(np.ceil(sizes * float(unit) - 1e-9), extent)
+    extents.flags.writeable = False  # others are given the same array
+    return extents
 
 
 def _smallest_tiles(units: int) -> NDArray[np.int64]:

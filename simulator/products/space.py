@@ -111,7 +111,7 @@ class Rooms:
             for side in memory.holds:
                 flags = found.get(side, np.zeros((len(kinds), 1, 1), dtype=bool))
                 self._held[side] = sizes[place], np.broadcast_to(flags, total.shape)
-                again, once = (loaded_bytes(gemm, every, space.tile, side, here) for here in (False, True))
+                again, once = loaded_bytes(gemm, every, space.tile, side, _BOTH)
                 total = total + np.where(flags, once, again) * (2 if side == "output" else 1)
             moved.append(total)
         code = np.ravel_multi_index(tuple(sizes), tuple(len(total) for total in moved))
@@ -136,6 +136,9 @@ class Rooms:
     def held(self, design: Index, tile: Index, order: Index) -> dict[str, Flags]:
         """Operands whose tiles stay under some mappings, by the places of their orders."""
         return {side: flags[at[design], order, tile] for side, (at, flags) in self._held.items()}
+
+
+_BOTH = np.array([False, True]).reshape(2, 1, 1)
 
 
 def _distinct(mapping: Mapping, orders: Index) -> Flags:

@@ -36,10 +36,10 @@ def inference() -> Workload:
 
 
 def test_resnet50_inference_with_full_mapping_search(benchmark: Any, inference: Workload) -> None:
-    """Target 0.3 s, goal 0.05 s: every shape searched anew, nothing kept from the round before."""
+    """Target 0.11 s, goal 0.05 s, held to 0.2 s: every shape searched anew."""
     sat = load("sat-vcu1525")
     benchmark(simulate, inference, sat)
-    assert benchmark.stats.stats.median < 0.3
+    assert benchmark.stats.stats.median < 0.2
 
 
 def test_resnet50_on_three_levels(benchmark: Any) -> None:
@@ -132,7 +132,7 @@ def test_command_starts_fast(command: list[str], tmp_path: Path) -> None:
 
 
 def test_ten_thousand_designs(tmp_path: Path) -> None:
-    """Target 60 s, goal 10 s: `zerocast explore` of the space nm-inference on two cores, capture and store included."""
+    """Target 40 s, goal 10 s: `zerocast explore` of the space nm-inference on two cores, capture and store included."""
     space = Path(__file__).parents[2] / "analysis" / "spaces" / "nm-inference.yaml"
     command = [
         str(Path(sys.executable).parent / "zerocast"),
@@ -147,4 +147,4 @@ def test_ten_thousand_designs(tmp_path: Path) -> None:
     seconds = time.perf_counter() - start
     print(f"\n{seconds:.1f} s; {done.stdout.splitlines()[0]}")
     assert "10,000 ok" in done.stdout
-    assert seconds < 60
+    assert seconds < 40
