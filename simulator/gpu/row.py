@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 
@@ -135,17 +136,23 @@ def _problem(gemms: list[Gemm], accelerator: Accelerator, groups: list[int]) -> 
     )  # fmt: skip
 
 
+@cache
+def _shares(group: int, bits: int) -> tuple[float, float]:
+    """What 2:M weights of so many bits leave of the multiplications, and of the bytes of the weights."""
+    return float(kept_share(group)), float(weight_share(group, bits / 8))
+
+
 def _row(
     gemm: Gemm, accelerator: Accelerator, card: Card, times: Prediction, i: int, calibrated: Calibrated, group: int
 ) -> OpRow:
     """Row of one product under the kernel chosen for it."""
     chosen = times.chosen
     whole_s = float(times.seconds[i])
-    share = float(kept_share(group))
+    share, weight_part = _shares(group, gemm.weight.bits)
     ideal_s = gemm.macs * share / card.macs_per_s
     read = gemm.batch * gemm.input.crossing * gemm.input.bits / 8
     weight = gemm.batch * gemm.weight.crossing * gemm.weight.bits / 8
-    weight *= float(weight_share(group, gemm.weight.bits / 8))
+    weight *= weight_part
     write = gemm.batch * gemm.output.crossing * gemm.output.bits / 8
     latency = max(whole_s - min(card.gap_s, calibrated.constants.floor_s), ideal_s)
     split = int(chosen.split[i])
