@@ -86,10 +86,10 @@ class NestSearch:
         self._best: tuple[float, NestCost | None] = np.inf, None
 
     def best(self) -> NestCost:
-        """The mapping of least objective; of those within `SLACK` of it that of least energy, or where energy is asked
-        for that of least time. `SimulationError` where none fits."""
+        """The mapping of least objective; of those within `SLACK` of it that of least energy, for latency that of least
+        energy-delay product, or where energy is asked for that of least time. `SimulationError` where none fits."""
         keys: dict[str, tuple[Key, Key]] = {
-            "latency": (_cycles, _joules), "cycles": (_cycles, _joules), "energy": (_joules, _cycles),
+            "latency": (_cycles, _product), "cycles": (_cycles, _joules), "energy": (_joules, _cycles),
             "edp": (_product, _product),
         }  # fmt: skip
         first, second = keys[self.objective]
@@ -174,9 +174,10 @@ class NestSearch:
         """Price complete chains in all orders, and keep the best."""
         for spread in space.array:
             picks = chains.picks
-            if key is _joules:  # times are wanted of those alone that take less energy
-                joules = self.cost(space, picks, self._innermost, spread).energy.total_j
-                picks = picks[joules.reshape(len(joules), -1).min(axis=1) < self._best[0]]
+            if key is not _cycles:  # times are wanted of those alone whose energy leaves hope
+                every = self.cost(space, picks, self._innermost, spread).energy.total_j
+                least = key(chains.cycles, every.reshape(len(every), -1).min(axis=1)) * (1 - _EQUAL)
+                picks = picks[least < self._best[0]]
                 if not len(picks):
                     continue
             cost, none = self.cost(space, picks, self.orders, spread), np.zeros(1)

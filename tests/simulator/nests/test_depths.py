@@ -122,6 +122,19 @@ def test_search_finds_the_optimum_of_many(objective: Objective) -> None:
         found, seed = found + compare(seed, objective), seed + 1
 
 
+def test_latency_is_not_beaten_by_what_energy_decides() -> None:
+    """Of mappings near the least latency the one of least energy-delay product is taken: no mapping of least energy, or
+    of least energy-delay product, is quicker."""
+    accelerator = load("simba-like")
+    for sizes in ((147, 50, 7), (1000, 50, 1), (3136, 7, 1), (147, 512, 3136), (64, 64, 147)):
+        gemm = plain_gemm(*sizes, "int8", 8)
+        least, *others = (
+            float(np.ravel(NestSearch(gemm, accelerator, objective).best().latency_s)[0])
+            for objective in ("latency", "edp", "energy")
+        )
+        assert least <= min(others) * (1 + 1e-9), gemm
+
+
 def test_one_depth_is_priced_as_ever() -> None:
     """A machine of one depth, priced as a nest, costs what `timed_cost` says, on all three systolic dataflows, where no
     fold's stream goes on from tile to tile: nests fill and drain the array for each."""
