@@ -1,6 +1,10 @@
-"""A small network of the user's own, and workloads saved from it."""
+"""A small network of the user's own, workloads saved from it, and a browser without a screen."""
 
+import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,3 +74,30 @@ def saved_dense(model_file: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     path = tmp_path_factory.mktemp("saved") / "dense.npz"
     assert main(["lower", f"{model_file}:net", "--training", "--batch", "4", "--out", str(path)]) == 0
     return path
+
+
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+         "--disable-component-update", "--disable-sync"]  # fmt: skip
+
+
+def missing(what: str) -> None:
+    """Skip, or fail where a browser was promised."""
+    if os.environ.get("ZEROCAST_NEEDS_CHROMIUM") == "1":
+        pytest.fail(f"{what}, and ZEROCAST_NEEDS_CHROMIUM=1 asks for it")
+    pytest.skip(f"{what}: the interactive page is not opened")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError:
+        missing("playwright is not installed (pip install playwright)")
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    executable = os.environ.get("ZEROCAST_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
+    if executable is None:
+        missing("no Chromium in the path (apt install chromium)")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=executable, headless=True, args=FLAGS)
+        yield chromium
+        chromium.close()

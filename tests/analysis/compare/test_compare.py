@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,6 +35,21 @@ def test_every_case_is_there_or_named(compared: Path) -> None:
     assert len(rows) == 2 * 2 * 2 - 2  # SAT has no int8
     assert page.count("sat-vcu1525 has no int8 arithmetic") == 2
     assert (compared / "compare.png").stat().st_size > 1000 and "http" not in page.replace("http-equiv", "")
+
+
+def test_the_page_opens_in_a_browser(compared: Path, browser: Any) -> None:
+    """Without a complaint, without a request, with its picture and a line for each case."""
+    page = browser.new_page()
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("console", lambda message: said.append(message.text))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto((compared / "compare.html").as_uri())
+    assert page.locator("h1").inner_text() == "resnet9: 6 cases"
+    assert page.evaluate("document.getElementById('ranking').naturalWidth") > 300
+    assert page.locator("table.ranking tr").count() >= 1 + 6
+    assert not said and not [url for url in asked if not url.startswith(("file:", "data:"))]
 
 
 def test_they_are_in_order_and_equal_single_runs(compared: Path, tmp_path: Path) -> None:

@@ -6,9 +6,7 @@ Without a Chromium the browser's tests are skipped; with ZEROCAST_NEEDS_CHROMIUM
 import base64
 import gzip
 import json
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -23,8 +21,6 @@ from zerocast.analysis.reports.pictures import page
 from zerocast.analysis.reports.pictures.designs import drawable, extremes_and_knee
 from zerocast.analysis.reports.pictures.page import payload, write_page
 
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]  # fmt: skip
 WAIT_MS = 30_000
 SPY = "navigator.clipboard.writeText = async words => { window.copied = words; }"
 """Hears what is copied: a page without a screen may not read the clipboard back."""
@@ -104,29 +100,6 @@ def test_a_larger_table_is_thinned_and_keeps_its_front(big: Table, monkeypatch: 
 
 
 # --- in the browser ---------------------------------------------------------------------------------------------------
-
-
-def missing(what: str) -> None:
-    """Skip, or fail where a browser was promised."""
-    if os.environ.get("ZEROCAST_NEEDS_CHROMIUM") == "1":
-        pytest.fail(f"{what}, and ZEROCAST_NEEDS_CHROMIUM=1 asks for it")
-    pytest.skip(f"{what}: the interactive page is not opened")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    try:
-        from playwright.sync_api import sync_playwright
-    except ModuleNotFoundError:
-        missing("playwright is not installed (pip install playwright)")
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    executable = os.environ.get("ZEROCAST_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-    if executable is None:
-        missing("no Chromium in the path (apt install chromium)")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=executable, headless=True, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @dataclass
