@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -135,7 +136,8 @@ def _pickled(file: Path) -> Checkpoint:
     import torch
 
     try:
-        held = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of how it was pickled
+            held = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except pickle.UnpicklingError as error:
         raise WorkloadError(
             f"weights {str(file)!r}: it holds more than tensors, and code in a file is not run; save "
