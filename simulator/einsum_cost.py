@@ -12,6 +12,7 @@ from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.cost import OVER_PRODUCTS, Figures, OpRow, in_order
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gpu import gpu_rows, refusal
+from zerocast.simulator.gpu.power import drawn_share
 from zerocast.simulator.laws.rows import RowProduct
 from zerocast.simulator.nests.product import NestProduct, is_nested, refuse_unfilled
 from zerocast.simulator.products.gemm import Gemm, widened
@@ -79,8 +80,12 @@ class Pricer:
                        high_s=row.high_s + launch_s)  # fmt: skip
 
     def gemm(self, gemm: Gemm) -> OpRow:
-        """Row of one product under its best mapping, on a single accelerator."""
-        return self._product(gemm).row()
+        """Row of one product under its best mapping, on a single accelerator, a GPU kept within its power limit."""
+        row = self._product(gemm).row()
+        if self.accelerator.gpu is None:
+            return row
+        share = drawn_share(self.accelerator, row.energy_j, row.latency_s)
+        return replace(row, mac_j=row.mac_j * share, dram_j=row.dram_j * share, energy_j=row.energy_j * share)
 
     def mapped(self, products: Sequence[Gemm]) -> tuple[Gemm, ...]:
         """Products with the mappings that they took on the first design; nothing given where they were not mapped."""

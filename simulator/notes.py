@@ -31,10 +31,16 @@ def run_notes(
         yield too_much
     if accelerator.gpu is not None:
         software = accelerator.gpu.software
-        launches = f", {software.host_s * 1e6:.3g} us of the host for each kernel" if software.host_s else ""
+        host_s = software.host_s * accelerator.host.pace
+        launches = f", {host_s * 1e6:.3g} us of the host for each operator" if host_s else ""
         if accelerator.gpu.cards > 1:
             yield _cards(accelerator.gpu, rows)
         yield f"software regime {accelerator.gpu.regime}: {software.description}{launches}"
+        power, clock = accelerator.gpu.power, accelerator.technology.clock_hz
+        yield (
+            f"SM clock {clock / 1e6:.0f} of at most {power.max_clock_hz / 1e6:.0f} MHz, lower where the power limit of "
+            f"{accelerator.gpu.limit_w:g} W asks for it"
+        )
         low_s, high_s = latency_bounds(rows)
         yield f"9 of 10 measurements are to take between {low_s * 1e3:.3g} and {high_s * 1e3:.3g} ms"
     yield from _zeros(rows)

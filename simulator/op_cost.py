@@ -11,7 +11,7 @@ import numpy as np
 from zerocast.simulator.cards import COLLECTIVES, collective_s
 from zerocast.simulator.cost import RESIDENT, Array, Figures, OpRow
 from zerocast.simulator.einsum_cost import Pricer
-from zerocast.simulator.gpu.streaming import streaming_of
+from zerocast.simulator.gpu.streaming import issued_s, streaming_of
 from zerocast.simulator.gpu.trust import unit_bounds
 from zerocast.simulator.program.program import Program
 from zerocast.simulator.unit_cost import is_work, unit_cost
@@ -48,7 +48,8 @@ def _figures(op: Op, program: Program, pricer: Pricer) -> Figures:
     tensors = program.plan.workload.tensors
     read, write = program.moved_bytes[op.name]
     dtype = tensors[op.inputs[0]].dtype if op.inputs else "fp32"
-    priced = unit_cost(op, pricer.accelerator, unit, read + write, dtype, rates)
+    issue_s = 0.0 if fused else issued_s(pricer.accelerator, op, tensors)
+    priced = unit_cost(op, pricer.accelerator, unit, read + write, dtype, rates, issue_s)
     start_s = rates.launch_overhead_s + streaming_of(pricer.accelerator).floor_s
     if isinstance(op, Transfer) and op.function in COLLECTIVES:
         return _collective(op, pricer, tensors[op.outputs[0]].bytes)

@@ -15,6 +15,7 @@ from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.cost import OVER_OPS, RESIDENT, Array, Figures, Totals
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.gpu.power import within_limit
 from zerocast.simulator.notes import run_notes
 from zerocast.simulator.op_cost import op_figures, op_row
 from zerocast.simulator.products.gemm import Gemm
@@ -22,6 +23,7 @@ from zerocast.simulator.products.gemm_cost import Objective
 from zerocast.simulator.products.given import Page, given_products
 from zerocast.simulator.products.search import SLACK
 from zerocast.simulator.program.fusing import fused_program
+from zerocast.simulator.program.kernels import launch_s
 from zerocast.simulator.program.memory import memory_of
 from zerocast.simulator.program.overflow import refusal_of_overflow
 from zerocast.simulator.program.program import Program, program, program_key, resident_program
@@ -101,6 +103,8 @@ def simulate(
                 return planned
             return replace(planned, products=given_products(planned.products, mapping, group[0]))
 
+        if group[0].gpu is not None:
+            return _limited_run(mapped(planned), group[0], refused, progress)
         if not group[0].schedule.keeps_on_chip:
             return _Run(mapped(planned), group, objective, fidelity, refused, progress)
         return _resident_run(planned, mapped, _Run(planned, group, objective, fidelity, refused, progress))
@@ -124,6 +128,21 @@ def _check(objective: str, fidelity: str) -> None:
         raise SimulationError(f"unknown fidelity {fidelity!r}; choose analytic or tile")
     if objective not in ("latency", "energy", "edp", "cycles"):
         raise SimulationError(f"unknown objective {objective!r}; choose latency, energy, edp or cycles")
+
+
+def _limited_run(
+    planned: Program, card: Accelerator, refused: Sequence[SimulationError | None], progress: Progress | None
+) -> _Run:
+    """The run of a program on a GPU at the clock that its power limit leaves it. Raises what `within_limit` raises."""
+    runs: dict[float, _Run] = {}
+
+    def watts(card: Accelerator) -> float:
+        run = _Run(planned, [card], "latency", "analytic", refused, None if runs else progress)
+        runs[card.technology.clock_hz] = run
+        figures = run.figures_of(0)
+        return figures["energy_j"] / max(figures["latency_s"], _ROUNDING)
+
+    return runs[within_limit(card, watts).technology.clock_hz]
 
 
 _SHARES = (0.25, 0.5, 0.75, 0.9)
@@ -269,11 +288,9 @@ class _Run:
     def _schedule(self, number: int) -> tuple[list[float], list[float]]:
         """Start and end of each op on a design, in s."""
         starts, ends = self.planned.graph.run(*(times[number] for times in self.times))
-        part = self.designs[number].gpu
-        if part is None or not part.software.host_s:
+        if self.designs[number].gpu is None:
             return starts, ends
-        launched = [op.name not in self.planned.plan.fused for op in self.planned.ops]
-        return paced(starts, ends, launched, part.software.host_s)
+        return paced(starts, ends, launch_s(self.planned.ops, self.planned.plan.fused, self.designs[number]))
 
     def outcome(self, number: int) -> Outcome:
         """Totals of a design, or why there are none."""

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from zerocast.accelerators.schema import Accelerator, Memory, Operand, Unit
 from zerocast.accelerators.tables import energy_table
-from zerocast.simulator.gpu.power import streamed_j_per_byte, within_power
-from zerocast.simulator.gpu.streaming import streamed_s
+from zerocast.simulator.gpu.power import streamed_j_per_byte, switching
+from zerocast.simulator.gpu.streaming import TOGETHER, found_bytes, special_operations, streamed_s
 from zerocast.simulator.program.footprint import stored_bytes
 from zerocast.simulator.rates import Rates, rates_of
 from zerocast.workloads.formats import storage_bits
@@ -104,11 +104,13 @@ def _link_bytes(tensor: Tensor, link: Memory | None, side: Operand) -> int:
 
 
 def unit_cost(
-    op: Op, accelerator: Accelerator, unit: Unit, dram_bytes: float, dtype: str, rates: Rates | None = None
-) -> UnitCost:
+    op: Op, accelerator: Accelerator, unit: Unit, dram_bytes: float, dtype: str, rates: Rates | None = None,
+    issued_s: float = 0.0,
+) -> UnitCost:  # fmt: skip
     """Price an op that moves `dram_bytes` off chip on a unit; compute and movement overlap (streaming).
 
-    rates: of the designs of one structure, `accelerator` any of them; its own where there are none.
+    rates: of the designs of one structure, `accelerator` any of them; its own where there are none. issued_s: time
+    that the instructions of a GPU's kernel take beside its bytes.
 
     A unit that names `nm_select` is a selector bank; a general vector unit compares each element with the
     rest of its group. Transfers and gathers take one lane step an element.
@@ -128,10 +130,12 @@ def unit_cost(
         flops = elements * work if isinstance(op, Index) else 0.0
         cycles = unit_cycles(elements, work, lanes, depth)
     dram_s = streamed_s(accelerator, dram_bytes, rates.dram_bytes_per_s)
+    dram_s = (dram_s**TOGETHER + issued_s**TOGETHER) ** (1 / TOGETHER) if issued_s else dram_s
     table = energy_table(accelerator.technology.energy_table)
     latency_s = np.maximum(cycles / rates.clock_hz, dram_s)
-    vector_j = flops * table.flop_j(dtype) * accelerator.technology.energy_scale
+    operations = flops + special_operations(accelerator, op)
+    vector_j = operations * table.flop_j(dtype) * accelerator.technology.energy_scale * switching(accelerator)
     vector_j += dram_bytes * streamed_j_per_byte(accelerator)
-    dram_j = dram_bytes * rates.j_per_byte[accelerator.dram.name]
-    drawn = within_power(accelerator, vector_j + dram_j, latency_s)
-    return UnitCost(cycles, latency_s, dram_s, flops, vector_j * drawn, dram_j * drawn)
+    off_chip = dram_bytes - found_bytes(accelerator, dram_bytes)
+    dram_j = off_chip * rates.j_per_byte[accelerator.dram.name]
+    return UnitCost(cycles, latency_s, dram_s, flops, np.asarray(vector_j, dtype=float), dram_j)

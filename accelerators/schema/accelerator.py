@@ -94,11 +94,8 @@ class Accelerator(Part):
                 f"skipping: its lanes have {self.skipping.multipliers} multipliers, the array {multipliers} "
                 "(rows * cols * macs_per_pe)"
             )
-        if self.gpu is not None and self.gpu.tdp_w <= self.technology.static_power_w:
-            raise ValueError(
-                f"gpu.tdp_w: {self.gpu.tdp_w:g} W leave nothing above technology.static_power_w, "
-                f"{self.technology.static_power_w:g} W"
-            )
+        if self.gpu is not None and (wrong := _wrong_power(self.technology, self.gpu)):
+            raise ValueError(wrong)
         _has_energies(self)
         if self.technology.fpga is not None and self.resources is None:
             raise ValueError("resources: an FPGA design needs its resource coefficients")
@@ -178,6 +175,19 @@ class Accelerator(Part):
 
 _FLAT: tuple[Dataflow, ...] = ("row_stationary", "zero_skipping", "tensor_core")
 """Dataflows whose laws bring their own hierarchy along."""
+
+
+def _wrong_power(technology: Technology, gpu: Gpu) -> str:
+    """What a card cannot be locked at or kept to; "" where nothing is wrong."""
+    if technology.clock_hz > gpu.power.max_clock_hz:
+        most = gpu.power.max_clock_hz
+        return f"technology.clock_hz: {technology.clock_hz:g} Hz is beyond the card's {most:g} (gpu.power.max_clock_hz)"
+    if gpu.limit_w <= technology.static_power_w:
+        name = "gpu.tdp_w" if gpu.power.limit_w is None else "gpu.power.limit_w"
+        return (
+            f"{name}: {gpu.limit_w:g} W leave nothing above technology.static_power_w, {technology.static_power_w:g} W"
+        )
+    return ""
 
 
 def _has_energies(accelerator: Accelerator) -> None:

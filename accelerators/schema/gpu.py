@@ -8,6 +8,7 @@ from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_v
 
 from zerocast.accelerators.schema.array import check_dtypes
 from zerocast.accelerators.schema.part import Part
+from zerocast.accelerators.schema.power import Power
 from zerocast.accelerators.schema.regime import Regime
 
 LONGEST_GAP_S = 2e-6
@@ -32,13 +33,15 @@ class Gpu(Part):
     """A GPU whose library picks a tensor-core kernel for each product.
 
     What is not said here: `compute.rows` are the streaming multiprocessors, the buffer is the L2, and
-    `technology.clock_hz` is the clock of the datasheet's rates.
+    `technology.clock_hz` is the clock of the datasheet's rates, or what the clock is locked at.
     """
 
     calibration: str
     """Constants of the kernel times: a name in `accelerators/calibrations/`, or a YAML file by `zerocast calibrate`."""
     tdp_w: PositiveFloat
     """Power limit of the card, in W."""
+    power: Power
+    """Clock, voltage, and a lower limit if it is kept to one."""
     launch_floor_s: float = Field(ge=0)
     """Gap between kernels of a CUDA graph, contained in the calibrated times; `host.launch_overhead_s` adds it back
     and may be larger, for launches one by one."""
@@ -78,6 +81,17 @@ class Gpu(Part):
                 f"cards: {self.cards} cards without a link between them; describe one in gpu.link, such as "
                 "{name: PCIe 4, bytes_per_s: 32e9}"
             )
+        return self
+
+    @property
+    def limit_w(self) -> float:
+        """Power that the card is kept to, in W."""
+        return self.tdp_w if self.power.limit_w is None else self.power.limit_w
+
+    @model_validator(mode="after")
+    def _limit_is_the_cards(self) -> Gpu:
+        if self.limit_w > self.tdp_w:
+            raise ValueError(f"power.limit_w: {self.limit_w:g} W is beyond the card's {self.tdp_w:g} W (tdp_w)")
         return self
 
     @field_validator("sparse_types")

@@ -54,3 +54,5 @@ class Host(Part):
 
     launch_overhead_s: float = Field(default=0.0, ge=0)
     """Time before each op can start, in s; what takes the output of another op on the fly starts with that one."""
+    pace: PositiveFloat = 1.0
+    """Time that its processor takes for what a GPU's software regime asks of it, over that of a server of 2023."""

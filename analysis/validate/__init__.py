@@ -20,6 +20,7 @@ SUITES = {
     "area": "area of chips and FPGA resources: seventeen published designs, constants from cell-level sources",
     "gpu": "GPU kernel times against measured products: left-out shapes, cards and networks, dense and 2:4",
     "gpu_networks": "whole networks on GPUs as published, each in its software regime: inference, generation, training",
+    "gpu_power": "time, energy and power of networks on three cards at locked clocks and under a power limit",
 }
 
 Say = Callable[[str], None]

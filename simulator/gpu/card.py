@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zerocast.accelerators.schema import Accelerator, Gpu
-from zerocast.accelerators.tables import energy_table
 from zerocast.simulator.errors import SimulationError
 
 TypeClass = Literal["16bit", "fp8", "int8", "tf32", "fp32"]
@@ -15,6 +14,10 @@ TYPE_CLASSES: dict[str, TypeClass] = {
     "bf16": "16bit", "fp16": "16bit", "fp8": "fp8", "int8": "int8", "tf32": "tf32", "fp32": "fp32",
 }  # fmt: skip
 """Data types that share constants: the tensor cores run bf16 and fp16 alike. Products in fp32 run on the CUDA cores."""
+
+
+LIMIT_COST = {"bf16": 1.0, "fp16": 1.0, "fp8": 0.5, "int8": 0.5, "tf32": 2.0, "fp32": 4.0}
+"""Energy of a multiply-accumulate over that of 16 bits as the limits of kernel times were calibrated (assumption)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,6 @@ def card_of(accelerator: Accelerator, dtype: str) -> Card:
     assert capacity is not None  # the schema asks for it on chip
     assert accelerator.dram.bandwidth_bytes_per_s is not None
     peak, technology = accelerator.peak_macs_per_s, accelerator.technology
-    mac_j = energy_table(technology.energy_table).mac_j(dtype) * technology.energy_scale
     rates, unit = compute.rates, accelerator.unit_for("dequantize")
     # half of the int8 rate is what an SM is built to feed, where GeForce cards halve 16 bits with 32-bit sums
     sixteen = max(rates.get("bf16", 0.0), rates.get("fp16", 0.0), rates.get("int8", 0.0) / 2)
@@ -72,6 +74,7 @@ def card_of(accelerator: Accelerator, dtype: str) -> Card:
         name=accelerator.name, sms=compute.rows, clock_hz=technology.clock_hz,
         macs_per_s=peak * rates[dtype], macs16_per_s=peak * (rates[dtype] if dtype == "fp32" else sixteen),
         dram_bytes_per_s=accelerator.dram.bandwidth_bytes_per_s, l2_bytes=capacity,
-        power_macs_per_s=part.tdp_w / mac_j, gap_s=part.launch_floor_s,
+        power_macs_per_s=part.power.limit_macs_per_s / LIMIT_COST[dtype],
+        gap_s=part.launch_floor_s,
         lanes_per_s=technology.clock_hz * unit.lanes if unit else math.inf,
     )  # fmt: skip

@@ -16,12 +16,12 @@ from zerocast.simulator.gpu.card import Card, card_of, gpu_part, type_class
 from zerocast.simulator.gpu.direct import direct_seconds, direct_unit
 from zerocast.simulator.gpu.fit.calibration import Calibrated, calibration_of
 from zerocast.simulator.gpu.fit.lattice import lattice_of
-from zerocast.simulator.gpu.power import streamed_j_per_byte, within_power
+from zerocast.simulator.gpu.power import switching
 from zerocast.simulator.gpu.predict import UNSEEN_BAR, Prediction, predict, with_doubt
 from zerocast.simulator.gpu.problem import Problem, kept_share, problem, weight_share
 from zerocast.simulator.gpu.rules import cores_refusal, group_of, is_structured
 from zerocast.simulator.gpu.sparse import kernel_refusal, options, sparse_row, vector_product
-from zerocast.simulator.gpu.streaming import streamed_s
+from zerocast.simulator.gpu.streaming import found_bytes, streamed_s
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.pairs import effectual_macs
 from zerocast.workloads.ir import BITS
@@ -222,21 +222,18 @@ def _bound(times: Prediction, i: int) -> str:
 
 
 def _with_energy(row: OpRow, gemm: Gemm, accelerator: Accelerator) -> OpRow:
-    """Energy of arithmetic and of data movement; with idle power no more than the card's power limit for the time.
-
-    Off-chip bytes go all the way to an SM's registers once; what tiles fetch again crosses the L2 by its wide paths.
-    """
+    """Energy of arithmetic and of the off-chip bytes that the L2 does not hold; a multiply-accumulate has in it what
+    brings its operands from there. On CUDA cores it is an operation of theirs."""
     technology = accelerator.technology
     table = energy_table(technology.energy_table)
+    operation_j = table.flop_j(gemm.dtype) if row.order == "direct" else table.mac_j(gemm.dtype)
     # the multipliers of skipped zeros do not switch; tiles' operands cross the L2 once per tile row and column
-    mac = row.flops / 2 * table.mac_j(gemm.dtype) * technology.energy_scale
+    mac = row.flops / 2 * operation_j * technology.energy_scale * switching(accelerator)
     buffer_bytes = row.dram_input_bytes * -(-gemm.n // row.tile_n) + row.dram_weight_bytes * -(-gemm.m // row.tile_m)
-    off_chip = row.dram_read_bytes + row.dram_write_bytes
-    buffer = (buffer_bytes + row.dram_output_bytes) * access_j_per_byte(accelerator, accelerator.buffer_of("input"))
-    buffer += off_chip * streamed_j_per_byte(accelerator)
+    off_chip = row.dram_input_bytes - float(found_bytes(accelerator, row.dram_input_bytes))
+    off_chip += row.dram_weight_bytes + row.dram_write_bytes
     dram = off_chip * access_j_per_byte(accelerator, accelerator.dram)
-    cap = float(within_power(accelerator, mac + buffer + dram, row.latency_s))
     return replace(
-        row, mac_j=mac * cap, buffer_j=buffer * cap, dram_j=dram * cap, energy_j=(mac + buffer + dram) * cap,
+        row, mac_j=mac, buffer_j=0.0, dram_j=dram, energy_j=mac + dram,
         buffer_read_bytes=buffer_bytes, buffer_write_bytes=row.dram_output_bytes,
     )  # fmt: skip

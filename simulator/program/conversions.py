@@ -1,11 +1,12 @@
-"""Kernels that a framework puts between a network's ops: casts of automatic mixed precision, and the change of layout
-around convolutions of images that lie channels first."""
+"""Kernels that a framework puts between a network's ops: casts of automatic mixed precision, the change of layout
+around convolutions of images that lie channels first, and copies of batches that do not lie one after the other."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
 from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.gpu.direct import is_depthwise
@@ -16,6 +17,10 @@ WHOLE = 8
 its channels-first image as it lies; other convolutions have kernels for channels-last images alone."""
 WIDE = ("layer_norm", "group_norm", "softmax", "log_softmax", "cross_entropy", "pow", "exp", "rsqrt", "sum")
 """Functions that PyTorch's autocast runs in fp32, with their backward passes (torch.amp's op reference)."""
+
+
+MADE = ".made"
+"""Ends the names of ops of such kernels."""
 
 
 @dataclass(slots=True)
@@ -34,10 +39,10 @@ class _Casts:
 
 
 def _kernel(name: str, op: Op, source: str, target: str, elements: int, kind: str) -> Op:
-    if kind == "layout":
-        return Transfer(f"{name}.made", op.layer, op.phase, (source,), (target,), function="layout", elements=elements)
+    if kind in ("layout", "copy"):
+        return Transfer(name + MADE, op.layer, op.phase, (source,), (target,), function=kind, elements=elements)
     return Vector(
-        f"{name}.made", op.layer, op.phase, (source,), (target,), function="cast", elements=elements, elementwise=True
+        name + MADE, op.layer, op.phase, (source,), (target,), function="cast", elements=elements, elementwise=True
     )
 
 
@@ -92,6 +97,36 @@ def _turns(op: Einsum, workload: Workload, balance: float) -> bool:
         return True
     bound = op.macs / sum(tensor.bytes for tensor in tensors) < balance
     return not (bound or min(sizes) % WHOLE == 0)
+
+
+def with_copied_batches(workload: Workload) -> Workload:
+    """The workload with the copies that PyTorch's `matmul` makes of operands whose batch is no single stride, such as
+    samples and heads of a tensor that lies tokens first."""
+    ops: list[Op] = []
+    tensors: dict[str, Tensor] = {}
+    for op in workload.ops:
+        scattered = [at for at in (0, 1) if isinstance(op, Einsum) and _is_scattered(op, at, workload)]
+        names = list(op.inputs)
+        for at in scattered:
+            source = workload.tensors[names[at]]
+            names[at] = f"{source.name}.for.{op.name}"
+            tensors[names[at]] = replace(source, name=names[at])
+            ops.append(_kernel(names[at], op, source.name, names[at], source.elements, "copy"))
+        ops.append(replace(op, inputs=tuple(names)) if scattered else op)
+    return workload.with_ops(tuple(ops), **tensors)
+
+
+def _is_scattered(op: Einsum, at: int, workload: Workload) -> bool:
+    """Whether the batch of an operand of a `matmul` is more than one stride in memory."""
+    if op.source != "matmul" or op.phase != "FF":
+        return False
+    strides: dict[str, int] = {}
+    shape = workload.tensors[op.inputs[at]].shape
+    for axis, affine in enumerate(op.index[at]):
+        strides |= {rank: by * math.prod(shape[axis + 1 :]) for rank, by in affine}
+    batch = op.ranks_of(0) & op.ranks_of(1) & op.ranks_of(2)
+    outer_first = sorted((rank for rank in batch if op.sizes[rank] > 1), key=lambda rank: -strides[rank])
+    return any(strides[a] != op.sizes[b] * strides[b] for a, b in pairwise(outer_first))
 
 
 def _is_image(tensor: Tensor, op: Einsum) -> bool:

@@ -7,12 +7,27 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from zerocast.accelerators.schema import Regime
-from zerocast.simulator.unit_cost import TWO_PASSES
+from zerocast.accelerators.schema import Accelerator, Regime
+from zerocast.simulator.program.conversions import MADE
+from zerocast.simulator.unit_cost import TWO_PASSES, is_work
 from zerocast.workloads.ir import Einsum, Op, Vector, Workload
+
+
+def launch_s(ops: Sequence[Op], fused: Collection[str], accelerator: Accelerator) -> list[float]:
+    """Time that a GPU's host takes to launch each op, in s: operators of the forward pass are called from Python, what
+    autograd or another operator asks for is not. Views and ops in the kernel of another (`fused`) cost nothing."""
+    assert accelerator.gpu is not None
+    regime, pace = accelerator.gpu.software, accelerator.host.pace
+
+    def seconds(op: Op) -> float:
+        if op.name in fused or not is_work(op):
+            return 0.0
+        return regime.host_s if op.phase == "FF" and not op.name.endswith(MADE) else regime.dispatch_s
+
+    return [pace * seconds(op) for op in ops]
 
 
 @dataclass(slots=True)

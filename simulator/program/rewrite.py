@@ -10,7 +10,7 @@ from typing import Literal
 from zerocast.accelerators.schema import Accelerator, Regime
 from zerocast.simulator.cards import shared
 from zerocast.simulator.program.attention import attentions
-from zerocast.simulator.program.conversions import with_casts, with_layouts, with_narrow_products
+from zerocast.simulator.program.conversions import with_casts, with_copied_batches, with_layouts, with_narrow_products
 from zerocast.simulator.program.kernels import join_kernels
 from zerocast.workloads.ir import Einsum, Index, Op, Tensor, Transfer, Vector, Workload
 
@@ -141,6 +141,8 @@ def _as_kernels(workload: Workload, accelerator: Accelerator, regime: Regime) ->
         workload = workload.with_ops(tuple(_copied(op, workload) for op in workload.ops))
     if not regime.channels_last:
         workload = with_layouts(workload, accelerator)
+    if "pointwise" not in regime.joins:
+        workload = with_copied_batches(workload)
     fused: frozenset[str] = frozenset()
     attention: frozenset[str] = frozenset()
     shown: dict[str, Shown] = {}

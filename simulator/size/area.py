@@ -8,6 +8,7 @@ from zerocast.accelerators.errors import AcceleratorError
 from zerocast.accelerators.schema import Accelerator, Memory
 from zerocast.accelerators.tables import AreaTable, area_table
 from zerocast.simulator.errors import SimulationError
+from zerocast.simulator.gpu.power import idle_w
 from zerocast.simulator.laws import LAWS
 from zerocast.simulator.size.area_engine import (
     accumulator_um2,
@@ -144,10 +145,10 @@ def flip_flops(accelerator: Accelerator) -> float:
 
 
 def idle_power_w(accelerator: Accelerator) -> float:
-    """Power drawn whatever runs: the static one, and that of flip-flops whose clock nothing stops."""
+    """Power drawn whatever runs: the static one, and that of flip-flops and clocks that nothing stops."""
     technology = accelerator.technology
     clocked = flip_flops(accelerator) if technology.flip_flop_clock_j else 0.0
-    return technology.static_power_w + clocked * technology.flip_flop_clock_j * technology.clock_hz
+    return idle_w(accelerator) + clocked * technology.flip_flop_clock_j * technology.clock_hz
 
 
 def _buffer_bits(accelerator: Accelerator) -> float:

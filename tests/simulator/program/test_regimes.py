@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from torch import nn, zeros
+from torch import float32, nn, zeros
 
-from zerocast.accelerators import AcceleratorError, load
+from zerocast.accelerators import Accelerator, AcceleratorError, load
 from zerocast.simulator import Result, plain_gemm, simulate
+from zerocast.simulator.cost import OpRow
 from zerocast.simulator.einsum_cost import Pricer
+from zerocast.simulator.gpu.fit.calibration import calibration_of
 from zerocast.simulator.program.conversions import with_casts, with_layouts
+from zerocast.simulator.program.kernels import launch_s
 from zerocast.simulator.program.schedule import paced
-from zerocast.workloads import Tensor, Transfer, Workload, capture
+from zerocast.workloads import Tensor, Transfer, Vector, Workload, capture
 
 CARD = "nvidia-a100-sxm-80g"
 IMAGE = 8 * 64 * 56 * 56
@@ -33,6 +36,12 @@ class Block(nn.Module):
 
 def block(kernel: int = 3, side: int = 56) -> Workload:
     return capture(Block(kernel).eval(), zeros(8, 64, side, side), dtype="fp16")
+
+
+def balanced(macs_per_byte: float) -> Accelerator:
+    """The card with a memory so slow, or so quick, that it makes that many multiply-adds in the time of a byte."""
+    slow = load(CARD).peak_macs_per_s / macs_per_byte
+    return load(CARD, {"memories.hbm.bandwidth_bytes_per_s": slow})
 
 
 def moved(result: Result, kind: str) -> dict[str, float]:
@@ -73,21 +82,86 @@ def test_nothing_joins_what_is_not_ready() -> None:
 
 def test_the_host_paces_short_kernels() -> None:
     """Three kernels of 1, 10 and 1 us, a launch of 5 us each: 5 to 6, 10 to 20, 20 to 21; a joined op needs none."""
-    starts, ends = paced([0.0, 1.0, 11.0, 12.0], [1.0, 11.0, 12.0, 12.5], [True, True, True, False], 5.0)
+    starts, ends = paced([0.0, 1.0, 11.0, 12.0], [1.0, 11.0, 12.0, 12.5], [5.0, 5.0, 5.0, 0.0])
     assert starts == [5.0, 10.0, 20.0, 21.0] and ends == [6.0, 20.0, 21.0, 21.5]
-    assert paced([0.0, 2.0], [2.0, 3.0], [True, True], 0.0) == ([0.0, 2.0], [2.0, 3.0])
-    launches = load(CARD, {"gpu.regime": "eager"}).gpu
-    assert (
-        launches is not None and simulate(block(side=4), CARD, regime="eager").latency_s >= 4 * launches.software.host_s
+    assert paced([0.0, 2.0], [2.0, 3.0], [0.0, 0.0]) == ([0.0, 2.0], [2.0, 3.0])
+
+
+def test_a_hosts_pace_and_what_no_python_calls() -> None:
+    """Four operators at 16.5 us, of a host that takes 1.8 times as long, and two changes of layout at 6 us."""
+    card = load(CARD, {"gpu.regime": "eager"})
+    ops = with_layouts(block(side=4), balanced(150.0)).ops
+    assert sum(launch_s(ops, {"bn"}, card)) == pytest.approx(1.8 * (3 * 16.5e-6 + 2 * 6e-6))
+    backward = [replace(op, phase="BP") for op in ops]
+    assert sum(launch_s(backward, (), card)) == pytest.approx(1.8 * 6 * 6e-6)
+    result = simulate(block(side=4), card)
+    assert result.latency_s >= 1.8 * (4 * 16.5e-6 + 2 * 6e-6)
+    assert any("29.7 us of the host for each operator" in note for note in result.notes)
+
+
+def test_attention_written_out_is_scaled_cast_and_copied() -> None:
+    """Heads of a tensor that lies tokens first are no batch of one stride: eager PyTorch copies queries, keys and
+    values of 2 x 16 tokens and 64 channels, but none of one sample; a softmax in fp32 writes 4 bytes a score, which a
+    cast reads."""
+
+    class Attention(nn.Module):
+        def forward(self, q, k, v):  # type: ignore[no-untyped-def]
+            q, k, v = (each.view(*each.shape[:2], 4, 16).transpose(1, 2) for each in (q, k, v))
+            scores = nn.functional.softmax(q @ k.transpose(2, 3), dim=-1, dtype=float32).to(q.dtype)
+            return (scores @ v).transpose(1, 2).contiguous()
+
+    def rows(samples: int, regime: str) -> dict[str, list[OpRow]]:
+        work = capture(Attention(), tuple(zeros(samples, 16, 64) for _ in range(3)), dtype="bf16")
+        card = load(CARD, {"gpu.regime": regime, f"gpu.regimes.{regime}.fused_attention": False})
+        found: dict[str, list[OpRow]] = {}
+        for row in simulate(work, card).rows:
+            found.setdefault(row.function, []).append(row)
+        return found
+
+    scores = 2 * 4 * 16 * 16
+    eager = rows(2, "eager")
+    assert [row.dram_write_bytes for row in eager["copy"]] == [2 * 2 * 16 * 64] * 4
+    assert eager["softmax"][0].dram_write_bytes == eager["convert"][0].dram_read_bytes == 4 * scores
+    assert eager["convert"][0].dram_write_bytes == 2 * scores
+    assert len(rows(1, "eager")["copy"]) == 1 and len(rows(2, "compiled")["copy"]) == 1
+
+
+def test_eager_kernels_for_any_shape_take_their_instructions_time() -> None:
+    """2^27 elements on 108 SMs at 1,410 MHz: 1.1 a cycle where one operand is repeated, 55 cycles of 6,912 lanes for
+    GELU, beside the generation's share of 2,039 GB/s for what the L2 does not hold; plain additions and compiled code
+    wait for bytes."""
+    elements, shape = 1 << 27, (1 << 10, 1 << 17)
+
+    def seconds(function: str, inputs: dict[str, tuple[int, ...]], regime: str) -> float:
+        tensors = {name: Tensor(name, each, "bf16", "activation") for name, each in {**inputs, "y": shape}.items()}
+        op = Vector("op", "", "FF", tuple(inputs), ("y",), function, elements, 1.0, elementwise=True)
+        card = load(CARD, {"gpu.tdp_w": 2000.0})  # at its own limit it would run GELU alone at a lower clock
+        (row,) = simulate(Workload("op", tensors, (op,)), card, regime=regime).rows
+        return row.latency_s - 1e-6 - 1.1e-6
+
+    def bytes_s(moved: float) -> float:
+        found = 0.36 * 40e6
+        return (moved - found) / off_chip + found / max(11 * 108 * 1.41e9, off_chip)
+
+    off_chip = calibration_of("ampere").streaming.share * 2039e9
+    repeated, whole = {"x": shape, "b": (1, 1 << 17)}, {"x": shape, "b": shape}
+    issue, special = elements / (1.1 * 108 * 1.41e9), elements * 55 / (6912 * 1.41e9)
+    moved = bytes_s(4 * elements + 2 * (1 << 17))
+    assert seconds("add", repeated, "eager") == pytest.approx((moved**3 + issue**3) ** (1 / 3), rel=1e-6)
+    assert seconds("gelu", {"x": shape}, "eager") == pytest.approx(
+        (bytes_s(4 * elements) ** 3 + special**3) ** (1 / 3), rel=1e-6
     )
+    assert seconds("add", repeated, "compiled") == pytest.approx(moved, rel=1e-6)
+    assert seconds("gelu", {"x": shape}, "compiled") == pytest.approx(bytes_s(4 * elements), rel=1e-6)
+    assert seconds("add", whole, "eager") == pytest.approx(bytes_s(6 * elements), rel=1e-6)
 
 
 def test_channels_first_images_are_turned_for_convolutions() -> None:
     """A 3x3 convolution turns its image and its result; a 1x1 one over whole multiples of 8 positions does not."""
     for kernel, side, turned in ((3, 56, 2), (1, 56, 0), (1, 14, 0)):
-        ops = with_layouts(block(kernel, side), balance=150.0).ops
+        ops = with_layouts(block(kernel, side), balanced(150.0)).ops
         assert [op.kind for op in ops].count("transfer") == turned
-    assert [op.kind for op in with_layouts(block(1, 14), balance=1.0).ops].count("transfer") == 2  # 196 = 24.5 x 8
+    assert [op.kind for op in with_layouts(block(1, 14), balanced(1.0)).ops].count("transfer") == 2  # 196 = 24.5 x 8
 
 
 def test_automatic_mixed_precision_casts_around_normalisations() -> None:

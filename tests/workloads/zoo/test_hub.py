@@ -12,7 +12,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from zerocast.workloads import WorkloadError, capture
-from zerocast.workloads.ir import Einsum, Workload
+from zerocast.workloads.ir import Einsum, Vector, Workload
 from zerocast.workloads.zoo import build
 from zerocast.workloads.zoo.hub.configurations import configuration, known, table, weights_beside
 
@@ -36,6 +36,19 @@ def _counted(model: torch.nn.Module, inputs: tuple[Any, ...]) -> float:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(*inputs)
     return counter.get_total_flops() / 2
+
+
+def test_own_code_of_attention_is_kept_where_it_is_asked_for() -> None:
+    """Scaling, mask and a softmax in fp32 that is cast, as transformers writes them; the same multiplications."""
+    usual, own = (
+        capture(*build("hf:facebook/opt-125m", 2, tokens=8, num_hidden_layers=1, **more))
+        for more in ({}, {"attn_implementation": "eager"})
+    )
+    assert own.macs == usual.macs
+    functions = [op.function for op in own.ops if isinstance(op, Vector)]
+    assert functions.count("softmax") == functions.count("convert") == 1 and len(own.ops) > len(usual.ops)
+    with pytest.raises(WorkloadError, match="attn_implementation"):
+        build("hf:facebook/opt-125m", 2, attn_implementation=3)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
+
+import torch
 
 from zerocast.workloads.flops import flops_of, is_elementwise
 from zerocast.workloads.ir import COMPLEX, Vector
@@ -50,6 +53,15 @@ def elementwise(call: Call) -> Any:
 def reduction(call: Call) -> Any:
     """The aten operator under its own name, over its input."""
     return vector(call, _ALIASES.get(call.operator, call.operator), call.values, call.values[0].elements)
+
+
+def softmax(call: Call) -> Any:
+    """Over its input. Where the code asks for its result in fp32 and casts that at once, both kernels run."""
+    result = reduction(call)
+    users = {str(user.target).split(".")[1] for user in call.node.users if user.op == "call_function"}
+    if call["dtype"] == torch.float32 and users and users <= {"to", "_to_copy", "type_as", "_assert_tensor_metadata"}:
+        call.build.tensors[result.tensor] = replace(call.build.tensors[result.tensor], dtype="fp32")
+    return result
 
 
 def activation(call: Call) -> Any:
@@ -177,7 +189,7 @@ REDUCTIONS = (
 RULES: dict[str, Any] = {
     **dict.fromkeys(_ELEMENTWISE, elementwise),
     **dict.fromkeys(REDUCTIONS, reduction),
-    "gelu": activation,
+    "softmax": softmax, "gelu": activation,
     **dict.fromkeys(("layer_norm", "group_norm", "rms_norm", "native_layer_norm", "native_group_norm",
                      "instance_norm"), norm),
     **dict.fromkeys(("batch_norm", "_native_batch_norm_legit_functional", "_native_batch_norm_legit",
