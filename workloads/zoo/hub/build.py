@@ -35,6 +35,8 @@ def from_hub(model: str, sizes: Sizes, arguments: Mapping[str, Any]) -> tuple[nn
     config, name = configuration(bare(model))
     given = dict(arguments)
     attention = given.pop(_ATTENTION, "")
+    if not isinstance(attention, str):
+        raise WorkloadError(f"model {model!r}: {_ATTENTION} {attention!r} is no name; give one such as eager or sdpa")
     if given:
         known = {**config.to_dict(), **dict.fromkeys(config.attribute_map), **dict.fromkeys((_ATTENTION, ARCHITECTURE))}
         config, name = configuration(bare(model), checked(model, given, known))
