@@ -113,6 +113,7 @@ def scnn() -> dict[str, Comparison]:
     return {row.what: row for row in scnn_suite.compare()}
 
 
+@pytest.mark.slow
 def test_scnn_is_as_much_faster_than_its_twin_as_published(scnn: dict[str, Comparison]) -> None:
     held = {what for what, row in scnn.items() if row.ok}
     assert held == {

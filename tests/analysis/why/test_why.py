@@ -15,7 +15,7 @@ from zerocast.analysis.units import si
 from zerocast.analysis.why import CAUSES, best_changes, load_record, waterfall
 from zerocast.simulator import simulate
 
-FAMILIES = ("sat-vcu1525", "scnn", "nvidia-h100-sxm")
+FAMILIES = ("sat-vcu1525", pytest.param("scnn", marks=pytest.mark.slow), "nvidia-h100-sxm")
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
