@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from zerocast.accelerators.schema import Accelerator, Operand
 from zerocast.simulator.laws.array import array_cycles, folds_of, rate_of, reduction_steps, row_folds, skips, window_of
-from zerocast.simulator.laws.law import Array, Flags, Law, PortTimes, Sizes, Unit, by_last, tile_extents_of
+from zerocast.simulator.laws.law import Array, Flags, PortTimes, Sizes, Streaming, Unit, by_last, tile_extents_of
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.workloads.patterns import NM
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Folds(Law):
+class Folds(Streaming):
     """Arrays that keep sums (K streams), weights (M streams) or inputs (N streams)."""
 
-    by_tile: bool = True
+    by_tile: ClassVar[bool] = True
 
     def grain(self, gemm: Gemm, accelerator: Accelerator) -> tuple[Unit, Unit, Unit]:
         """Whole folds of the array, and along K whole N:M groups and full lanes."""

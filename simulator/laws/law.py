@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,43 +35,35 @@ class PortTimes:
 
 
 @dataclass(frozen=True, slots=True)
-class Law:
+class Law(ABC):
     """How an array computes a product in one dataflow.
 
-    streams: the rank along which a fold streams, while it keeps what depends on the other two; "" where there are no
-    folds. by_tile: whether buffer tiles are folds of their own; else each tile has its share of the whole's cycles,
-    which the row then takes apart (`losses`).
+    by_tile: whether buffer tiles are folds of their own; else each tile has its share of the whole's cycles, which the
+    row then takes apart (`losses`).
     """
 
     dataflow: Dataflow
-    streams: str = ""
-    by_tile: bool = False
+    by_tile: ClassVar[bool] = False
 
+    @property
+    def loads_operand(self) -> bool:
+        """Whether folds keep an operand in the PEs, which is loaded before they stream."""
+        return False
+
+    @abstractmethod
     def grain(self, gemm: Gemm, accelerator: Accelerator) -> tuple[Unit, Unit, Unit]:
         """Of what units the tiles along M, N and K are made, so that no step of the array is partly idle."""
-        raise NotImplementedError
 
     def goes_on(self, gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping) -> Flags:
         """Whether a fold's stream goes on from one buffer tile to the next, so that the array neither fills, loads nor
-        drains between them: a tile holds one fold (of sums: as many as the PEs keep), and no loop over tiles that the
-        fold depends on runs inside that of the streamed rank."""
-        if not self.streams:
-            return np.asarray(False)
-        compute = accelerator.compute
-        together = compute.accumulators_per_pe if self.streams == "k" and compute.interleave else 1
-        few = self.folds_of_a_tile(gemm, accelerator, mapping) <= together
-        return np.asarray(few & (mapping.inside(self.streams)[0] == 1))
-
-    def folds_of_a_tile(self, gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping) -> Array:
-        """Folds of the array in one full buffer tile."""
-        raise NotImplementedError
+        drains between them."""
+        return np.asarray(False)
 
     def completes(self, gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping) -> Flags:
         """Whether sums leave the array when they are complete: it keeps them while it streams all of K."""
-        if self.streams != "k":
-            return np.asarray(False)
-        return np.asarray(self.goes_on(gemm, accelerator, mapping) | (mapping.trips_k == 1))
+        return np.asarray(False)
 
+    @abstractmethod
     def cycles(
         self, gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping, steps: Array, last: Array, flows: Flags,
         masks: bool = False,
@@ -81,17 +74,16 @@ class Law:
         steps, last: reduction steps of a full tile along K and of the last one; flows: `goes_on`; masks: with the
         nonzeros of the data, for laws that know more than their mean.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def tile_cycles(self, tile: Gemm, accelerator: Accelerator, steps: Array) -> Array:
         """Array cycles of tiles as products of their own, of so many reduction steps."""
-        raise NotImplementedError
 
+    @abstractmethod
     def port_times(
         self, gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping, steps: Array, last: Array, flows: Flags
     ) -> PortTimes:
         """How often words pass between buffers and array; arguments as in `cycles`."""
-        raise NotImplementedError
 
     def ideal_cycles(
         self, gemm: Gemm, accelerator: Accelerator, steps_share: ArrayLike, masks: bool = False
@@ -105,6 +97,36 @@ class Law:
     ) -> Mapping[str, float]:
         """By cause, what of the array's cycles without ports is not ideal."""
         return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Streaming(Law):
+    """Arrays whose folds stream one rank, `streams`, while they keep what depends on the other two."""
+
+    streams: str
+
+    @property
+    def loads_operand(self) -> bool:
+        """All but arrays that stream K, which keep sums."""
+        return self.streams != "k"
+
+    @abstractmethod
+    def folds_of_a_tile(self, gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping) -> Array:
+        """Folds of the array in one full buffer tile."""
+
+    def goes_on(self, gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping) -> Flags:
+        """A tile holds one fold (of sums: as many as the PEs keep), and no loop over tiles that the fold depends on
+        runs inside that of the streamed rank."""
+        compute = accelerator.compute
+        together = compute.accumulators_per_pe if self.streams == "k" and compute.interleave else 1
+        few = self.folds_of_a_tile(gemm, accelerator, mapping) <= together
+        return np.asarray(few & (mapping.inside(self.streams)[0] == 1))
+
+    def completes(self, gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping) -> Flags:
+        """Arrays that stream K, where a fold's stream goes on or K is one tile."""
+        if self.streams != "k":
+            return np.asarray(False)
+        return np.asarray(self.goes_on(gemm, accelerator, mapping) | (mapping.trips_k == 1))
 
 
 Sizes = dict[str, tuple[Array, Array]]

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from zerocast.accelerators.schema import Accelerator, Dataflow
 from zerocast.simulator.laws.array import rate_of
-from zerocast.simulator.laws.law import Array, Flags, Law, PortTimes, Unit, even_shares
+from zerocast.simulator.laws.law import Array, Flags, PortTimes, Streaming, Unit, even_shares
 from zerocast.simulator.products.gemm import Gemm
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Unrolled(Law):
+class Unrolled(Streaming):
     """`unroll` places of each rank at once; sums stay in the array while K streams."""
 
     dataflow: Dataflow = "unrolled"

@@ -69,7 +69,7 @@ class NestSearch:
     def __init__(
         self, gemm: Gemm, accelerator: Accelerator, objective: Objective = "latency", limit: int = LIMIT
     ) -> None:
-        self._asked = gemm
+        self._asked, self._limit = gemm, limit
         self.gemm, self.accelerator, self.objective = gemm.free, accelerator, objective
         self.rates: Rates = rates_of([accelerator]).less(gemm.taken).at(0)
         given, flows = gemm.given or Given(), accelerator.compute.dataflows
@@ -87,7 +87,8 @@ class NestSearch:
 
     def best(self) -> NestCost:
         """The mapping of least objective; of those within `SLACK` of it that of least energy, for latency that of least
-        energy-delay product, or where energy is asked for that of least time. `SimulationError` where none fits."""
+        energy-delay product, with no more time than what `cycles` takes, or where energy is asked for that of least
+        time. `SimulationError` where none fits."""
         keys: dict[str, tuple[Key, Key]] = {
             "latency": (_cycles, _product), "cycles": (_cycles, _joules), "energy": (_joules, _cycles),
             "edp": (_product, _product),
@@ -99,12 +100,31 @@ class NestSearch:
         self.least = least / float(self.rates.clock_hz) if timed else least
         if found is None:
             raise no_nest(self._asked, self.accelerator)
-        if second != first:
-            self._best = float(np.ravel(second(self._figure(found), found.energy.total_j))[0]), found
-            self._minimise(second, first, least * (1 + SLACK[self.objective] + _EQUAL))
+        if second == first:
+            return found
+        chosen = self._second(found, second, first, least * (1 + SLACK[self.objective] + _EQUAL))
+        lean = self._leanest(chosen, least) if self.objective == "latency" else None
+        return chosen if lean is None else self._second(lean, second, first, _one(lean.cycles) * (1 + _EQUAL))
+
+    def _second(self, start: NestCost, key: Key, bounded: Key, ceiling: float) -> NestCost:
+        """The mapping of least `key` of those whose other key is up to the ceiling, of which `start` is one."""
+        self._best = _one(key(self._figure(start), start.energy.total_j)), start
+        self._minimise(key, bounded, ceiling)
         chosen = self._best[1]
         assert chosen is not None
         return chosen
+
+    def _leanest(self, chosen: NestCost, least: float) -> NestCost | None:
+        """What the objective `cycles` takes, where it is quicker than the chosen one; None where it is not. What is
+        quicker and has fewer cycles is no bargain for its energy."""
+        if _one(chosen.cycles) <= least * (1 + _EQUAL):
+            return None
+        search = NestSearch(self._asked, self.accelerator, "cycles", self._limit)
+        fewest = min(float(space.candidates[0].cycles.min()) for space in search.spaces)
+        if _one(chosen.busy_cycles) <= fewest * (1 + _EQUAL):
+            return None
+        found = search.best()
+        return found if _one(found.cycles) < _one(chosen.cycles) * (1 - _EQUAL) else None
 
     def _figure(self, cost: NestCost) -> Array:
         """Cycles of a mapping as the objective counts them."""
@@ -205,6 +225,11 @@ class NestSearch:
         return NestCost(self.gemm, self.accelerator, space.dataflow, tuple(levels), self.rates)
 
 
+def _one(figure: Array) -> float:
+    """The figure of a single mapping."""
+    return float(np.ravel(figure)[0])
+
+
 def _cycles(cycles: Array, joules: Array) -> Array:
     return cycles
 
@@ -215,15 +240,6 @@ def _joules(cycles: Array, joules: Array) -> Array:
 
 def _product(cycles: Array, joules: Array) -> Array:
     return cycles * joules
-
-
-def chains(space: NestSpace) -> Index:
-    """Every chain of candidates of a space [chains, depths]."""
-    top = space.candidates[0]
-    every = _Chains(np.arange(len(top.own))[:, None], top.own, top.cycles, top.joules)
-    for depth in range(1, len(space.candidates)):
-        every = _joined(every, space.candidates[: depth + 1], np.arange(len(space.candidates[depth].own)))
-    return every.picks
 
 
 def _joined(chains: _Chains, candidates: Sequence[Candidates], some: Index) -> _Chains:

@@ -167,7 +167,7 @@ def _register_bits(accelerator: Accelerator) -> float:
     if accelerator.skipping is not None:
         return engine_register_bits(accelerator)
     bits = BITS[compute.native_type]
-    second = any(LAWS[flow].streams != "k" for flow in compute.fold.hidden_load if flow in LAWS)
+    second = any(LAWS[flow].loads_operand for flow in compute.fold.hidden_load if flow in LAWS)
     group = sum(bits * (group - 1) for group in structured_groups(accelerator))
     per_mac = float(2 * bits + bits * second + group + compute.pipeline_bits)
     sums = compute.rows * compute.cols * compute.accumulators_per_pe * compute.accumulate_bits

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from zerocast.accelerators.schema import Accelerator, Dataflow
+from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.laws.lanes.cycles import engine_cycles, engine_turns
 from zerocast.simulator.laws.law import Array, Flags, Law, PortTimes, Unit, even_shares
 from zerocast.simulator.products.gemm import Gemm
@@ -37,6 +38,10 @@ class Lanes(Law):
         share = engine.ideal * accelerator.compute.multipliers / gemm.macs
         cycles = engine.cycles * np.ones_like(mapping.trips_k)
         return cycles, np.asarray(gemm.k * share), even_shares(gemm, mapping)
+
+    def tile_cycles(self, tile: Gemm, accelerator: Accelerator, steps: Array) -> Array:
+        """An engine is described with one depth of memories, and is asked for whole products alone."""
+        raise SimulationError(f"{accelerator.name} skips zeros over whole products; it has no cycles of single tiles")
 
     def port_times(
         self, gemm: Gemm, accelerator: Accelerator, mapping: mappings.Mapping, steps: Array, last: Array, flows: Flags
