@@ -41,18 +41,18 @@ def _figures(op: Op, program: Program, pricer: Pricer) -> Figures:
     fused = op.name in program.plan.fused or op.name in program.plan.along
     if isinstance(op, Einsum):
         return pricer.figures(program.products[op.name], fused)
+    tensors = program.plan.workload.tensors
+    if isinstance(op, Transfer) and op.function in COLLECTIVES:
+        return _collective(op, pricer, tensors[op.outputs[0]].bytes)
     rates, unit = pricer.rates, program.units[op.name]
     nothing = np.zeros_like(rates.clock_hz)
     if unit is None:
         return Figures(nothing, nothing, {"latency_s": nothing})
-    tensors = program.plan.workload.tensors
     read, write = program.moved_bytes[op.name]
     dtype = tensors[op.inputs[0]].dtype if op.inputs else "fp32"
     issue_s = 0.0 if fused else issued_s(pricer.accelerator, op, tensors)
     priced = unit_cost(op, pricer.accelerator, unit, read + write, dtype, rates, issue_s)
     start_s = rates.launch_overhead_s + streaming_of(pricer.accelerator).floor_s
-    if isinstance(op, Transfer) and op.function in COLLECTIVES:
-        return _collective(op, pricer, tensors[op.outputs[0]].bytes)
     columns: dict[str, Any] = {
         "flops": priced.flops, "cycles": priced.cycles, "ideal_cycles": priced.cycles,
         "latency_s": priced.latency_s if fused or not is_work(op) else priced.latency_s + start_s,

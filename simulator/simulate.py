@@ -104,7 +104,7 @@ def simulate(
             return replace(planned, products=given_products(planned.products, mapping, group[0]))
 
         if group[0].gpu is not None:
-            return _limited_run(mapped(planned), group[0], refused, progress)
+            return _limited_run(mapped(planned), group[0], objective, fidelity, refused, progress)
         if not group[0].schedule.keeps_on_chip:
             return _Run(mapped(planned), group, objective, fidelity, refused, progress)
         return _resident_run(planned, mapped, _Run(planned, group, objective, fidelity, refused, progress))
@@ -131,13 +131,14 @@ def _check(objective: str, fidelity: str) -> None:
 
 
 def _limited_run(
-    planned: Program, card: Accelerator, refused: Sequence[SimulationError | None], progress: Progress | None
-) -> _Run:
+    planned: Program, card: Accelerator, objective: Objective, fidelity: Fidelity,
+    refused: Sequence[SimulationError | None], progress: Progress | None,
+) -> _Run:  # fmt: skip
     """The run of a program on a GPU at the clock that its power limit leaves it. Raises what `within_limit` raises."""
     runs: dict[float, _Run] = {}
 
     def watts(card: Accelerator) -> float:
-        run = _Run(planned, [card], "latency", "analytic", refused, None if runs else progress)
+        run = _Run(planned, [card], objective, fidelity, refused, None if runs else progress)
         runs[card.technology.clock_hz] = run
         figures = run.figures_of(0)
         return figures["energy_j"] / max(figures["latency_s"], _ROUNDING)

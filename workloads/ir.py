@@ -74,13 +74,18 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Op:
-    """What all ops have in common. `layer` is the module path of the layer the op belongs to."""
+    """What all ops have in common. `layer` is the module path of the layer the op belongs to.
+
+    `of`: name of the op that this one is there for: the forward op whose gradient it computes, the op that a kernel
+    converts an operand or a result of; "" for ops of the network itself.
+    """
 
     name: str
     layer: str
     phase: Phase
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    of: str = field(default="", kw_only=True)
 
     @property
     def kind(self) -> str:

@@ -8,7 +8,6 @@ each card or dealt; a product of a whole input is dealt by its outputs, one of a
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 
 from zerocast.simulator.errors import SimulationError
@@ -18,7 +17,6 @@ LEAST = 64
 """Outputs of a product that are worth dealing: a router of a few experts, a classifier of a few classes stays whole."""
 TABLE = 1 << 24
 """Elements of an embedding that is worth dealing by its rows."""
-_PASS = re.compile(r"\.(BP|WU)(\..*)?$")
 
 
 def shared(workload: Workload, cards: int) -> Workload:
@@ -54,7 +52,7 @@ class _Dealing:
         """Append an op as one card runs it, with the collectives around it."""
         if isinstance(op, Einsum):
             self._product(op)
-        elif isinstance(op, Index) and (_layer(op) in self.tables or self._is_table(op)):
+        elif isinstance(op, Index) and (op.of in self.tables or self._is_table(op)):
             self._lookup(op)
         else:
             self._other(op)
@@ -86,13 +84,13 @@ class _Dealing:
         gathered = f"{name}.whole"
         if gathered not in self.tensors:
             self.tensors[gathered] = replace(self.workload.tensors[name], name=gathered)
-            self._collect("all_gather", op, name, gathered)
+            self._collect("all_gather", op, name, gathered, self.tensors[gathered])
         return gathered
 
-    def _collect(self, function: str, op: Op, source: str, target: str) -> None:
-        elements = self.workload.tensors[target.removesuffix(".whole")].elements
+    def _collect(self, function: str, op: Op, source: str, target: str, whole: Tensor) -> None:
+        """Append a collective around an op that makes a tensor, as large as `whole`, of what each card has of it."""
         self.ops.append(Transfer(f"{target}.{function}", op.layer, op.phase, (source,), (target,), function=function,
-                                 elements=elements))  # fmt: skip
+                                 elements=whole.elements))  # fmt: skip
 
     def _summed(self, op: Op, changed: Op) -> None:
         """Append an op whose result every card has a summand of, and the all-reduce that adds them up."""
@@ -100,11 +98,12 @@ class _Dealing:
         part = f"{target}.part"
         self.tensors[part] = replace(self.workload.tensors[target], name=part)
         self.ops.append(replace(changed, outputs=(part, *op.outputs[1:])))
-        self._collect("all_reduce", op, part, target)
+        self._collect("all_reduce", op, part, target, self.tensors[part])
 
     def _product(self, op: Einsum) -> None:
-        rank = self.ranks[_layer(op)] if op.phase != "FF" and _layer(op) in self.ranks else self._rank(op)
-        self.ranks.setdefault(op.name, rank)
+        """A product with its rank dealt that the forward pass of its layer was dealt by, or else the best one."""
+        rank = self.ranks[op.of] if op.of in self.ranks else self._rank(op)
+        self.ranks[op.name] = rank
         if rank is None:
             self.ops.append(replace(op, inputs=tuple(self.whole(name, op) for name in op.inputs)))
             return
@@ -204,11 +203,6 @@ class _Dealing:
             if self.workload.tensors[name].elements >= LEAST:
                 self.deal(name)
         self.ops.append(replace(op, inputs=tuple(inputs), elements=self.share(op.elements)))
-
-
-def _layer(op: Op) -> str:
-    """The name of the forward op whose pass an op is."""
-    return _PASS.sub("", op.name)
 
 
 def _is_view(op: Op) -> bool:

@@ -100,11 +100,10 @@ def _around(softmax: Vector, workload: Workload, touching: dict[str, list[Op]]) 
     queries, keys = workload.tensors[softmax.inputs[0]].shape[-2:]
     share = shown_share(queries, keys) if softmax.causal else 1.0
     if backward:
-        first = replace(
-            products[0], name=f"{products[0].name}.again", phase="BP", outputs=(f"{softmax.inputs[0]}.again",)
-        )
-        backward.insert(0, first)
-        inside |= set(first.outputs)
+        scores, name = products[0], f"{products[0].name}.again"
+        outputs = (f"{softmax.inputs[0]}.again",)
+        backward.insert(0, replace(scores, name=name, phase="BP", outputs=outputs, of=scores.name))
+        inside |= set(outputs)
     return Attention(tuple(forward), tuple(backward), frozenset(inside), share)
 
 

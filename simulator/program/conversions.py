@@ -19,10 +19,6 @@ WIDE = ("layer_norm", "group_norm", "softmax", "log_softmax", "cross_entropy", "
 """Functions that PyTorch's autocast runs in fp32, with their backward passes (torch.amp's op reference)."""
 
 
-MADE = ".made"
-"""Ends the names of ops of such kernels."""
-
-
 @dataclass(slots=True)
 class _Casts:
     """Tensors in other types than their own, each cast once."""
@@ -39,11 +35,11 @@ class _Casts:
 
 
 def _kernel(name: str, op: Op, source: str, target: str, elements: int, kind: str) -> Op:
-    if kind in ("layout", "copy"):
-        return Transfer(name + MADE, op.layer, op.phase, (source,), (target,), function=kind, elements=elements)
-    return Vector(
-        name + MADE, op.layer, op.phase, (source,), (target,), function="cast", elements=elements, elementwise=True
-    )
+    """A kernel that an op asks for, which makes one tensor of another."""
+    places = f"{name}.made", op.layer, op.phase, (source,), (target,)
+    if kind == "cast":
+        return Vector(*places, function=kind, elements=elements, elementwise=True, of=op.name)
+    return Transfer(*places, function=kind, elements=elements, of=op.name)
 
 
 def in_tf32(op: Op, accelerator: Accelerator) -> bool:

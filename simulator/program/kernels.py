@@ -11,7 +11,6 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from zerocast.accelerators.schema import Accelerator, Regime
-from zerocast.simulator.program.conversions import MADE
 from zerocast.simulator.unit_cost import TWO_PASSES, is_work
 from zerocast.workloads.ir import Einsum, Op, Vector, Workload
 
@@ -25,7 +24,7 @@ def launch_s(ops: Sequence[Op], fused: Collection[str], accelerator: Accelerator
     def seconds(op: Op) -> float:
         if op.name in fused or not is_work(op):
             return 0.0
-        return regime.host_s if op.phase == "FF" and not op.name.endswith(MADE) else regime.dispatch_s
+        return regime.host_s if op.phase == "FF" and not op.of else regime.dispatch_s
 
     return [pace * seconds(op) for op in ops]
 

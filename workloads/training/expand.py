@@ -42,6 +42,7 @@ def expand_training(
         for op in part:
             start = len(tape.ops)
             _backward(tape.without(autograd.stopped.get(op.name, ())), op, pruning)
+            tape.ops[start:] = [replace(each, of=op.name) for each in tape.ops[start:]]
             tape.settle()
             done.append((op, tape.ops[start:]))
         if checkpoint is not None:

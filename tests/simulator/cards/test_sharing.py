@@ -67,6 +67,19 @@ def test_a_training_step_adds_up_going_back_as_well() -> None:
     assert two.total("macs") * 2 == pytest.approx(asked.macs, rel=1e-3)  # 50,257 words are dealt as 25,129
 
 
+@pytest.mark.parametrize("name", ["block", "BP"])
+def test_names_of_layers_say_nothing_of_how_they_are_dealt(name: str) -> None:
+    """131,072 words of 128 values are dealt by rows, so that each of two cards has the gradient of 65,536 of them."""
+    torch = pytest.importorskip("torch")
+    inner = torch.nn.Sequential(torch.nn.Embedding(1 << 17, 128), torch.nn.Linear(128, 128))
+    model = torch.nn.Sequential()
+    model.add_module(name, inner)
+    tokens = torch.zeros(1, 64, dtype=torch.long)
+    ran = priced(capture(torch.nn.Sequential(model), tokens, training=True, dtype="fp16"), 2).ran
+    (gradient,) = (op.outputs[0] for op in ran.ops if op.name == f"0.{name}.0.WU")
+    assert ran.tensors[gradient].shape == (1 << 16, 128)
+
+
 def test_the_time_of_an_all_reduce() -> None:
     """512 x 4096 values of 2 bytes over 4 cards: 2 * 3/4 of 4.19 MB at 0.78 of 300 GB/s and 10 us, 36.9 us."""
     result = priced(workload("hf:meta-llama/Llama-3.1-8B", 1, tokens=512), 4)

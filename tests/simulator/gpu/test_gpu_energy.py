@@ -64,6 +64,9 @@ def test_a_power_limit_lowers_the_clock_and_lengthens_the_run() -> None:
     locked = simulate(work, load(CARD, {"technology.clock_hz": kept.clock_hz}))
     assert (locked.latency_s, locked.energy_j) == (kept.latency_s, kept.energy_j)
     assert any("200 W" in note and "SM clock" in note for note in kept.notes)
+    asked = simulate(work, load(CARD), objective="energy", fidelity="tile")
+    assert (asked.meta["objective"], asked.fidelity) == ("energy", "tile")
+    assert (asked.latency_s, asked.energy_j) == (free.latency_s, free.energy_j)
 
 
 @pytest.mark.parametrize(

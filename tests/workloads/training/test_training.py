@@ -35,6 +35,15 @@ def test_backward_runs_in_reverse_without_the_inputs_gradient() -> None:
     assert names(step, "WU") == ["6.WU", "6.WU.bias", "0.WU", "0.WU.bias"]
 
 
+def test_each_backward_op_knows_its_forward_op() -> None:
+    step = capture(block(), IMAGE, training=True)
+    forward = names(step, "FF")
+    for op in step.ops:
+        told = op.phase in ("BP", "WU") and op.name != "loss.BP"
+        assert op.of == (op.name.split(".")[0] if told else ""), op
+        assert not told or op.of in forward
+
+
 def test_a_first_einsum_after_an_embedding_has_an_input_gradient() -> None:
     step = capture(nn.Sequential(nn.Embedding(10, 4), nn.Linear(4, 3)), torch.zeros(2, 5).long(), training=True)
     assert [(op.name, op.kind) for op in step.ops if op.name.startswith("0")] == [
