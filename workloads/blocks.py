@@ -34,8 +34,9 @@ class Repeat:
 def lengthened(workload: Workload, repeat: Repeat) -> Workload | None:
     """A workload of the kept layers with those that were left out.
 
-    None where that is not so: where the two are no blocks of ops side by side, differ in more than in what their names
-    count, or where something else takes what the first of them made.
+    None where the last two periods do not tell what follows: where they are no blocks of ops side by side, differ in
+    more than in what their names count, or are no chain (`_is_chain`), or where something else takes what the first of
+    them made.
     """
     path, kept, period = repeat.path, repeat.kept, repeat.period
     marks = [_of(op, path) for op in workload.ops]
@@ -48,9 +49,7 @@ def lengthened(workload: Workload, repeat: Repeat) -> Workload | None:
     before = _before(workload, one, other) if middle == again else None
     if before is None or _is_taken_elsewhere(workload, one, (*one, *other)):
         return None
-    taken = set(workload.tensors) - set(before)
-    steps = range(1, repeat.times + 1)
-    if any(_at(before, name, step) in taken for name, old in before.items() if name != old for step in steps):
+    if not _is_chain(workload, (*one, *other), before, repeat.times):
         return None
     return _written(workload, end, other, before, repeat.times)
 
@@ -90,6 +89,26 @@ def _is_taken_elsewhere(workload: Workload, block: Iterable[Op], allowed: Iterab
     """Whether an op outside of some takes what a block makes."""
     made, inside = {name for op in block for name in op.outputs}, {op.name for op in allowed}
     return any(made & set(op.inputs) for op in workload.ops if op.name not in inside)
+
+
+def _is_chain(workload: Workload, blocks: Iterable[Op], before: Mapping[str, str], times: int) -> bool:
+    """Whether names that count tell where the data of every further block comes from.
+
+    What a block takes from the one before has to count as what that one makes, or it would take what nothing makes;
+    no two names continue one; what ops make outside of the blocks for each of them are only as many as there are blocks
+    now; and the names that follow are new.
+    """
+    counting = {name: old for name, old in before.items() if name != old}
+    continued = set(counting.values())
+    if len(continued) < len(counting):
+        return False
+    if any(_next(before[old], old, 1) != name for name, old in counting.items() if old in before):
+        return False
+    outside = {name for op in workload.ops for name in op.outputs} - {name for op in blocks for name in op.outputs}
+    if outside & counting.keys():
+        return False
+    later = [_at(before, name, step) for name in set(counting) - continued for step in range(1, times + 1)]
+    return len(set(later)) == len(later) and not {*workload.tensors, *(op.name for op in workload.ops)} & set(later)
 
 
 def _next(old: str, new: str, steps: int) -> str | None:

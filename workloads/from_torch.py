@@ -103,7 +103,7 @@ def _from_repeats(
 ) -> Workload | None:
     """The forward pass of a model without data of which a few layers of each long list are exported; None where no
     list repeats, or where what came out does not tell the others: blocks of ops that differ, weights that nothing
-    reads, or not as many as the model has."""
+    reads, or others than the model has."""
     if not all(weight.is_meta for weight in model.parameters()) or not (found := repeats(model)):
         return None
     try:
@@ -111,13 +111,17 @@ def _from_repeats(
             build, program, outputs = lower_graph(model, inputs, name, dtype, False, allow_unknown)
     except WorkloadError:  # perhaps for what was cut; the whole model tells
         return None
+    weights = {own: model.get_parameter(path).numel() for path, own in weight_names(model).items()}
     short: Workload | None = _workload(build, inputs, program, outputs, False)
     read = {name for op in build.ops for name in op.inputs}
     if build.stored or build.folded or any(t.role == "weight" and t.name not in read for t in build.tensors.values()):
         return None
     for repeat in found:
         short = short and lengthened(short, repeat)
-    return short if short and short.parameters == sum(weight.numel() for weight in model.parameters()) else None
+    if short is None:
+        return None
+    told = {tensor.name: tensor.elements for tensor in short.tensors.values() if tensor.role == "weight"}
+    return short if told == weights else None
 
 
 def _check_arguments(model: Any, example_inputs: Any, pruning: Any) -> None:

@@ -104,6 +104,48 @@ def test_what_is_made_of_each_layer_is_not_lost(handed: str) -> None:
     assert {op.name for op in short.ops} == {op.name for op in whole.ops}
 
 
+class Sum(nn.Module):
+    """A layer of two operands."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.other = nn.Linear(16, 16), nn.Linear(16, 16)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.other(self.one(x) + y)
+
+
+class Fed(nn.Module):
+    """Layers that take something beside the result of the layer before."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Sum() for _ in range(12))
+        self.table = nn.Linear(16, 12 * 16)
+        self.what = what
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.what == "two layers back":
+            before, x = x, self.table(x)[:, :16]
+            for layer in self.layers:
+                before, x = x, layer(x, before)
+            return x
+        table = self.table(x).view(-1, 12, 16)
+        parts = [table[:, at] for at in range(len(self.layers))] if self.what == "parts cut before" else None
+        for at, layer in enumerate(self.layers):
+            x = layer(x, parts[at] if parts else table[:, at])
+        return x
+
+
+@pytest.mark.parametrize("what", ["two layers back", "parts cut before", "a part of each"])
+def test_what_each_layer_takes_beside_the_one_before(what: str) -> None:
+    """Parts that are cut in front of all layers are as many as the layers, so that a few do not tell the others."""
+    with torch.device("meta"):
+        model = Fed(what)
+    assert repeats(model)
+    assert _ops_and_more(capture(model, X, alike=True)) == _ops_and_more(capture(model, X))
+
+
 def test_layers_that_differ_are_not_taken_for_others() -> None:
     assert repeats(_chain(*[32] * 6, 48, *[32] * 3)) == ()
     (found,) = repeats(_chain(48, 48, *[32] * 9))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from torch import nn
@@ -114,8 +115,14 @@ def _same(one: Any, other: Any, apart: int) -> bool:
 
 
 def _listed(model: nn.Module, count: int) -> list[Sequence[Any]]:
-    """What the model's configuration says layer by layer."""
+    """What the model's configuration says layer by layer: a value for each, or the places of some, in order."""
     config = getattr(model, "config", None)
     parts = [config, *(getattr(config, name, None) for name in getattr(config, "sub_configs", ()))]
-    every = (value for part in parts if part is not None for value in vars(part).values())
-    return [value for value in every if isinstance(value, (list, tuple)) and len(value) == count]
+    lists = [value for part in parts if part is not None for value in vars(part).values()
+             if isinstance(value, (list, tuple))]  # fmt: skip
+    places = [value for value in lists if value and all(type(each) is int and 0 <= each < count for each in value)
+              and all(one < other for one, other in pairwise(value))]  # fmt: skip
+    return [
+        *(value for value in lists if len(value) == count),
+        *([at in some for at in range(count)] for some in places),
+    ]
