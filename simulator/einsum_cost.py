@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
 
@@ -15,29 +14,13 @@ from zerocast.simulator.gpu import gpu_rows, refusal
 from zerocast.simulator.gpu.power import drawn_share
 from zerocast.simulator.laws.rows import RowProduct
 from zerocast.simulator.nests.product import NestProduct, is_nested, refuse_unfilled
+from zerocast.simulator.objective import Objective
+from zerocast.simulator.priced import Priced
 from zerocast.simulator.products.gemm import Gemm, widened
-from zerocast.simulator.products.gemm_cost import Objective
 from zerocast.simulator.products.pairs import effectual_macs
 from zerocast.simulator.products.product import Product
 from zerocast.simulator.rates import Rates, rates_of
 from zerocast.workloads.ir import Einsum
-
-
-class Priced(Protocol):
-    """A product priced on designs of one structure. failed: by design, why nothing fits it; its figures mean nothing.
-    mapped: the product with the mapping that it took on the first, None where it was not mapped."""
-
-    @property
-    def failed(self) -> Mapping[int, SimulationError]: ...
-
-    @property
-    def mapped(self) -> Gemm | None: ...
-
-    @property
-    def figures(self) -> Figures: ...
-
-    def row(self) -> OpRow:
-        """Its row on a single design, without name and schedule."""
 
 
 class Pricer:

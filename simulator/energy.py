@@ -28,12 +28,11 @@ class Energy:
     register_j: Array
     buffer_j: Array
     dram_j: Array
-    vector_j: Array
 
     @property
     def total_j(self) -> Array:
         """All dynamic energy in J."""
-        return self.mac_j + self.register_j + self.buffer_j + self.dram_j + self.vector_j
+        return self.mac_j + self.register_j + self.buffer_j + self.dram_j
 
 
 def access_j_per_byte(accelerator: Accelerator, memory: Memory) -> float:
@@ -92,5 +91,4 @@ def gemm_energy(
         register_j=macs * register_bits(gemm, accelerator) * table.register_j_per_bit * scale,
         buffer_j=buffers + dram * reduce(np.maximum, per_byte.values()),
         dram_j=dram * np.asarray(j_per_byte[accelerator.dram.name]),
-        vector_j=np.zeros_like(macs),
     )

@@ -17,11 +17,10 @@ from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gpu.power import within_limit
 from zerocast.simulator.notes import run_notes
+from zerocast.simulator.objective import SLACK, Objective, goal
 from zerocast.simulator.op_cost import op_figures, op_row
 from zerocast.simulator.products.gemm import Gemm
-from zerocast.simulator.products.gemm_cost import Objective
 from zerocast.simulator.products.given import Page, given_products
-from zerocast.simulator.products.search import SLACK
 from zerocast.simulator.program.fusing import fused_program
 from zerocast.simulator.program.kernels import launch_s
 from zerocast.simulator.program.memory import memory_of
@@ -248,18 +247,15 @@ class _Run:
     def price(self, products: Sequence[Gemm]) -> tuple[float, float]:
         """What products cost a single design: the objective, then what breaks ties."""
         figures = self.pricer.figures(products)
-        seconds, joules = float(figures.latency_s[0]), float(figures.columns["energy_j"][0])
-        known = {"energy": (joules, seconds), "edp": (seconds * joules, joules)}
-        return known.get(self.pricer.objective, (seconds, joules))
+        seconds, joules, cycles = (float(figures.columns[name][0]) for name in ("latency_s", "energy_j", "cycles"))
+        objective = self.pricer.objective
+        return float(goal(objective, seconds, joules, cycles)), seconds if objective == "energy" else joules
 
     def goal(self, objective: Objective | None = None) -> float:
         """The figure of a single design that is to be small: its latency, its energy, or their product."""
-        objective = objective or self.pricer.objective
-        if objective == "cycles":
-            return float(self.sums["cycles"][0])
         figures = self.figures_of(0)
-        factors = {"latency": ("latency_s",), "energy": ("energy_j",), "edp": ("latency_s", "energy_j")}[objective]
-        return math.prod(figures[name] for name in factors)
+        known = figures["latency_s"], figures["energy_j"], float(self.sums["cycles"][0])
+        return float(goal(objective or self.pricer.objective, *known))
 
     def figures_of(self, number: int) -> dict[str, float]:
         """Totals of a design, by name."""

@@ -49,7 +49,7 @@ def deep_loops(cost: NestCost) -> Iterator[str]:
 
 def deep_binding(cost: NestCost) -> Iterator[str]:
     """What is busy for how much of the time, and where the energy goes."""
-    clock, spent, dram = float(cost.rates.clock_hz), one(cost.cycles), cost.traffic[cost.accelerator.dram.name]
+    clock, spent, dram = float(cost.rates.clock_hz), one(cost.spent_cycles), cost.traffic[cost.accelerator.dram.name]
     moved = sum(one(size) for by in (dram.read, dram.write) for size in by.values())
     busy = {"the off-chip link": moved / float(cost.rates.dram_bytes_per_s) * clock,
             "a port of the innermost memories": one(cost.port_cycles), "the array": one(cost.array_cycles)}  # fmt: skip

@@ -17,8 +17,9 @@ from zerocast.simulator.laws.array import rate_of
 from zerocast.simulator.nests.cost import NestCost
 from zerocast.simulator.nests.product import is_nested
 from zerocast.simulator.nests.search import NestSearch
+from zerocast.simulator.objective import Objective
 from zerocast.simulator.products.gemm import Gemm
-from zerocast.simulator.products.gemm_cost import GemmCost, Objective, walked_cost
+from zerocast.simulator.products.gemm_cost import GemmCost, walked_cost
 from zerocast.simulator.products.given import Products
 from zerocast.simulator.products.mapping import ORDERS, Mapping, mapping_of
 from zerocast.simulator.products.product import operand_bytes

@@ -15,7 +15,7 @@ from zerocast.analysis.reports.plots.losses import losses_line
 from zerocast.analysis.reports.tables import LayerRow, dense_reasons, layer_rows, pruned_layers, samples_per_s, slowest
 from zerocast.analysis.run.speedup import dram_bytes, gain
 from zerocast.analysis.units import si, times
-from zerocast.simulator.products.gemm_cost import Objective
+from zerocast.simulator.objective import Objective
 from zerocast.simulator.result import Result
 from zerocast.simulator.size.size import over_budget
 

@@ -22,6 +22,7 @@ from zerocast.simulator.gpu.problem import Problem, kept_share, problem, weight_
 from zerocast.simulator.gpu.rules import cores_refusal, group_of, is_structured
 from zerocast.simulator.gpu.sparse import kernel_refusal, options, sparse_row, vector_product
 from zerocast.simulator.gpu.streaming import found_bytes, streamed_s
+from zerocast.simulator.priced import product_row
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.pairs import effectual_macs
 from zerocast.workloads.ir import BITS
@@ -156,17 +157,14 @@ def _row(
     write = gemm.batch * gemm.output.crossing * gemm.output.bits / 8
     latency = max(whole_s - min(card.gap_s, calibrated.constants.floor_s), ideal_s)
     split = int(chosen.split[i])
-    row = OpRow(
-        op="", layer="", phase="FF", kind="einsum", function="gemm", resource="array", dataflow="tensor_core",
-        macs=gemm.macs, effectual_macs=effectual_macs(gemm), flops=2.0 * gemm.macs * share,
+    row = product_row(
+        gemm, "tensor_core", {}, effectual_macs=effectual_macs(gemm), flops=2.0 * gemm.macs * share,
         cycles=latency * card.clock_hz, ideal_cycles=ideal_s * card.clock_hz, latency_s=latency,
         low_s=latency * times.low_s[i] / whole_s, high_s=latency * times.high_s[i] / whole_s,
         utilisation=min(ideal_s / latency, 1.0), bound=_bound(times, i), skipped="weight" if group else "",
         order=f"split-K {split}", tile_m=int(chosen.tile_m[i]), tile_n=int(chosen.tile_n[i]),
-        tile_k=-(-gemm.k // split), m=gemm.m, n=gemm.n, k=gemm.k, batch=gemm.batch,
-        input_density=gemm.input.pattern.density, weight_density=gemm.weight.pattern.density,
-        dram_read_bytes=read + weight, dram_write_bytes=write, dram_input_bytes=read, dram_weight_bytes=weight,
-        dram_output_bytes=write, note=_trust(times, i, calibrated),
+        tile_k=-(-gemm.k // split), dram_read_bytes=read + weight, dram_write_bytes=write, dram_input_bytes=read,
+        dram_weight_bytes=weight, dram_output_bytes=write, note=_trust(times, i, calibrated),
     )  # fmt: skip
     return _with_energy(row, gemm, accelerator)
 

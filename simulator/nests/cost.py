@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from zerocast.accelerators.schema import Accelerator, Dataflow, Memory, Operand
 from zerocast.simulator.energy import Energy, executed_macs, gemm_energy
 from zerocast.simulator.laws.array import reduction_steps, skips
-from zerocast.simulator.nests.levels import FREE, OPERANDS, Counts, Mode, Tiling, boundaries, depth_of, path, repeated
+from zerocast.simulator.nests.levels import Counts, Mode, Tiling, boundaries, depth_of, path, repeated
 from zerocast.simulator.nests.tile import tile_cycles, tile_ports
+from zerocast.simulator.objective import Objective, goal
 from zerocast.simulator.products.gemm import Gemm
-from zerocast.simulator.products.gemm_cost import Objective
 from zerocast.simulator.products.mapping import Mapping
 from zerocast.simulator.products.pipeline import pipeline_time
 from zerocast.simulator.products.traffic import (
+    FREE,
+    OPERANDS,
     Change,
     Ends,
     PortBytes,
@@ -192,14 +194,14 @@ class NestCost:
         return np.asarray(needed / self.counts.used(self.depths))
 
     @cached_property
-    def busy_cycles(self) -> Array:
+    def cycles(self) -> Array:
         """Array and ports, whichever takes longer."""
         return np.maximum(self.array_cycles, self.port_cycles)
 
     @cached_property
-    def cycles(self) -> Array:
+    def spent_cycles(self) -> Array:
         """Cycles of the whole product, waits for memories included."""
-        total = self.busy_cycles
+        total = self.cycles
         for depth in range(self.depths, 0, -1):
             total = self._piped(depth, total)
         return total
@@ -207,7 +209,7 @@ class NestCost:
     @property
     def latency_s(self) -> Array:
         """Seconds of the whole product."""
-        return self.cycles / self.rates.clock_hz
+        return self.spent_cycles / self.rates.clock_hz
 
     @cached_property
     def energy(self) -> Energy:
@@ -224,12 +226,8 @@ class NestCost:
         return executed(self.gemm, self.accelerator, self.dataflow)
 
     def objective(self, objective: Objective) -> Array:
-        """The figure to be made small: seconds, joules, their product, or cycles of the array alone."""
-        if objective == "cycles":
-            return self.busy_cycles
-        if objective == "latency":
-            return self.latency_s
-        return self.energy.total_j * (self.latency_s if objective == "edp" else 1.0)
+        """The figure to be made small."""
+        return np.asarray(goal(objective, self.latency_s, self.energy.total_j, self.cycles))
 
     def _piped(self, depth: int, inside: Array) -> Array:
         """Cycles of all tiles of a depth, in which what lies further in takes `inside` cycles, behind the links of the
@@ -257,7 +255,7 @@ class NestCost:
     def least_cycles(self, link: Sequence[Array]) -> Array:
         """What no order of the loops is below, where `link` is the least that the links into depths 1 to D need: a run
         of a depth's loops begins with a load and ends with a store, between which array and link take their time."""
-        total = self.busy_cycles
+        total = self.cycles
         for depth in range(self.depths, 0, -1):
             (ends, store), most = self._ends(depth), link[depth - 1]
             steps = np.prod(list(self.counts.trips(depth).values()), axis=0) * (

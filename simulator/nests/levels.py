@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from zerocast.accelerators.schema import Accelerator, Dataflow, Memory, Operand
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.mapping import Mapping
+from zerocast.simulator.products.traffic import FREE
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -26,10 +27,6 @@ Sizes = list[tuple[Array, Array]]
 """Sizes of the tiles along a side, and how many there are of each."""
 Mode = Literal["all", "steps", "copies", "one"]
 """What is counted of the tiles of one tiling: all, those of one copy after the other, those side by side, or one."""
-
-OPERANDS: tuple[Operand, ...] = ("input", "weight", "output")
-FREE: dict[str, str] = {"input": "n", "weight": "m", "output": "k"}
-"""The side that each operand does not depend on."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from zerocast.accelerators.schema import Accelerator
+from zerocast.accelerators.schema import Accelerator, Operand
 from zerocast.accelerators.schema.given import Extents, Given, GivenLevel, Spread
-from zerocast.simulator.cost import Figures, OpRow
-from zerocast.simulator.energy import register_bits
+from zerocast.simulator.cost import OpRow
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.laws.array import rate_of, reduction_steps, skips
 from zerocast.simulator.nests.cost import NestCost
 from zerocast.simulator.nests.search import NestSearch
+from zerocast.simulator.objective import Objective
+from zerocast.simulator.priced import EachDesign, columns, product_row
 from zerocast.simulator.products.gemm import Gemm
-from zerocast.simulator.products.gemm_cost import Objective
 from zerocast.simulator.products.mapping import ORDERS
-from zerocast.simulator.products.pairs import effectual_macs
+from zerocast.simulator.products.traffic import OPERANDS
 
 
 def is_nested(accelerator: Accelerator) -> bool:
@@ -45,42 +45,18 @@ def refuse_unfilled(products: Sequence[Gemm], accelerator: Accelerator) -> None:
             )
 
 
-class NestProduct:
-    """A product under the nested mapping that each design takes. failed: by design, why no mapping fits it; its
-    figures mean nothing. There are no tiles to walk: edges are in the closed form."""
+class NestProduct(EachDesign[NestCost]):
+    """A product under the nested mapping that each design takes. There are no tiles to walk: edges are in the closed
+    form."""
 
-    def __init__(self, gemm: Gemm, accelerators: Sequence[Accelerator], objective: Objective) -> None:
-        self.gemm, self.accelerators = gemm.free, accelerators
-        costs: list[NestCost | None] = []
-        self.failed: dict[int, SimulationError] = {}
-        for design, accelerator in enumerate(accelerators):
-            try:
-                costs.append(NestSearch(gemm, accelerator, objective).best())
-            except SimulationError as error:
-                self.failed[design] = error
-                costs.append(None)
-        if len(self.failed) == len(costs):
-            raise self.failed[0]
-        self._columns = [_columns(self.gemm, cost) if cost is not None else None for cost in costs]
-        self._cost = next((cost for cost in costs if cost is not None), None)
-
-    @cached_property
-    def figures(self) -> Figures:
-        """What the product costs on each design."""
-        some = next((each for each in self._columns if each is not None), None)
-        names = tuple(some) if some is not None else ()
-        columns = {
-            name: np.array([each[name] if each is not None else 0.0 for each in self._columns]) for name in names
-        }
-        rates = np.array([accelerator.dram_bytes_per_s for accelerator in self.accelerators])
-        link = (columns["dram_read_bytes"] + columns["dram_write_bytes"]) / rates
-        return Figures(link, np.zeros(len(rates)), columns)
+    @staticmethod
+    def _best(gemm: Gemm, accelerator: Accelerator, objective: Objective) -> NestCost:
+        return NestSearch(gemm, accelerator, objective).best()
 
     @property
     def mapped(self) -> Gemm:
         """The product with the mapping that the first design takes."""
-        cost = self._cost
-        assert cost is not None
+        cost = self.cost
         given, last = [], len(cost.counts.levels) - 1
         for place, level in enumerate(cost.counts.levels):
             spread = {side: int(np.ravel(count)[0]) for side, count in level.spread.items()}
@@ -93,57 +69,46 @@ class NestProduct:
 
     def row(self) -> OpRow:
         """The row of a product on a single design, without name and schedule."""
-        cost, sums, gemm, accelerator = self._cost, self._columns[0], self.gemm, self.accelerators[0]
-        assert cost is not None and sums is not None
+        cost, sums, accelerator = self.cost, self.sums, self.accelerators[0]
         clock, top = accelerator.technology.clock_hz, cost.counts.levels[0]
         spent, memories = sums["latency_s"] * clock, {}
         for name, traffic in cost.traffic.items():
-            read, write = (_one(sum(by.values(), np.asarray(0.0))) for by in (traffic.read, traffic.write))
+            read, write = (_total(by) for by in (traffic.read, traffic.write))
             joules = (read + write) * float(cost.rates.j_per_byte[name])
             memories[name] = {"read_bytes": read, "write_bytes": write, "energy_j": joules}
         moved = cost.traffic[accelerator.dram.name]
-        dram = {side: _one(moved.read.get(side, np.asarray(0.0))) + _one(moved.write.get(side, np.asarray(0.0)))
-                for side in ("input", "weight", "output")}  # fmt: skip
-        row = OpRow(
-            op="", layer="", phase="FF", kind="einsum", function="gemm", resource="array",
-            expected_cycles=sums["cycles"], utilisation=min(sums["ideal_cycles"] / max(spent, 1e-30), 1.0),
+        dram = {f"dram_{side}_bytes": sum(_one(by[side]) for by in (moved.read, moved.write) if side in by)
+                for side in OPERANDS}  # fmt: skip
+        return product_row(
+            self.gemm, cost.dataflow, sums | dram, expected_cycles=sums["cycles"],
+            utilisation=min(sums["ideal_cycles"] / max(spent, 1e-30), 1.0),
             bound=_bound(cost, sums, spent, float(self.figures.link_s[0]) * clock),
-            skipped=skips(gemm, accelerator, cost.dataflow), dataflow=cost.dataflow,
-            order=ORDERS[int(np.ravel(top.order)[0])], tile_m=int(_one(top.m)), tile_n=int(_one(top.n)),
-            tile_k=int(_one(top.k)), m=gemm.m, n=gemm.n, k=gemm.k, batch=gemm.batch,
-            input_density=gemm.input.pattern.density, weight_density=gemm.weight.pattern.density,
-            dram_input_bytes=dram["input"], dram_weight_bytes=dram["weight"], dram_output_bytes=dram["output"],
+            skipped=skips(self.gemm, accelerator, cost.dataflow), order=ORDERS[int(np.ravel(top.order)[0])],
+            tile_m=int(_one(top.m)), tile_n=int(_one(top.n)), tile_k=int(_one(top.k)),
             memories=json.dumps(memories), lost_memory_cycles=max(spent - sums["cycles"], 0.0),
         )  # fmt: skip
-        return replace(row, **sums | {"macs": gemm.macs})  # type: ignore[arg-type]
+
+    def _columns(self, accelerator: Accelerator, cost: NestCost) -> dict[str, float]:
+        gemm, dram, compute = self.gemm, cost.traffic[accelerator.dram.name], accelerator.compute
+        chip = [traffic for name, traffic in cost.traffic.items() if name != accelerator.dram.name]
+        share = min(float(reduction_steps(gemm, accelerator, cost.dataflow, gemm.k)) / gemm.k, 1.0)
+        peak = compute.multipliers * accelerator.copies(accelerator.depths + 1) * rate_of(accelerator, gemm.types)
+        numbers = columns(
+            gemm, accelerator, cost.executed_macs, cost.energy, cycles=cost.cycles,
+            ideal_cycles=gemm.macs * share / peak, latency_s=cost.latency_s, dram_read_bytes=_total(dram.read),
+            dram_write_bytes=_total(dram.write), buffer_read_bytes=_total(*(each.read for each in chip)),
+            buffer_write_bytes=_total(*(each.write for each in chip)),
+        )  # fmt: skip
+        return {name: _one(value) for name, value in numbers.items()}
 
 
-def _one(value: np.ndarray) -> float:  # type: ignore[type-arg]
+def _one(value: ArrayLike) -> float:
     return float(np.ravel(value)[0])
 
 
-def _columns(gemm: Gemm, cost: NestCost) -> dict[str, float]:
-    """Numbers of `OpRow` by name."""
-    accelerator, energy = cost.accelerator, cost.energy
-    dram, compute = cost.traffic[accelerator.dram.name], accelerator.compute
-    chip = [traffic for name, traffic in cost.traffic.items() if name != accelerator.dram.name]
-    share = min(float(reduction_steps(gemm, accelerator, cost.dataflow, gemm.k)) / gemm.k, 1.0)
-    peak = compute.multipliers * accelerator.copies(accelerator.depths + 1) * rate_of(accelerator, gemm.types)
-    macs = cost.executed_macs
-
-    def total(*parts: dict) -> float:  # type: ignore[type-arg]
-        return sum(_one(size) for part in parts for size in part.values())
-
-    return {
-        "macs": float(gemm.macs), "effectual_macs": float(effectual_macs(gemm)), "flops": 2.0 * macs,
-        "cycles": _one(cost.busy_cycles), "ideal_cycles": gemm.macs * share / peak, "latency_s": _one(cost.latency_s),
-        "dram_read_bytes": total(dram.read), "dram_write_bytes": total(dram.write),
-        "buffer_read_bytes": total(*(each.read for each in chip)),
-        "buffer_write_bytes": total(*(each.write for each in chip)),
-        "register_bytes": macs * register_bits(gemm, accelerator) / 8,
-        **{name: _one(getattr(energy, name)) for name in ("mac_j", "register_j", "buffer_j", "dram_j")},
-        "energy_j": _one(energy.total_j),
-    }  # fmt: skip
+def _total(*parts: Mapping[Operand, ArrayLike]) -> float:
+    """Bytes of all operands."""
+    return sum(_one(size) for part in parts for size in part.values())
 
 
 def _bound(cost: NestCost, sums: dict[str, float], spent: float, link: float) -> str:

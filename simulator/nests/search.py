@@ -18,11 +18,10 @@ from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.nests.cost import NestCost, compute_energy
 from zerocast.simulator.nests.levels import Tiling
 from zerocast.simulator.nests.space import LIMIT, Candidates, NestSpace, array_tiling, least_of
+from zerocast.simulator.objective import SLACK, Objective
 from zerocast.simulator.products.gemm import Gemm
-from zerocast.simulator.products.gemm_cost import Objective
 from zerocast.simulator.products.given import words
 from zerocast.simulator.products.mapping import ORDERS
-from zerocast.simulator.products.search import SLACK
 from zerocast.simulator.rates import Rates, rates_of
 
 Array = NDArray[np.float64]
@@ -104,7 +103,7 @@ class NestSearch:
             return found
         chosen = self._second(found, second, first, least * (1 + SLACK[self.objective] + _EQUAL))
         lean = self._leanest(chosen, least) if self.objective == "latency" else None
-        return chosen if lean is None else self._second(lean, second, first, _one(lean.cycles) * (1 + _EQUAL))
+        return chosen if lean is None else self._second(lean, second, first, _one(lean.spent_cycles) * (1 + _EQUAL))
 
     def _second(self, start: NestCost, key: Key, bounded: Key, ceiling: float) -> NestCost:
         """The mapping of least `key` of those whose other key is up to the ceiling, of which `start` is one."""
@@ -117,18 +116,18 @@ class NestSearch:
     def _leanest(self, chosen: NestCost, least: float) -> NestCost | None:
         """What the objective `cycles` takes, where it is quicker than the chosen one; None where it is not. What is
         quicker and has fewer cycles is no bargain for its energy."""
-        if _one(chosen.cycles) <= least * (1 + _EQUAL):
+        if _one(chosen.spent_cycles) <= least * (1 + _EQUAL):
             return None
         search = NestSearch(self._asked, self.accelerator, "cycles", self._limit)
         fewest = min(float(space.candidates[0].cycles.min()) for space in search.spaces)
-        if _one(chosen.busy_cycles) <= fewest * (1 + _EQUAL):
+        if _one(chosen.cycles) <= fewest * (1 + _EQUAL):
             return None
         found = search.best()
-        return found if _one(found.cycles) < _one(chosen.cycles) * (1 - _EQUAL) else None
+        return found if _one(found.spent_cycles) < _one(chosen.spent_cycles) * (1 - _EQUAL) else None
 
     def _figure(self, cost: NestCost) -> Array:
         """Cycles of a mapping as the objective counts them."""
-        return cost.busy_cycles if self.objective == "cycles" else cost.cycles
+        return cost.cycles if self.objective == "cycles" else cost.spent_cycles
 
     def _minimise(self, key: Key, bounded: Key, ceiling: float) -> None:
         """Make a key small over all mappings whose other key is up to the ceiling."""
@@ -184,7 +183,7 @@ class NestSearch:
         # where K's loops are outside, most sums start from nothing, and ports read fewest
         some = tuple(order if len(order) == 1 else _K_OUTSIDE for order in self.orders)
         costs = [self.cost(space, chains.picks, some, spread) for spread in space.array]
-        found = [cost.least_cycles(link) if space.timed else cost.busy_cycles for cost in costs]
+        found = [cost.least_cycles(link) if space.timed else cost.cycles for cost in costs]
         cycles = np.min([each.ravel() for each in found], axis=0)
         if space.timed:
             cycles = np.maximum(cycles, space.candidates[0].whole[chains.picks[:, 0]])

@@ -21,12 +21,12 @@ from zerocast.accelerators.schema import Accelerator, Dataflow, Fanout, Memory, 
 from zerocast.accelerators.schema.given import Given
 from zerocast.simulator.laws import law_of
 from zerocast.simulator.laws.law import Unit
-from zerocast.simulator.nests.levels import FREE, OPERANDS, Counts, Tiling, depth_of, path
+from zerocast.simulator.nests.levels import Counts, Tiling, depth_of, path
 from zerocast.simulator.nests.tile import tile_cycles, tile_ports
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.mapping import tile_extents
 from zerocast.simulator.products.pipeline import side_by_side
-from zerocast.simulator.products.traffic import element_bits, link_bits
+from zerocast.simulator.products.traffic import FREE, OPERANDS, element_bits, link_bits, tile_elements
 from zerocast.simulator.rates import Rates
 
 Array = NDArray[np.float64]
@@ -322,13 +322,7 @@ def tile_needs(
 ) -> dict[str, Array]:
     """Bytes that the tiles of each operand take in an on-chip memory, twice where it is doubled; all of an operand that
     lives there for good, nothing of one that lies there whole (`Gemm.taken` has its place)."""
-    whole = gemm.m * gemm.k
-    overlap = gemm.input.unique * np.minimum(1 + gemm.input.halo / m, whole / gemm.input.unique)
-    sizes = {
-        "input": np.maximum(m * k * np.minimum(overlap / whole, 1.0), m),
-        "weight": n * k * gemm.weight.unique / (gemm.n * gemm.k),
-        "output": m * n,
-    }
+    sizes = tile_elements(gemm, m, n, k)
     every = {"input": gemm.input.unique, "weight": gemm.weight.unique, "output": gemm.m * gemm.n}
     found: dict[str, Array] = {}
     for side in memory.holds:

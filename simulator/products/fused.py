@@ -15,8 +15,8 @@ from zerocast.accelerators.schema import Accelerator, Memory
 from zerocast.accelerators.schema.given import Extents, Given, GivenLevel
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.laws import law_of
+from zerocast.simulator.objective import Objective, goal
 from zerocast.simulator.products.gemm import Gemm
-from zerocast.simulator.products.gemm_cost import Objective
 from zerocast.simulator.products.mapping import tile_extents
 from zerocast.simulator.products.product import Product
 from zerocast.simulator.products.traffic import buffer_needs, tile_bytes
@@ -42,8 +42,7 @@ class FusedCost:
 
     def objective(self, objective: Objective) -> float:
         """The figure to be made small."""
-        known = {"latency": self.latency_s, "energy": self.energy_j, "cycles": self.cycles}
-        return known.get(objective, self.latency_s * self.energy_j)
+        return float(goal(objective, self.latency_s, self.energy_j, self.cycles))
 
 
 def fused_cost(

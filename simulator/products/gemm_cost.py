@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +11,7 @@ from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.energy import Energy, executed_macs, gemm_energy
 from zerocast.simulator.laws import law_of
 from zerocast.simulator.laws.array import reduction_steps, skips
+from zerocast.simulator.objective import Objective, goal
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.mapping import Mapping
 from zerocast.simulator.products.pipeline import PipelineTime, pipeline_time
@@ -28,7 +28,6 @@ from zerocast.simulator.products.walk import walked_cycles
 from zerocast.simulator.rates import Rates, rates_of
 
 Array = NDArray[np.float64]
-Objective = Literal["latency", "energy", "edp", "cycles"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +52,8 @@ class GemmCost:
         return self.time.latency_s
 
     def objective(self, objective: Objective) -> Array:
-        """The figure to be made small: seconds, joules, their product, or cycles of the array alone."""
-        if objective == "cycles":
-            return self.cycles
-        if objective == "latency":
-            return self.time.latency_s
-        if objective == "energy":
-            return self.energy.total_j
-        return self.time.latency_s * self.energy.total_j
+        """The figure to be made small."""
+        return np.asarray(goal(objective, self.latency_s, self.energy.total_j, self.cycles))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,14 +10,14 @@ import numpy as np
 
 from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.cost import Array, Figures, OpRow
-from zerocast.simulator.energy import register_bits
 from zerocast.simulator.laws import law_of
 from zerocast.simulator.laws.array import skips
+from zerocast.simulator.objective import Objective
+from zerocast.simulator.priced import columns, product_row
 from zerocast.simulator.products.gemm import Gemm
-from zerocast.simulator.products.gemm_cost import Objective, array_cost, gemm_cost
+from zerocast.simulator.products.gemm_cost import array_cost, gemm_cost
 from zerocast.simulator.products.given import given_of
 from zerocast.simulator.products.mapping import Mapping
-from zerocast.simulator.products.pairs import effectual_macs
 from zerocast.simulator.products.search import Search, no_fit
 from zerocast.simulator.products.tiles import Stream, Walk, tile_stream
 from zerocast.simulator.products.traffic import link_bytes, tile_bytes
@@ -70,17 +70,13 @@ class Product:
                 for name in ("latency_s", "link_s", "cycles", "read_bytes", "write_bytes")
             )
         ports, energy = cost.ports, cost.energy
-        columns = {
-            "macs": gemm.macs, "effectual_macs": effectual_macs(gemm), "flops": 2.0 * cost.macs,
-            "cycles": np.maximum(cycles, cost.port_cycles), "ideal_cycles": self._ideal_cycles(), "latency_s": latency,
-            "dram_read_bytes": read, "dram_write_bytes": write,
-            "buffer_read_bytes": ports.input_read + ports.weight_read + ports.output_read + write,
-            "buffer_write_bytes": ports.output_write + read,
-            "register_bytes": cost.macs * register_bits(gemm, self.accelerator) / 8,
-            "mac_j": energy.mac_j, "register_j": energy.register_j, "buffer_j": energy.buffer_j,
-            "dram_j": energy.dram_j, "energy_j": energy.total_j,
-        }  # fmt: skip
-        full = {name: np.broadcast_to(np.asarray(value, dtype=float), latency.shape) for name, value in columns.items()}
+        every = columns(
+            gemm, self.accelerator, cost.macs, energy, cycles=np.maximum(cycles, cost.port_cycles),
+            ideal_cycles=self._ideal_cycles(), latency_s=latency, dram_read_bytes=read, dram_write_bytes=write,
+            buffer_read_bytes=ports.input_read + ports.weight_read + ports.output_read + write,
+            buffer_write_bytes=ports.output_write + read,
+        )  # fmt: skip
+        full = {name: np.broadcast_to(np.asarray(value, dtype=float), latency.shape) for name, value in every.items()}
         return Figures(link, np.broadcast_to(cost.time.weight_prologue_s, latency.shape), full)
 
     def _ideal_cycles(self) -> Array:
@@ -115,28 +111,22 @@ class Product:
         clock = accelerator.technology.clock_hz
         promised = float(self._cost.time.latency_s[0])
         wide = gemm_cost(gemm, accelerator, mapping, spread=1.0).time.latency_s if _is_random(gemm) else promised
-        lost = {"lost_memory_cycles": max(latency * clock - cycles, 0.0)}
+        more = {"lost_memory_cycles": max(latency * clock - cycles, 0.0)}
         law = law_of(mapping.dataflow)
         if not law.by_tile:
             array = float(array_cost(gemm, accelerator, mapping, masks=self._masks).array_cycles)
             causes = law.losses(gemm, accelerator, array, ideal, self._masks)
-            lost |= {f"lost_{cause}_cycles": cycles_lost for cause, cycles_lost in causes.items()}
-            lost["lost_port_cycles"] = max(cycles - array, 0.0)
-        operands = operand_bytes(gemm, accelerator, mapping)
+            more |= {f"lost_{cause}_cycles": cycles_lost for cause, cycles_lost in causes.items()}
+            more["lost_port_cycles"] = max(cycles - array, 0.0)
+        more |= {f"dram_{side}_bytes": size for side, size in operand_bytes(gemm, accelerator, mapping).items()}
         port_cycles = float(np.broadcast_to(self._cost.port_cycles, 1)[0])
-        row = OpRow(
-            op="", layer="", phase="FF", kind="einsum", function="gemm", resource="array",
-            expected_cycles=float(np.ravel(self._cost.cycles)[0]),
+        return product_row(
+            gemm, mapping.dataflow, sums, expected_cycles=float(np.ravel(self._cost.cycles)[0]),
             spread_s=float(wide) - promised, utilisation=min(ideal / max(latency * clock, 1e-30), 1.0),
             bound=_bound(port_cycles, float(figures.link_s[0]), cycles, ideal, accelerator),
-            skipped=skips(gemm, accelerator, mapping.dataflow), dataflow=mapping.dataflow, order=str(mapping.order),
-            tile_m=int(mapping.m), tile_n=int(mapping.n), tile_k=int(mapping.k),
-            m=gemm.m, n=gemm.n, k=gemm.k, batch=gemm.batch,
-            input_density=gemm.input.pattern.density, weight_density=gemm.weight.pattern.density,
-            dram_input_bytes=operands["input"], dram_weight_bytes=operands["weight"],
-            dram_output_bytes=operands["output"],
+            skipped=skips(gemm, accelerator, mapping.dataflow), order=str(mapping.order),
+            tile_m=int(mapping.m), tile_n=int(mapping.n), tile_k=int(mapping.k), **more,
         )  # fmt: skip
-        return replace(row, **sums | lost | {"macs": gemm.macs})  # type: ignore[arg-type]
 
 
 def operand_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> dict[str, float]:

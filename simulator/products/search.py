@@ -20,8 +20,9 @@ from zerocast.accelerators.schema import Accelerator, Dataflow
 from zerocast.simulator.energy import gemm_energy
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.laws import law_of
+from zerocast.simulator.objective import SLACK, Objective
 from zerocast.simulator.products.gemm import Gemm
-from zerocast.simulator.products.gemm_cost import GemmCost, Objective, walked_cost
+from zerocast.simulator.products.gemm_cost import GemmCost, walked_cost
 from zerocast.simulator.products.given import words
 from zerocast.simulator.products.mapping import ORDERS, THIN_ABOVE, Mapping, mapspace, orders_of
 from zerocast.simulator.products.pipeline import side_by_side
@@ -34,13 +35,6 @@ from zerocast.simulator.rates import Rates, rates_of
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Index = NDArray[np.intp]
-
-SLACK = {"latency": 0.01, "energy": 0.0, "edp": 0.0, "cycles": 0.0}
-"""How much more than the least of an objective a mapping may take to be chosen for its energy-delay product.
-
-The last promille of latency can cost several times the energy (smaller first tiles, refetched operands), which no
-architect would pay.
-"""
 
 _EQUAL = 1e-12
 """Figures closer than this are ties."""

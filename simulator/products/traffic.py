@@ -116,26 +116,32 @@ FREE: dict[Side, str] = {"input": "n", "weight": "m", "output": "k"}
 """The rank that each operand does not depend on: its loop finds the operand's tiles again."""
 
 
+OPERANDS: tuple[Side, ...] = tuple(FREE)
+
+
+def tile_elements(gemm: Gemm, m: Array, n: Array, k: Array) -> dict[Side, Array]:
+    """Elements of each operand in tiles of m x n x k, as they lie on chip, windows' overlap stored once."""
+    whole = gemm.m * gemm.k
+    overlap = gemm.input.unique * np.minimum(1 + gemm.input.halo / m, whole / gemm.input.unique)
+    # windows overlap along K only: a tile holds an element at least for each of its rows
+    inputs = np.maximum(m * k * np.minimum(overlap / whole, 1.0), m)
+    return {"input": inputs, "weight": n * k * gemm.weight.unique / (gemm.n * gemm.k), "output": m * n}
+
+
 def tile_sizes(
     gemm: Gemm, accelerator: Accelerator, mapping: Mapping, complete: NDArray[np.bool_]
 ) -> dict[Side, Array]:
     """Bytes of a tile of each operand in its buffer, one copy; complete sums take their final width (`completes`). An
     operand that lies there whole has no tiles there (`Gemm.taken` has its place)."""
     rows, cols, depth = mapping.m, mapping.n, mapping.k
+    elements = tile_elements(gemm, rows, cols, depth)
     if mapping.block is not None:
-        inputs = mapping.block.words(gemm, depth)
-    else:
-        overlap = gemm.input.unique * np.minimum(1 + gemm.input.halo / rows, gemm.m * gemm.k / gemm.input.unique)
-        # windows overlap along K only: a tile holds an element at least for each of its rows
-        inputs = np.maximum(rows * depth * np.minimum(overlap / (gemm.m * gemm.k), 1.0), rows)
-    elements: dict[Side, Array] = {
-        "input": inputs,
-        "weight": cols * depth * gemm.weight.unique / (gemm.n * gemm.k),
-    }
+        elements["input"] = mapping.block.words(gemm, depth)
     sums = np.where(complete, gemm.output.bits, accelerator.compute.accumulate_bits)
     bits = {side: 0.0 if getattr(gemm, side).on_chip else
-            element_bits(accelerator.buffer_of(side), side, getattr(gemm, side)) for side in elements}  # fmt: skip
-    return {**{side: size * bits[side] / 8 for side, size in elements.items()}, "output": rows * cols * sums / 8}
+            element_bits(accelerator.buffer_of(side), side, getattr(gemm, side)) for side in ("input", "weight")} | {
+            "output": sums}  # fmt: skip
+    return {side: size * bits[side] / 8 for side, size in elements.items()}
 
 
 def buffer_needs(

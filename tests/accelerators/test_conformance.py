@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from zerocast.accelerators import Accelerator, dump, energy_table, load, parse, templates
 from zerocast.simulator import OpRow, plain_gemm
 from zerocast.simulator.einsum_cost import Pricer
-from zerocast.simulator.products.search import SLACK
+from zerocast.simulator.objective import SLACK
 from zerocast.simulator.products.traffic import element_bits
 from zerocast.simulator.size.area import area
 from zerocast.simulator.size.resources import fpga_resources

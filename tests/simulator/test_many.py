@@ -16,9 +16,9 @@ from small_workloads import forward, step
 from zerocast.accelerators import Accelerator, load
 from zerocast.simulator import SimulationError, Totals, best_mapping, plain_gemm, simulate
 from zerocast.simulator.cost import OVER_OPS
-from zerocast.simulator.products.gemm_cost import GemmCost, Objective, walked_cost
+from zerocast.simulator.objective import SLACK, Objective
+from zerocast.simulator.products.gemm_cost import GemmCost, walked_cost
 from zerocast.simulator.products.mapping import ORDERS, mapping_of, mapspace
-from zerocast.simulator.products.search import SLACK
 from zerocast.simulator.products.traffic import TileBytes, changes, link_bytes, tile_bytes
 from zerocast.simulator.rates import is_rate, same_structure
 from zerocast.workloads.patterns import DENSE, NM, Uniform

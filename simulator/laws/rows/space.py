@@ -33,8 +33,8 @@ from zerocast.simulator.laws.rows.law import (
     row_layer,
     trips,
 )
+from zerocast.simulator.objective import Objective
 from zerocast.simulator.products.gemm import Gemm
-from zerocast.simulator.products.gemm_cost import Objective
 from zerocast.simulator.products.mapping import tile_extents
 
 SLACK = 0.01

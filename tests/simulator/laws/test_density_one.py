@@ -11,7 +11,7 @@ from zerocast.accelerators import load, templates
 from zerocast.simulator import plain_gemm
 from zerocast.simulator.cost import OpRow
 from zerocast.simulator.einsum_cost import Pricer
-from zerocast.simulator.products.gemm_cost import Objective
+from zerocast.simulator.objective import Objective
 from zerocast.simulator.products.traffic import element_bits
 from zerocast.simulator.unit_cost import moved_bytes
 from zerocast.workloads import Vector

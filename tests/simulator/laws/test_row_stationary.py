@@ -31,8 +31,8 @@ from zerocast.simulator.laws.rows import (
     row_layer,
     trips,
 )
+from zerocast.simulator.objective import Objective
 from zerocast.simulator.products.gemm import Conv, Gemm, Operand
-from zerocast.simulator.products.gemm_cost import Objective
 from zerocast.workloads import Einsum, Op, Tensor, Vector, Workload
 from zerocast.workloads.patterns import DENSE, Pattern, Uniform
 

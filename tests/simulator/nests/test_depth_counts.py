@@ -14,9 +14,10 @@ from nest_interpreter import Interpreter, Loops
 from zerocast.accelerators import dump, load, parse
 from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.nests.cost import NestCost
-from zerocast.simulator.nests.levels import OPERANDS, Tiling
+from zerocast.simulator.nests.levels import Tiling
 from zerocast.simulator.products.gemm import plain_gemm
 from zerocast.simulator.products.mapping import ORDERS
+from zerocast.simulator.products.traffic import OPERANDS
 from zerocast.simulator.rates import rates_of
 
 

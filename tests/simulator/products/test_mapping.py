@@ -15,10 +15,10 @@ from problems import PATTERNS, kept, small_accelerator
 from zerocast.accelerators import Accelerator, load, parse
 from zerocast.simulator import SimulationError, best_mapping, gemm_cost, plain_gemm
 from zerocast.simulator.laws import law_of
+from zerocast.simulator.objective import SLACK, Objective
 from zerocast.simulator.products.gemm import Gemm
-from zerocast.simulator.products.gemm_cost import Objective, walked_cost
+from zerocast.simulator.products.gemm_cost import walked_cost
 from zerocast.simulator.products.mapping import ORDERS, Mapping, mapping_of, tile_extents
-from zerocast.simulator.products.search import SLACK
 from zerocast.workloads.patterns import DENSE, NM
 
 OBJECTIVES: tuple[Objective, ...] = ("latency", "energy", "edp", "cycles")

@@ -16,9 +16,9 @@ from zerocast.simulator import SimulationError, best_mapping, plain_gemm
 from zerocast.simulator.cost import OpRow
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.laws.array import reduction_steps
+from zerocast.simulator.objective import SLACK, Objective
 from zerocast.simulator.products.gemm import Gemm
-from zerocast.simulator.products.gemm_cost import GemmCost, Objective, walked_cost
-from zerocast.simulator.products.search import SLACK
+from zerocast.simulator.products.gemm_cost import GemmCost, walked_cost
 from zerocast.workloads.patterns import DENSE, NM, Pattern
 
 EVERY = 10**9
