@@ -3,9 +3,9 @@
 The choice follows criteria, one after the other, which by itself can make a larger buffer slower: less traffic off
 chip, the first thing asked of Eyeriss's mappings, may take PE sets that fit the array worse. But a larger buffer can be
 used as a smaller one, and a batch be worked on in halves. So the choice is made for each number of banks that there
-are or fewer, and for the batch and its halves, and the one of least latency is taken: more banks or twice the batch are
-then never slower (a sample), as they choose among all that fewer do. Other objectives than latency are criteria of
-their own, and choose among the same passes.
+are or fewer, as on a chip that has no more of them, and for the batch and its halves, and the one of least latency is
+taken: more banks or twice the batch are then never slower (a sample), as they choose among all that fewer do. Other
+objectives than latency are criteria of their own, and choose among the same passes.
 """
 
 from __future__ import annotations
@@ -77,6 +77,17 @@ class Space:
         """Cost of passes."""
         return row_cost(self.gemm, self.accelerator, self.layer, passes, self.zeros)
 
+    def narrowed(self) -> Iterator[Space]:
+        """The space with all banks of the global buffer, with one less, and so on: what else is as in a design that has
+        no more, energy of an access included."""
+        accelerator, rest = self.accelerator, self.room("output") - self.banks * part_of(self.accelerator).bank_bytes
+        home = accelerator.buffer_of("output")
+        for banks in range(self.banks, 0, -1):
+            size = rest + banks * part_of(accelerator).bank_bytes + self.gemm.taken_of(home.name)
+            smaller = home.model_copy(update={"capacity_bytes": size})
+            memories = tuple(smaller if memory is home else memory for memory in accelerator.memories)
+            yield replace(self, accelerator=accelerator.model_copy(update={"memories": memories}))
+
     def halves(self) -> Iterator[Space]:
         """The space of the whole batch, of its half, and so on while there is one."""
         yield self
@@ -99,11 +110,11 @@ class Space:
         within = (e <= layer.output[0]) & (n <= layer.samples) & (q <= channels)
         return passes.at(within & (r <= self.sets(e)) & (q * (r - 1) < layer.channels) & self._filters_fit(passes))
 
-    def blocks(self, grid: Passes, banks: int) -> Passes:
-        """Those of a grid whose input leaves room for sums in so many banks of the buffer, with their m: as large as
-        there is room for, evened out over its trips; a smaller one loads the input more often and saves nothing."""
+    def blocks(self, grid: Passes) -> Passes:
+        """Those of a grid whose input leaves room for sums in the banks of the buffer, with their m: as large as there
+        is room for, evened out over its trips; a smaller one loads the input more often and saves nothing."""
         part, (inputs, sums) = part_of(self.accelerator), self.buffer_words(grid)
-        left = banks - np.ceil(inputs * self.gemm.input.bits / 8 / part.bank_bytes)
+        left = self.banks - np.ceil(inputs * self.gemm.input.bits / 8 / part.bank_bytes)
         room = np.floor(left * part.bank_bytes / (sums * self.accelerator.compute.accumulate_bits / 8))
         filters = self.layer.filters
         even = np.ceil(filters / np.ceil(filters / np.clip(room, 1, filters)))
@@ -221,16 +232,16 @@ def best_rows(gemm: Gemm, accelerator: Accelerator, objective: Objective = "late
     best, least = None, math.inf
     for part in replace(space, zeros=objective != "latency").halves():  # what criteria choose is fixed before the data
         grid, before = part.grid(), None
-        for banks in range(space.banks, 0, -1):
-            blocks = part.blocks(grid, banks)
+        for few in part.narrowed():
+            blocks = few.blocks(grid)
             if before is not None and np.array_equal(before.m, blocks.m):
                 continue  # what is left has its room in fewer banks, too
             before = blocks
             if not blocks.m.size or space.least(blocks, goal).min() >= least:
                 break  # neither do fewer banks hold any that is better
-            passes = part.full(part.lean(blocks, criteria[0]))
+            passes = few.full(few.lean(blocks, criteria[0]))
             if passes.m.size:
-                found = space.cost(passes.at(part.chosen(passes, criteria)))
+                found = space.cost(passes.at(few.chosen(passes, criteria)))
                 if float(getattr(found, goal)) < least:
                     best, least = found, float(getattr(found, goal))
     if best is None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from hypothesis import example, settings
 from hypothesis import given as given_values
-from hypothesis import settings
 from hypothesis import strategies as st
 from problems import windows
 
@@ -195,7 +195,7 @@ def test_dropping_blocks_early_changes_no_choice(
 def test_products_of_many_rows_leave_few_candidates(eyeriss: Accelerator) -> None:
     gemm = plain_gemm(4096, 4096, 9216, "int16", 16)
     space = Space(gemm, eyeriss, row_layer(gemm))
-    lean = space.lean(space.blocks(space.grid(), space.banks), "dram_bytes")
+    lean = space.lean(space.blocks(space.grid()), "dram_bytes")
     assert space.full(lean).m.size < 100_000  # 2.8 million without `lean`
 
 
@@ -273,7 +273,7 @@ def test_objectives_take_the_least_of_the_whole_space(eyeriss: Accelerator, seed
     output = rng.randint(4, 12)
     gemm = convolution(rng.randint(1, 3), rng.randint(2, 16), output + 2, rng.randint(4, 40), 3, output, zeros=0.4)
     space, figure = Space(gemm, eyeriss, row_layer(gemm), zeros=True), {"energy": "energy_j"}.get(objective, objective)
-    every = [space.full(space.blocks(space.grid(), banks)) for banks in range(1, 26)]
+    every = [few.full(few.blocks(space.grid())) for few in space.narrowed()]
     least = min(float(getattr(space.cost(passes), figure).min()) for passes in every if passes.m.size)
     assert float(getattr(best_rows(gemm, eyeriss, objective), figure)) == least
 
@@ -284,6 +284,9 @@ def test_objectives_take_the_least_of_the_whole_space(eyeriss: Accelerator, seed
     stride=st.integers(1, 2), banks=st.integers(6, 30), more=st.integers(1, 12), half=st.integers(1, 3),
     zeros=st.sampled_from([0.0, 0.6]),
 )  # fmt: skip
+@example(  # an access of more banks costs more, which breaks a tie of the criteria the other way
+    channels=89, filters=1, output=24, kernel=1, stride=1, banks=18, more=12, half=3, zeros=0.0
+)
 def test_more_buffer_or_twice_the_batch_is_never_slower(
     channels: int, filters: int, output: int, kernel: int, stride: int, banks: int, more: int, half: int, zeros: float
 ) -> None:
@@ -386,7 +389,7 @@ def test_kernel_wider_than_the_spads_is_named() -> None:
 def test_candidates_fit_the_published_sizes(eyeriss: Accelerator) -> None:
     gemm, _ = ALEXNET["CONV2"]
     space = Space(gemm, eyeriss, row_layer(gemm))
-    found = space.full(space.blocks(space.grid(), space.banks))
+    found = space.full(space.blocks(space.grid()))
     psum_banks = np.ceil(found.m * found.n * found.e * 27 * 2 / 4096)
     input_banks = np.ceil(found.n * found.q * found.r * (found.e + 4) * 31 * 2 / 4096)
     assert found.m.size > 10 and (psum_banks + input_banks).max() <= 25
