@@ -53,7 +53,7 @@ def _cards(gpu: Gpu, rows: Sequence[OpRow]) -> str:
     seconds = sum(row.latency_s for row in sent)
     return (
         f"{gpu.cards} cards share each product over {gpu.link.name}: {len(sent)} collectives of "
-        f"{seconds * 1e3:.3g} ms; rows, memory and energy are those of one card, without the energy of the link"
+        f"{seconds * 1e3:.3g} ms; times, bytes and memory are those of one card, energy of all but the link"
     )
 
 

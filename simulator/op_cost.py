@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from zerocast.simulator.cards import COLLECTIVES, collective_s
-from zerocast.simulator.cost import RESIDENT, Array, Figures, OpRow
+from zerocast.simulator.cards import COLLECTIVES, collective_s, on_all_cards
+from zerocast.simulator.cost import COLUMNS, RESIDENT, Array, Figures, OpRow
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.gpu.streaming import issued_s, streaming_of
 from zerocast.simulator.gpu.trust import unit_bounds
@@ -17,14 +17,15 @@ from zerocast.simulator.program.program import Program
 from zerocast.simulator.unit_cost import is_work, unit_cost
 from zerocast.workloads.ir import Einsum, Op, Transfer, Vector
 
-_BESIDE = ("buffer_read_bytes", "buffer_write_bytes", "buffer_j", "energy_j", *RESIDENT)
-"""Columns of an einsum that its products do not know all of."""
+_BESIDE = ("buffer_read_bytes", "buffer_write_bytes", *RESIDENT, *(each.name for each in COLUMNS if each.unit == "J"))
+"""Columns of an einsum that its products do not know all of: what passes by the array, and the energy of all cards."""
 
 
 def op_figures(op: Op, program: Program, pricer: Pricer) -> Figures:
     """Cost of an op on each of the pricer's designs; zeros where nothing runs it. What runs in the kernel of the op
-    before, or takes another's output on the fly, is launched with that."""
-    figures, passing = _figures(op, program, pricer), program.passing.get(op.name, {})
+    before, or takes another's output on the fly, is launched with that. Of several cards, energies are those of all,
+    all else is that of one."""
+    figures, passing = on_all_cards(_figures(op, program, pricer), pricer.accelerator), program.passing.get(op.name, {})
     for memory, (read, written) in passing.items():
         joules = (read + written) * pricer.rates.j_per_byte[memory]
         more: dict[str, float | Array] = {

@@ -12,6 +12,7 @@ import numpy as np
 
 from zerocast.accelerators.library import load, with_regime
 from zerocast.accelerators.schema import Accelerator
+from zerocast.simulator.cards import cards_of
 from zerocast.simulator.cost import OVER_OPS, RESIDENT, Array, Figures, Totals
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.errors import SimulationError
@@ -140,7 +141,7 @@ def _limited_run(
         run = _Run(planned, [card], objective, fidelity, refused, None if runs else progress)
         runs[card.technology.clock_hz] = run
         figures = run.figures_of(0)
-        return figures["energy_j"] / max(figures["latency_s"], _ROUNDING)
+        return figures["energy_j"] / cards_of(card) / max(figures["latency_s"], _ROUNDING)
 
     return runs[within_limit(card, watts).technology.clock_hz]
 
@@ -261,10 +262,14 @@ class _Run:
         """Totals of a design, by name."""
         _, ends = self._schedule(number)
         latency = max(ends, default=0.0)
-        static = idle_power_w(self.designs[number]) * latency
+        static = self._static_j(number, latency)
         sums = {name: float(value[number]) for name, value in self.sums.items()}
         plain = {"latency_s": latency, "static_j": static, "peak_bytes": self.footprint.peak_bytes}
         return sums | plain | {"energy_j": sums["energy_j"] + static}
+
+    def _static_j(self, number: int, seconds: float) -> float:
+        """Energy that a design draws in so many seconds, whatever runs."""
+        return cards_of(self.designs[number]) * idle_power_w(self.designs[number]) * seconds
 
     def _times(self) -> list[list[list[float]]]:
         """Work, link and prologue times of all tasks for the schedule, each [designs][ops], in s."""
@@ -319,7 +324,7 @@ class _Run:
             dram_bytes_per_s=accelerator.dram_bytes_per_s,
             rows=rows,
             latency_s=latency,
-            static_j=idle_power_w(accelerator) * latency,
+            static_j=self._static_j(0, latency),
             footprint=self.footprint,
             ran=planned.plan.workload,
             along=planned.plan.along,

@@ -52,7 +52,8 @@ class Gpu(Part):
     link: Link | None = None
     """Between cards of this kind; None where they have none of their own."""
     cards: PositiveInt = 1
-    """Cards that share each product (tensor parallelism); rows, memory and energy are those of one of them."""
+    """Cards that share each product (tensor parallelism). Times, bytes, operations and memory are those of one of
+    them, energies and throughput per watt of all."""
     operands: Literal["cold", "warm"] = "cold"
     """Where products find their operands: cold, the weights come from off chip, as in a network; warm, all that fits
     the L2 is there from the run before, as where a benchmark repeats one product."""

@@ -16,6 +16,7 @@ from zerocast.accelerators.schema import SparseKernel
 from zerocast.accelerators.tables import sparse_kernels
 from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.products.gemm_columns import LARGEST
+from zerocast.analysis.products.table import refuse_cards
 from zerocast.simulator import plain_gemm
 from zerocast.simulator.cost import OpRow
 from zerocast.simulator.gpu import gpu_rows
@@ -98,8 +99,10 @@ def read_densities(text: str) -> Array:
 def over_densities(product: Product, accelerator: Accelerator, densities: Array) -> Densities:
     """Every sparse kernel of a card, each on the zeros that suit it, over the dense kernel of the product.
 
-    Raises `AnalysisError` for an accelerator without sparse kernels, `SimulationError` for a type that it lacks.
+    Raises `AnalysisError` for an accelerator without sparse kernels and for several cards, `SimulationError` for a type
+    that it lacks.
     """
+    refuse_cards(accelerator)
     if accelerator.gpu is None or not accelerator.gpu.sparse_kernels:
         raise AnalysisError(f"{accelerator.name} has no table of sparse kernels; --densities is for GPUs that have one")
     (dense,) = gpu_rows([product.with_zeros()], accelerator)

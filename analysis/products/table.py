@@ -17,6 +17,7 @@ from zerocast.analysis.products.gemm_columns import Shape, Table
 from zerocast.analysis.products.unseen_zeros import unseen_zeros
 from zerocast.analysis.reports.nests import nests
 from zerocast.simulator import Gemm, SimulationError
+from zerocast.simulator.cards import cards_of
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.products.fused import fused_cost
 from zerocast.simulator.products.given import Page, given_products
@@ -60,8 +61,9 @@ def price_shapes(
     N:M weights that a GPU's sparse tensor cores do not take are priced dense, as in a network, and `note` says why, as
     it does of zeros that the array does nothing about.
     A shape that fits no mapping has NaN for figures and the reason in `note`.
-    Raises `AnalysisError` naming the first line where this befalls every shape.
+    Raises `AnalysisError` naming the first line where this befalls every shape, and for several cards.
     """
+    refuse_cards(accelerator)
     pricer = Pricer(accelerator, objective, fidelity)  # type: ignore[arg-type]
     refused = [pricer.refusal(shape.gemm) for shape in shapes]
     if refused and all(refused):
@@ -83,6 +85,15 @@ def price_shapes(
         if progress is not None:
             progress(number + 1, len(shapes))
         yield priced
+
+
+def refuse_cards(accelerator: Accelerator) -> None:
+    """`AnalysisError` for several cards: which part of a product each has, its network tells."""
+    if (cards := cards_of(accelerator)) > 1:
+        raise AnalysisError(
+            f"gpu.cards={cards}: products of a table are priced on one card; leave it out and give one card's part of "
+            "each product, or price a network with `zerocast run`, which deals its layers to the cards"
+        )
 
 
 def _alone(shape: Shape, pricer: Pricer) -> Priced:

@@ -72,6 +72,5 @@ class PricedSteps:
             with self.announce(what):
                 workload = lower(replace(self.network, batch=batch, tokens=tokens, cache=cache), silent)
                 result = self.price(workload, self.accelerator, allow_overflow=True)
-            cards = self.accelerator.gpu.cards if self.accelerator.gpu is not None else 1
-            self._known[key] = Cost(result.latency_s, result.energy_j * cards, float(result.footprint.peak_bytes))
+            self._known[key] = Cost(result.latency_s, result.energy_j, float(result.footprint.peak_bytes))
         return self._known[key]

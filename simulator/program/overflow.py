@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from zerocast.accelerators.library import load, templates
 from zerocast.accelerators.schema import Accelerator
+from zerocast.simulator.cards import cards_of
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.program.footprint import Span, alive
 from zerocast.simulator.program.program import Program
@@ -44,7 +45,7 @@ def _remedy(planned: Program, accelerator: Accelerator) -> str:
     larger = _holding(peak, accelerator)
     fixed, _ = _parted(workload, planned.lives())
     alone = f"{_gigabytes(max(alive(fixed, len(workload.ops)), default=0))} of it stay at any batch size"
-    several = math.ceil(peak / capacity) * (accelerator.gpu.cards if accelerator.gpu is not None else 1)
+    several = math.ceil(peak / capacity) * cards_of(accelerator)
     together = f"{several} of them together hold it"
     if accelerator.gpu is not None and accelerator.gpu.link is not None:
         together += f" (--tensor-parallel {1 << (several - 1).bit_length()})"

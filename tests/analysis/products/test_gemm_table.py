@@ -126,6 +126,20 @@ def test_columns_that_would_be_ignored_are_refused(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("verb", "table"),
+    [("gemm", "M,N,K\n64,64,64\n"), ("conv", "C,K,P,Q,R,S\n8,8,4,4,3,3\n"), ("gemm --densities 0.5", "")],
+)
+def test_tables_are_priced_on_one_card(
+    verb: str, table: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "s.csv").write_text(table)
+    options = ["--accelerator", "nvidia-a100-sxm-80g", "--set", "gpu.cards=2", "--out", str(tmp_path / "o.csv")]
+    assert main([*verb.split(), str(tmp_path / "s.csv") if table else "1,64,64", *options]) == 2
+    assert "gpu.cards=2: products of a table are priced on one card" in capsys.readouterr().err
+    assert not (tmp_path / "o.csv").exists()
+
+
 def test_other_columns_are_carried_along_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (row,) = priced(tmp_path, "M,N,K,owner\n64,64,64,me\n", "--accelerator", "sat-vcu1525")
     assert row["owner"] == "me"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from zerocast.accelerators import AcceleratorError, load
+from zerocast.accelerators import Accelerator, AcceleratorError, load
 from zerocast.simulator import Result, SimulationError, simulate
 from zerocast.workloads import Workload, capture
 from zerocast.workloads.zoo import build
@@ -21,8 +21,12 @@ def workload(name: str, batch: int, training: bool = False, **sizes: int) -> Wor
     return capture(module, inputs, training=training, dtype="fp16")
 
 
+def several(cards: int, **values: float) -> Accelerator:
+    return load(CARD, {"gpu.cards": cards, "gpu.regime": "engine", **values})
+
+
 def priced(asked: Workload, cards: int) -> Result:
-    return simulate(asked, load(CARD, {"gpu.cards": cards, "gpu.regime": "engine"}))
+    return simulate(asked, several(cards))
 
 
 def collectives(result: Result) -> list[str]:
@@ -55,6 +59,26 @@ def test_a_cache_stays_where_its_heads_are() -> None:
     shrunken = one.footprint.peak_bytes - two.footprint.peak_bytes
     halves = (one.footprint.weight_bytes - two.footprint.weight_bytes) + cache / 2
     assert shrunken == pytest.approx(halves, rel=0.01)
+
+
+def test_energy_is_that_of_all_cards() -> None:
+    """Two cards make the multiplications of one, which take the same energy; both idle while it runs."""
+    asked = workload("hf:meta-llama/Llama-3.1-8B", 1, tokens=512)
+    slow = {"technology.clock_hz": 9e8}  # within the power limit, or the clocks and so the voltages would differ
+    one, two = (simulate(asked, several(cards, **slow)) for cards in (1, 2))
+    assert two.total("mac_j") == pytest.approx(one.total("mac_j"), rel=1e-9)
+    assert two.static_j / two.latency_s == pytest.approx(2 * one.static_j / one.latency_s, rel=1e-9)
+    parts = ("mac_j", "register_j", "buffer_j", "dram_j", "vector_j")
+    assert two.total("energy_j") == pytest.approx(sum(map(two.total, parts)), rel=1e-9)
+    (many,) = simulate(asked, [several(2, **slow)])
+    assert not isinstance(many, SimulationError) and many["energy_j"] == two.energy_j
+
+
+def test_each_card_keeps_to_its_power_limit() -> None:
+    asked = workload("hf:meta-llama/Llama-3.1-8B", 1, tokens=512)
+    limited = simulate(asked, several(2, **{"gpu.power.limit_w": 150}))
+    assert limited.energy_j / limited.latency_s == pytest.approx(2 * 150, rel=0.004)
+    assert limited.clock_hz < priced(asked, 2).clock_hz
 
 
 def test_a_training_step_adds_up_going_back_as_well() -> None:
