@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -103,19 +104,21 @@ class _Evil:
         return (Path.touch, (Path("ran"),))
 
 
-def _refused(path: Path, model: nn.Module, message: str) -> None:
-    with pytest.raises(WorkloadError, match=message) as caught:
-        capture(model, torch.zeros(2, 32, device="meta"), weights=open_checkpoint(path))
-    assert "\n" not in str(caught.value)
+def _refusal(path: Path) -> str:
+    """What is said, in one line, of a checkpoint that the small network does not take."""
+    with pytest.raises(WorkloadError) as caught:
+        capture(_on_meta(), torch.zeros(2, 32, device="meta"), weights=open_checkpoint(path))
+    (line,) = str(caught.value).splitlines()
+    return line
 
 
 def test_code_in_a_file_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"0.weight": torch.zeros(1), "more": _Evil()}, tmp_path / "w.pt")
-    _refused(tmp_path / "w.pt", _on_meta(), "more than tensors, and code in a file is not run")
+    assert "more than tensors, and code in a file is not run" in _refusal(tmp_path / "w.pt")
     with (tmp_path / "plain.pt").open("wb") as file:
         pickle.dump(_Evil(), file)
-    _refused(tmp_path / "plain.pt", _on_meta(), "code in a file is not run|cannot be read")
+    assert re.search("code in a file is not run|cannot be read", _refusal(tmp_path / "plain.pt"))
     assert not Path("ran").exists()
 
 
@@ -130,24 +133,21 @@ def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
         ("broken.safetensors", "cannot be read"), ("list.pt", "no tensors by name"),
         ("empty.pt", "is no file that torch.save wrote"),
     ):  # fmt: skip
-        _refused(tmp_path / name, _on_meta(), message)
+        assert message in _refusal(tmp_path / name)
 
 
 def test_weights_of_another_model_are_named(tmp_path: Path) -> None:
     save_file({"first.weight": torch.zeros(64, 32)}, tmp_path / "a.safetensors")
-    _refused(
-        tmp_path / "a.safetensors",
-        _on_meta(),
-        "another model: 4 of its parameters are not there, such as '0.weight' .64, 32.",
-    )
+    words = "another model: 4 of its parameters are not there, such as '0.weight' (64, 32)"
+    assert words in _refusal(tmp_path / "a.safetensors")
     state = {name: each.detach() for name, each in _network().state_dict().items()}
     save_file({**state, "2.weight": torch.zeros(16, 60)}, tmp_path / "b.safetensors")
-    _refused(tmp_path / "b.safetensors", _on_meta(), r"'2.weight' has shape \(16, 60\), the model's \(16, 64\)")
+    assert "'2.weight' has shape (16, 60), the model's (16, 64)" in _refusal(tmp_path / "b.safetensors")
     save_file({**state, "2.weight": torch.full((16, 64), float("nan"))}, tmp_path / "c.safetensors")
-    _refused(tmp_path / "c.safetensors", _on_meta(), "'2.weight' holds NaN")
+    assert "'2.weight' holds NaN" in _refusal(tmp_path / "c.safetensors")
 
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     _saved(_pruned(), tmp_path, "shards")
     (tmp_path / "model-1.safetensors").unlink()
-    _refused(tmp_path, _on_meta(), r"1 of 2 shards are missing, such as model-1\.safetensors")
+    assert "1 of 2 shards are missing, such as model-1.safetensors" in _refusal(tmp_path)

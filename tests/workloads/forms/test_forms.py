@@ -144,7 +144,9 @@ def test_forms_of_checkpoints(tmp_path: Path, form: str) -> None:
         for end, tensors in KEPT[form].items() for layer, tensor in zip(("up", "down"), tensors, strict=True)
     }  # fmt: skip
     torch.save(state, tmp_path / "w.pt")
-    read_from(tmp_path / "w.pt")
+    workload = read_from(tmp_path / "w.pt")
+    assert densities(workload) == {0.5, 0.25} and set(workload.found.values()) == FOUND
+    assert latency_s(workload) == pytest.approx(plain_s(), rel=1e-9)
 
 
 def test_a_checkpoint_of_nonzeros_and_the_bits_that_place_them(tmp_path: Path) -> None:
@@ -153,15 +155,15 @@ def test_a_checkpoint_of_nonzeros_and_the_bits_that_place_them(tmp_path: Path) -
         packed = (mask.view(len(mask), -1, 8).long() << torch.arange(8)).sum(-1).to(torch.uint8)
         state |= {f"{layer}.bitmask": packed, f"{layer}.compressed": weight[mask > 0].view(-1, 1)}
     torch.save(state, tmp_path / "w.pt")
-    read_from(tmp_path / "w.pt")
-
-
-def read_from(path: Path) -> None:
-    with torch.device("meta"):
-        net = Net()
-    workload = capture(net, X.to("meta"), weights=open_checkpoint(path))
+    workload = read_from(tmp_path / "w.pt")
     assert densities(workload) == {0.5, 0.25} and set(workload.found.values()) == FOUND
     assert latency_s(workload) == pytest.approx(plain_s(), rel=1e-9)
+
+
+def read_from(path: Path) -> Workload:
+    with torch.device("meta"):
+        net = Net()
+    return capture(net, X.to("meta"), weights=open_checkpoint(path))
 
 
 def test_a_checkpoint_whose_zeros_do_not_show_is_refused(tmp_path: Path) -> None:
