@@ -1,4 +1,4 @@
-"""Hold predictions against references: published figures, peer simulators. One file per suite in `suites/`."""
+"""Hold predictions against references: published figures, peer simulators. One module per suite in `suites/`."""
 
 from __future__ import annotations
 
@@ -22,6 +22,22 @@ SUITES = {
     "gpu_networks": "whole networks on GPUs as published, each in its software regime: inference, generation, training",
     "gpu_power": "time, energy and power of networks on three cards at locked clocks and under a power limit",
 }
+"""Suites by name, in the order in which they run, and what each holds."""
+_MODULES = {
+    "templates": "chips.templates",
+    "dense": "arrays.dense",
+    "sat": "arrays.sat",
+    "zeroskip": "zeroskip",
+    "dpu": "arrays.dpu",
+    "gemmini": "arrays.gemmini",
+    "fused": "arrays.fused",
+    "energy": "chips.energy",
+    "area": "chips.area",
+    "gpu": "gpu.products",
+    "gpu_networks": "gpu.networks",
+    "gpu_power": "gpu.power",
+}
+"""Where each is, in `suites/`."""
 
 Say = Callable[[str], None]
 
@@ -35,7 +51,7 @@ def run(suite: str | None = None, say: Say = lambda message: None, part: str | N
         raise SimulationError(f"unknown suite {suite!r}; choose {', '.join(SUITES)}, or none for all")
     rows: list[Comparison] = []
     for name in [suite] if suite else list(SUITES):
-        module = importlib.import_module(f"zerocast.analysis.validate.suites.{name}")
+        module = importlib.import_module(f"zerocast.analysis.validate.suites.{_MODULES[name]}")
         if part is None:
             rows += module.compare(say)
             continue

@@ -1,1 +1,1 @@
-"""One file per suite of comparisons."""
+"""Suites of comparisons: arrays of multipliers, engines that skip zeros, GPUs, and what whole chips take and draw."""

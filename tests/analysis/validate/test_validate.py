@@ -13,7 +13,8 @@ from zerocast.analysis.cli import main
 from zerocast.analysis.validate import SUITES, run
 from zerocast.analysis.validate.comparison import against, below, information, reference_rows
 from zerocast.analysis.validate.record import known_misses
-from zerocast.analysis.validate.suites import area, dense, sat
+from zerocast.analysis.validate.suites.arrays import dense, sat
+from zerocast.analysis.validate.suites.chips import area
 from zerocast.simulator import SimulationError, best_mapping, plain_gemm
 from zerocast.simulator.laws.array import array_cycles
 

@@ -6,7 +6,7 @@ import pytest
 
 from zerocast.accelerators import load
 from zerocast.analysis.validate.comparison import reference_rows
-from zerocast.analysis.validate.suites import dpu
+from zerocast.analysis.validate.suites.arrays import dpu
 from zerocast.simulator import simulate
 
 TABLE = reference_rows("dpu.csv")

@@ -7,7 +7,7 @@ import pytest
 from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.products.timeloop import given_entry
 from zerocast.analysis.validate.comparison import reference_rows
-from zerocast.analysis.validate.suites import gemmini
+from zerocast.analysis.validate.suites.arrays import gemmini
 
 SIZES = {"N": 1, "K": 768, "C": 768, "P": 128, "Q": 1, "R": 1, "S": 1}
 

@@ -13,7 +13,7 @@ import pytest
 from zerocast.accelerators.library import load
 from zerocast.accelerators.schema.given import Extents, Given, GivenLevel
 from zerocast.analysis.cli import main
-from zerocast.analysis.validate.suites import fused as suite
+from zerocast.analysis.validate.suites.arrays import fused as suite
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.products.fused import fused_cost

@@ -12,7 +12,7 @@ from zerocast.accelerators import Accelerator, load
 from zerocast.accelerators.errors import AcceleratorError
 from zerocast.accelerators.tables import area_table, node_scaling
 from zerocast.analysis.validate.comparison import reference_rows
-from zerocast.analysis.validate.suites.area import feather
+from zerocast.analysis.validate.suites.chips.area import feather
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.simulate import simulate
 from zerocast.simulator.size.area import area, flip_flops, idle_power_w, operand_select_change_um2

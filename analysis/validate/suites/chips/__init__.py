@@ -1,0 +1,1 @@
+"""Area, power and energy of whole chips, and every template on probe products."""

@@ -1,0 +1,1 @@
+"""Times and energies of GPUs as measured: products, sparse kernels, whole networks."""
