@@ -198,15 +198,15 @@ def lower(
     The other commands read it without PyTorch, and without the model's code.
     """
     from zerocast.analysis.commands.console import progress
-    from zerocast.analysis.commands.fates import print_fates
+    from zerocast.analysis.commands.explanation import print_nodes
     from zerocast.analysis.errors import AnalysisError
     from zerocast.analysis.run.network import Network, arguments_of, explained
     from zerocast.analysis.run.network import lower as lower_network
 
     if out is None and not explain:
         raise AnalysisError("lower: give --out FILE.npz to write to, --explain, or both")
-    if out is not None and out.suffix != ".npz":
-        raise AnalysisError(f"--out {str(out)!r}: a workload file must end in .npz")
+    if out is not None:
+        writable(out, "a workload file", [".npz"])
     if masks and (trace is None or training):
         raise AnalysisError("--masks belongs to --trace, and to inference: those of training are not recorded")
     network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, masks,
@@ -214,11 +214,10 @@ def lower(
                       weights)  # fmt: skip
     if explain:
         with progress() as steps:
-            fates = explained(network, steps)
-        print_fates(fates)
+            nodes = explained(network, steps)
+        print_nodes(nodes)
     if out is None:
         return
-    writable(out)
     with progress() as steps:
         workload = lower_network(network, steps)
     from zerocast.workloads.store import save
@@ -259,11 +258,8 @@ def calibrate(
     Use the file with `--set gpu.calibration=FILE.yaml`.
     """
     from zerocast.analysis.calibration.calibrate import calibrate as fit
-    from zerocast.analysis.errors import AnalysisError
 
-    if out.suffix not in (".yaml", ".yml"):
-        raise AnalysisError(f"--out {str(out)!r}: a calibration must end in .yaml")
-    writable(out)
+    writable(out, "a calibration", [".yaml", ".yml"])
     spare(out, Path(accelerator))
     fitted = fit(measured, load_accelerator(accelerator, settings), out, other_card=other_card, say=note)
     for kind, own in fitted.items():

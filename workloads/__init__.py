@@ -11,7 +11,7 @@ from zerocast.workloads.pruning import LayerPruning, Pruning
 
 _LATER = {
     "capture": "zerocast.workloads.from_torch",
-    "explain": "zerocast.workloads.fates",
+    "explain": "zerocast.workloads.explanation",
     "expand_training": "zerocast.workloads.training",
     "prune": "zerocast.workloads.recipes",
     "build": "zerocast.workloads.zoo",

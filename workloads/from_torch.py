@@ -47,7 +47,7 @@ def capture(
     dtype: str = "fp16",
     allow_unknown: bool = False,
     weights: Checkpoint | None = None,
-    alike: bool = False,
+    equal_layers_once: bool = False,
 ) -> Workload:
     """Lower a model to the dataflow IR.
 
@@ -61,8 +61,8 @@ def capture(
     narrower type (`dtypes.with_weights`).
     allow_unknown: price operators without a rule by their bytes instead of refusing them.
     weights: where the weights of a model without data are read from, one at a time, to find their zeros.
-    alike: the model's forward does with each layer of a list what it does with any equal one, so that of a long list
-    without data a few are exported and the others follow, in a fraction of the time.
+    equal_layers_once: export a few of the equal layers of a long list without data, from which the others follow in a
+    fraction of the time; for models whose forward does with each layer what it does with any equal one.
 
     Raises `WorkloadError` for a model that cannot be exported, an operator without rule, NaN or infinite
     weights, and for weights of another model.
@@ -77,7 +77,7 @@ def capture(
     module = plain(module, inputs)
     files = {} if weights is None else matched(weights, module)
     readers = {name: partial(weights.read, there) for name, there in files.items()} if weights else {}
-    if alike and not training and not files:
+    if equal_layers_once and not training and not files:
         short = _from_repeats(module, inputs, title, types.activations, allow_unknown)
         if short is not None:
             return _decided(short, applied, types)

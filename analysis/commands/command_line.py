@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -95,12 +96,19 @@ def sizes_of(option: str, text: str) -> list[int]:
         raise AnalysisError(f"{option} {text!r}: write whole numbers, such as 1,8,64") from None
 
 
-def writable(file: Path, option: str = "--out") -> None:
-    """Refuse a folder, and a file in a folder that does not exist, before the long work, not after it."""
+TABLE = (".csv", "")
+"""Endings of tables; none, so that /dev/stdout is one, too."""
+
+
+def writable(file: Path, what: str, endings: Sequence[str] = TABLE, option: str = "--out") -> None:
+    """Refuse a folder, a file in a folder that does not exist, and one whose ending promises something else than what
+    is written, before the long work, not after it."""
     from zerocast.analysis.errors import AnalysisError
 
     if file.is_dir():  # which is also what an empty text becomes
         raise AnalysisError(f"{option} {str(file)!r} is a folder; name a file")
+    if file.suffix not in endings:
+        raise AnalysisError(f"{option} {str(file)!r}: {what} must end in {endings[0]}")
     if not file.parent.is_dir():
         raise AnalysisError(f"{option} {str(file)!r}: there is no folder {str(file.parent)!r}")
 

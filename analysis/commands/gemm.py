@@ -142,7 +142,7 @@ def _over_densities(text: str, densities: str, dtype: str, machine: Accelerator,
         write_densities,
     )  # fmt: skip
 
-    writable(out)
+    writable(out, "a table")
     picture = out.with_suffix(".png")
     if picture == out:
         raise AnalysisError(f"--out {str(out)!r} is the table; the picture comes beside it, as .png")
@@ -166,7 +166,7 @@ def _price(read: Callable[[Path, Accelerator], Table], shapes: Path, asked: Aske
     machine = load_accelerator(asked.accelerator, asked.conditions)
     one_of("--objective", asked.objective, OBJECTIVES)
     one_of("--fidelity", asked.fidelity, FIDELITIES)
-    writable(asked.out)
+    writable(asked.out, "a table")
     spare(asked.out, shapes)
     table = read(shapes, machine)
     for remark in table.remarks:

@@ -62,7 +62,7 @@ def serve_command(
     from zerocast.analysis.serve import serve
 
     if out is not None:
-        writable(out)
+        writable(out, "a table")
     arguments = arguments_of(model_arguments or ())
     network = Network(model, prune, dtype=dtype, arguments=arguments, dense=tuple(dense or ()), weights=weights)
     check(network)

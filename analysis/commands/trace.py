@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from zerocast.analysis.commands.command_line import Dense, Image, ModelArguments, Tokens
+from zerocast.analysis.commands.command_line import Dense, Image, ModelArguments, Tokens, writable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,8 +46,7 @@ def trace_command(
     from zerocast.analysis.run.network import arguments_of
     from zerocast.workloads.tracing import save_trace
 
-    if out.suffix != ".npz":
-        raise AnalysisError(f"--out {str(out)!r}: a trace must end in .npz")
+    writable(out, "a trace", [".npz"])
     if batch is not None and batch < 1:
         raise AnalysisError(f"--batch {batch}: must be 1 or more")
     if mask_bytes < 0:

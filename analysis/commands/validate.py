@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from zerocast.analysis.commands.command_line import load_accelerator, spare, writable
+from zerocast.analysis.commands.command_line import TABLE, load_accelerator, spare, writable
 from zerocast.analysis.commands.remark import note
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ def validate_command(
 
         raise AnalysisError("--record and --write keep the shipped suites; with --measured use --out")
     name, part = _suite(suite)
-    for option, file in (("--out", out), ("--write", write)):
+    for option, file, what, endings in (("--out", out, "a table", TABLE), ("--write", write, "a page", (".md", ""))):
         if file is not None:
-            writable(file, option)
+            writable(file, what, endings, option)
             spare(file, measured)
     if measured is not None:
         held = _against_measured(measured, accelerator, settings, tolerance, out)

@@ -20,7 +20,7 @@ from zerocast.workloads.ir import Workload
 
 if TYPE_CHECKING:
     from zerocast.workloads.checkpoint import Checkpoint
-    from zerocast.workloads.fates import Fate
+    from zerocast.workloads.explanation import ExplainedNode
 
 Step = Callable[[int, int], None]
 """Told how many parts of a step are done, and how many there are."""
@@ -147,13 +147,14 @@ def _lower(network: Network, steps: Steps) -> Workload:
         return capture(
             module, inputs, name=title_of(network.model), training=network.training, pruning=pruning,
             optimizer=network.optimizer or "sgd_momentum", dtype=network.dtype or "fp16",
-            allow_unknown=network.allow_unknown, weights=None if is_loaded else checkpoint, alike=network.is_of_hub,
+            allow_unknown=network.allow_unknown, weights=None if is_loaded else checkpoint,
+            equal_layers_once=network.is_of_hub,
         )  # fmt: skip
 
 
-def explained(network: Network, steps: Steps) -> list[Fate]:
+def explained(network: Network, steps: Steps) -> list[ExplainedNode]:
     """What every node of the forward pass of a network, without any recipe, becomes."""
-    from zerocast.workloads.fates import explain
+    from zerocast.workloads.explanation import explain
 
     if network.is_saved:
         raise AnalysisError(f"--explain: {network.model} is lowered already; give the network that it was made of")

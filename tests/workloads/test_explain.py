@@ -29,17 +29,17 @@ class Net(nn.Module):
 
 def test_each_op_comes_from_one_node_and_each_node_is_told() -> None:
     model, x = Net(), torch.zeros(3, 16)
-    fates, workload = explain(model, x), capture(model, x)
-    ops = [words.partition(":")[0] for fate in fates for words in fate.ops]
+    nodes, workload = explain(model, x), capture(model, x)
+    ops = [words.partition(":")[0] for node in nodes for words in node.ops]
     assert sorted(ops) == sorted(op.name for op in workload.ops)
-    assert all(bool(fate.ops) != bool(fate.why) for fate in fates)
-    told = {fate.operator: "; ".join(fate.ops) or fate.why for fate in fates}
-    assert "linear: einsum, 384 MACs" in [words for fate in fates for words in fate.ops]
+    assert all(bool(node.ops) != bool(node.why) for node in nodes)
+    told = {node.operator: "; ".join(node.ops) or node.why for node in nodes}
+    assert "linear: einsum, 384 MACs" in [words for node in nodes for words in node.ops]
     assert told["aten.view.default"].endswith("as it lies, in another shape or type")
     assert told["aten.unbind.int"] == "unbind: view, nothing moves"
     assert told["aten.arange.default"] == "constant: known before the first input"
     assert told["getitem"] == "one of several results of the node before"
-    masked = next(fate for fate in fates if fate.operator == "aten.mul.Tensor")
+    masked = next(node for node in nodes if node.operator == "aten.mul.Tensor")
     assert masked.why.startswith("made of weights alone: folded into the weight")
 
 
@@ -48,8 +48,8 @@ def test_an_operator_without_a_rule_is_told_to_be_priced_by_its_bytes() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.special.i0(x) + 1
 
-    fates = explain(Strange(), torch.zeros(2, 8), allow_unknown=True)
-    assert "unknown: priced by its bytes alone" in fates[0].ops[0]
+    nodes = explain(Strange(), torch.zeros(2, 8), allow_unknown=True)
+    assert "unknown: priced by its bytes alone" in nodes[0].ops[0]
 
 
 def test_the_command() -> None:

@@ -71,6 +71,7 @@ def test_weights_that_do_not_fit_are_told(capsys: pytest.CaptureFixture[str], tm
         (["--batch", "1,x"], "--batch '1,x': write whole numbers"),
         (["--batch", "0"], "--batch 0: must be 1 or more"),
         (["--prompt", "0"], "--prompt 0: must be 1 or more"),
+        (["--out", "rows.parquet"], "--out 'rows.parquet': a table must end in .csv"),
         (["--rate", "-1"], "--rate -1: must be a number of requests per second above 0"),
     ],
 )

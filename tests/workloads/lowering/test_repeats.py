@@ -50,7 +50,7 @@ def test_a_few_layers_tell_the_others(name: str) -> None:
     model, inputs = _causal(config, **fields)
     (found,) = repeats(model)
     assert (found.layers, found.kept, found.period) == (layers, kept, period)
-    assert _ops_and_more(capture(model, inputs, alike=True)) == _ops_and_more(capture(model, inputs))
+    assert _ops_and_more(capture(model, inputs, equal_layers_once=True)) == _ops_and_more(capture(model, inputs))
 
 
 def test_encoder_and_decoder_are_each_cut_and_whole_again_afterwards() -> None:
@@ -98,7 +98,7 @@ def test_what_is_made_of_each_layer_is_not_lost(handed: str) -> None:
     """Layers whose results all go on somewhere, and a module that one of them alone needs."""
     model = _chain(*[32] * 12, handed=handed)
     assert repeats(model)
-    short, whole = capture(model, X, alike=True), capture(model, X)
+    short, whole = capture(model, X, equal_layers_once=True), capture(model, X)
     assert (short.macs, short.parameters) == (whole.macs, whole.parameters)
     assert set(short.outputs) == set(whole.outputs)
     assert {op.name for op in short.ops} == {op.name for op in whole.ops}
@@ -143,7 +143,7 @@ def test_what_each_layer_takes_beside_the_one_before(what: str) -> None:
     with torch.device("meta"):
         model = Fed(what)
     assert repeats(model)
-    assert _ops_and_more(capture(model, X, alike=True)) == _ops_and_more(capture(model, X))
+    assert _ops_and_more(capture(model, X, equal_layers_once=True)) == _ops_and_more(capture(model, X))
 
 
 def test_layers_that_differ_are_not_taken_for_others() -> None:
@@ -180,4 +180,4 @@ def test_blocks_that_differ_are_not_repeated() -> None:
 def test_a_model_with_data_is_exported_whole() -> None:
     model = Chain(*[32] * 8)
     model.layers[6][0].weight.data[:, ::2] = 0
-    assert len(capture(model, torch.zeros(4, 16), alike=True).found) == 1
+    assert len(capture(model, torch.zeros(4, 16), equal_layers_once=True).found) == 1

@@ -11,17 +11,17 @@ from rich.table import Table
 from zerocast.analysis.commands.console import output
 
 if TYPE_CHECKING:
-    from zerocast.workloads.fates import Fate
+    from zerocast.workloads.explanation import ExplainedNode
 
 
-def print_fates(fates: Sequence[Fate]) -> None:
+def print_nodes(nodes: Sequence[ExplainedNode]) -> None:
     """A line for each node, in the graph's order, and how many became ops."""
     table = Table(box=None, pad_edge=False)
     for column in ("node", "operator", "layer", "became"):
         table.add_column(column, overflow="fold")
-    for fate in fates:
-        table.add_row(fate.node, fate.operator, fate.layer, "; ".join(fate.ops) or f"nothing: {fate.why}")
+    for node in nodes:
+        table.add_row(node.node, node.operator, node.layer, "; ".join(node.ops) or f"nothing: {node.why}")
     console = output()
     console.print(table)
-    kinds = Counter("became ops" if fate.ops else "need none" for fate in fates)
-    console.print(f"{len(fates)} nodes: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())))
+    kinds = Counter("became ops" if node.ops else "need none" for node in nodes)
+    console.print(f"{len(nodes)} nodes: " + ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())))

@@ -22,7 +22,7 @@ from zerocast.workloads.lowering.walk import owner
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class ExplainedNode:
     """A node of the graph, its operator, the layer that it belongs to, the ops that it became with their kinds, and,
     where there is none, why."""
 
@@ -39,7 +39,7 @@ def explain(
     *,
     dtype: str = "fp16",
     allow_unknown: bool = False,
-) -> list[Fate]:
+) -> list[ExplainedNode]:
     """What each node of the forward pass of a model becomes, in the graph's order; arguments and errors as `capture`'s.
 
     An operator without a rule stands there as the parts that it was taken apart into.
@@ -50,15 +50,15 @@ def explain(
     build, _, _ = lower_graph(
         plain(module, inputs), inputs, title, types_of(dtype).activations, False, allow_unknown
     )  # fmt: skip
-    return list(_fates(build))
+    return list(_nodes(build))
 
 
-def _fates(build: Builder) -> Iterator[Fate]:
+def _nodes(build: Builder) -> Iterator[ExplainedNode]:
     left = {op.name: op for op in build.ops}
     for node, (names, value) in build.emitted.items():
         ops = tuple(_in_words(left[name]) for name in names if name in left)
         why = "" if ops else _why(build, node, names, value)
-        yield Fate(node.name, _operator(node), owner(node)[0], ops, why)
+        yield ExplainedNode(node.name, _operator(node), owner(node)[0], ops, why)
 
 
 def _operator(node: Node) -> str:
