@@ -36,6 +36,7 @@ from zerocast.analysis.commands.gemm import conv_command, gemm_command
 from zerocast.analysis.commands.remark import note
 from zerocast.analysis.commands.serve import serve_command
 from zerocast.analysis.commands.trace import trace_command
+from zerocast.analysis.commands.train import train_command
 from zerocast.analysis.commands.validate import validate_command
 from zerocast.analysis.commands.why import why_command
 from zerocast.extras import MissingExtra
@@ -140,7 +141,7 @@ def run(
 
 
 @app.command("list")
-def list_names(what: Annotated[str, typer.Argument(help="models, hub, recipes or accelerators.")]) -> None:
+def list_names(what: Annotated[str, typer.Argument(help="models, hub, recipes, schedules or accelerators.")]) -> None:
     """Name what there is to choose from."""
     from zerocast.analysis.commands import listing
     from zerocast.analysis.errors import AnalysisError
@@ -149,6 +150,7 @@ def list_names(what: Annotated[str, typer.Argument(help="models, hub, recipes or
         "models": listing.models,
         "hub": listing.hub,
         "recipes": listing.recipes,
+        "schedules": listing.schedules,
         "accelerators": listing.accelerators,
     }
     if what not in kinds:
@@ -274,6 +276,7 @@ app.command("validate")(validate_command)
 app.command("compare")(compare_command)
 app.command("why")(why_command)
 app.command("serve")(serve_command)
+app.command("train")(train_command)
 app.command("trace")(trace_command)
 app.command("explore")(explore_command)
 app.command("export")(export_command)

@@ -34,3 +34,11 @@ def scale_of(largest: float) -> tuple[float, str]:
 def times(ratio: float | None) -> str:
     """A ratio as "1.85x", "" where there is none."""
     return "" if ratio is None else f"{ratio:.2f}x"
+
+
+def duration(seconds: float) -> str:
+    """A time from seconds to years: `duration(5400)` is "1.5 h"; shorter ones as `si` has them."""
+    for unit, length in (("years", 365 * 86400.0), ("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length or (unit == "h" and seconds >= length):
+            return f"{seconds / length:.3g} {unit}"
+    return si(seconds, "s")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -67,6 +68,48 @@ def capture(
     Raises `WorkloadError` for a model that cannot be exported, an operator without rule, NaN or infinite
     weights, and for weights of another model.
     """
+    return capture_once(
+        model, example_inputs, name=name, training=training, optimizer=optimizer, pruning=pruning, dtype=dtype,
+        allow_unknown=allow_unknown, weights=weights, equal_layers_once=equal_layers_once,
+    ).under(pruning or NOTHING_PRUNED)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A forward pass, lowered without any recipe, from which the workloads under recipes follow in no time.
+
+    optimizer, autograd: of a training step, autograd None in inference. Zeros that the weights hold themselves are in
+    `forward`, so recipes must leave those weights as they are: models without data do.
+    """
+
+    forward: Workload
+    types: Types
+    optimizer: str
+    autograd: Autograd | None
+
+    def under(self, pruning: Pruning) -> Workload:
+        """The workload with what a recipe decided. Raises `WorkloadError` for a recipe of another model."""
+        forward = _decided(self.forward, pruning, self.types)
+        if self.autograd is None:
+            return forward
+        return expand_training(forward, self.optimizer, pruning, autograd=self.autograd)
+
+
+def capture_once(
+    model: nn.Module | ExportedProgram,
+    example_inputs: Sequence[Any] | Mapping[str, Any] | torch.Tensor,
+    *,
+    name: str | None = None,
+    training: bool = False,
+    optimizer: str = "sgd_momentum",
+    pruning: Pruning | None = None,
+    dtype: str = "fp16",
+    allow_unknown: bool = False,
+    weights: Checkpoint | None = None,
+    equal_layers_once: bool = False,
+) -> Captured:
+    """What `capture` has before a recipe is applied; arguments and errors as of `capture`. pruning: the recipe of the
+    weights whose zeros are not looked for."""
     module = as_module(model)
     _check_arguments(module, example_inputs, pruning)
     inputs = positional(module, example_inputs)
@@ -80,16 +123,16 @@ def capture(
     if equal_layers_once and not training and not files:
         short = _from_repeats(module, inputs, title, types.activations, allow_unknown)
         if short is not None:
-            return _decided(short, applied, types)
+            return Captured(short, types, optimizer, None)
     build, program, outputs = lower_graph(
         module, inputs, title, types.activations, training, allow_unknown, decided=decided, readers=readers
     )
-    forward = _decided(_workload(build, inputs, program, outputs, training), applied, types)
+    forward = _workload(build, inputs, program, outputs, training)
     if not training:
-        return forward
+        return Captured(forward, types, optimizer, None)
     fixed = {n for p, n in weight_names(module).items() if not module.get_parameter(p).requires_grad}
     autograd = Autograd(frozenset(fixed | set(build.stored)), build.stopped, build.checkpoints)
-    return expand_training(forward, optimizer, applied, autograd=autograd)
+    return Captured(forward, types, optimizer, autograd)
 
 
 def _decided(forward: Workload, pruning: Pruning, types: Types) -> Workload:

@@ -14,10 +14,12 @@ if TYPE_CHECKING:
     from zerocast.analysis.explore.command import explore as explore
     from zerocast.analysis.reports.page import report as report
     from zerocast.analysis.run.speedup import gain as gain
+    from zerocast.analysis.train import train as train
     from zerocast.simulator.simulate import simulate as simulate
     from zerocast.workloads.checkpoint import open_checkpoint as open_checkpoint
     from zerocast.workloads.from_torch import capture as capture
     from zerocast.workloads.recipes import prune as prune
+    from zerocast.workloads.schedules import parse_schedule as parse_schedule
     from zerocast.workloads.store import load_workload as load_workload
     from zerocast.workloads.store import save as save
     from zerocast.workloads.tracing.apply import apply_trace as apply_trace
@@ -38,6 +40,8 @@ _HOME = {
     "explore": "analysis.explore.command",
     "gain": "analysis.run.speedup",
     "report": "analysis.reports.page",
+    "parse_schedule": "workloads.schedules",
+    "train": "analysis.train",
 }
 
 __all__ = list(_HOME)

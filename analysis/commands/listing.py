@@ -40,6 +40,15 @@ def recipes() -> Iterator[tuple[str, str]]:
         yield spelling, meaning
 
 
+def schedules() -> Iterator[tuple[str, str]]:
+    """How each schedule is spelled, and what it does."""
+    from zerocast.workloads.schedules import schedules as known
+
+    for text in known().values():
+        spelling, _, meaning = text.partition("  ")
+        yield spelling, meaning
+
+
 def accelerators() -> Iterator[tuple[str, str]]:
     """Name of each template: family, array, clock."""
     from zerocast.accelerators import load, templates

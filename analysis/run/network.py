@@ -134,7 +134,7 @@ def _lower(network: Network, steps: Steps) -> Workload:
     from zerocast.workloads.checkpoint import load_into
 
     checkpoint = _checkpoint(network)
-    module, inputs = _built(network, steps)
+    module, inputs = built(network, steps)
     is_loaded = checkpoint is not None and not any(each.is_meta for each in module.parameters())
     if checkpoint is not None and is_loaded:
         with steps("read the weights"):
@@ -159,12 +159,12 @@ def explained(network: Network, steps: Steps) -> list[ExplainedNode]:
     if network.is_saved:
         raise AnalysisError(f"--explain: {network.model} is lowered already; give the network that it was made of")
     check(network)
-    module, inputs = _built(network, steps)
+    module, inputs = built(network, steps)
     with steps("explain"):
         return explain(module, inputs, dtype=network.dtype or "fp16", allow_unknown=network.allow_unknown)
 
 
-def _built(network: Network, steps: Steps) -> tuple[Any, Any]:
+def built(network: Network, steps: Steps) -> tuple[Any, Any]:
     """The module and its example inputs."""
     from zerocast.workloads.zoo import build
 

@@ -9,6 +9,7 @@ import math
 import os
 import zipfile
 import zlib
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from zerocast.analysis.explore.pricing.version import code_version
 from zerocast.analysis.explore.space.definition import digest
 from zerocast.analysis.run.network import Network, Steps, lower
 from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.ir import Workload
 
 FOLDER = "workloads"
 
@@ -32,7 +34,11 @@ def _with_beside(named: Path) -> list[Path]:
 class Networks:
     """Workloads of a folder by what they are made from."""
 
-    def __init__(self, folder: Path, store: Store, steps: Steps) -> None:
+    def __init__(
+        self, folder: Path, store: Store, steps: Steps, lowering: Callable[[Network, Steps], Workload] = lower
+    ) -> None:
+        """lowering: what makes a workload of a network."""
+        self._lowering = lowering
         self._out, self._folder = folder, folder / FOLDER
         self._store = store
         self._steps = steps
@@ -68,17 +74,21 @@ class Networks:
 
     def _lower(self, network: Network) -> Lowered:
         try:
-            workload = lower(network, self._steps)
+            workload = self._lowering(network, self._steps)
         except WorkloadError as error:
             return Lowered("", math.nan, " ".join(str(error).split()))
+        batch = workload.meta.get("batch")
+        return Lowered(self.keep(workload), float(batch) if isinstance(batch, (int, float)) else math.nan)
+
+    def keep(self, workload: Workload) -> str:
+        """Write a workload into the folder; the hash of its content."""
         from zerocast.workloads.store import save
 
         self._folder.mkdir(parents=True, exist_ok=True)
         draft = save(workload, self._folder / f"draft-{os.getpid()}.npz")
         content = content_of(draft)
         draft.replace(self.path(content))
-        batch = workload.meta.get("batch")
-        return Lowered(content, float(batch) if isinstance(batch, (int, float)) else math.nan)
+        return content
 
 
 def file_of(folder: Path, content: str) -> Path:

@@ -6,18 +6,16 @@ import json
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from zerocast.accelerators import AcceleratorError
 from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.explore.pricing.chunks import Chunk, one_line
+from zerocast.analysis.explore.pricing.keys import as_text, result_key
 from zerocast.analysis.explore.pricing.metrics import STORED
 from zerocast.analysis.explore.pricing.networks import Networks
 from zerocast.analysis.explore.pricing.store import Priced, Row
 from zerocast.analysis.explore.pricing.sweep import DIED
-from zerocast.analysis.explore.pricing.version import code_version
 from zerocast.analysis.explore.space.definition import Choice, Constraint, Space, digest, is_metric
 from zerocast.analysis.explore.space.expressions import Lookup
 from zerocast.simulator.rates import is_rate
@@ -68,7 +66,7 @@ class Prepare:
         try:
             description = space.variants.describe(overrides)
         except AcceleratorError as error:
-            key = digest(self._networks.source(entry.network), _text(overrides))
+            key = digest(self._networks.source(entry.network), as_text(overrides))
             return Trial(number, choice, key, "", overrides, share, "error", one_line(error))
         names = space.lookup(choice, description)
         before = [c for c in space.constraints if c.before]
@@ -94,32 +92,8 @@ class Prepare:
         return not any(_violation(c, names) for c in space.constraints if c.before)
 
     def _key(self, workload: str, description: Mapping[str, Any]) -> str:
-        """Hash of all that a result depends on; what the design is called is not among it."""
-        facts = {name: part for name, part in description.items() if name not in _WORDS}
         space = self._space
-        what = (workload, _text(facts), _calibration(description), space.mapping, space.fidelity, code_version())
-        return digest(*what, *([space.page] if space.page else []))
-
-
-_WORDS = ("name", "family", "description", "sources")
-
-
-def _text(value: Any) -> str:
-    """As JSON. The order of keys counts: the first of `compute.rates` is what multipliers are built for."""
-    return json.dumps(value, default=str)
-
-
-def _calibration(description: Mapping[str, Any]) -> str:
-    """Content of a user's calibration file: its name alone says not what is in it."""
-    part = description.get("gpu")
-    name = str(part.get("calibration", "")) if isinstance(part, Mapping) else ""
-    return _content(name) if name.endswith((".yaml", ".yml")) else ""
-
-
-@lru_cache(maxsize=16)
-def _content(file: str) -> str:
-    path = Path(file)
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        return result_key(workload, description, space.mapping, space.fidelity, space.page)
 
 
 def neighbours(trials: Iterable[Trial]) -> list[Chunk]:
@@ -139,7 +113,7 @@ def _chunk(workload: str, trials: Iterable[Trial]) -> Chunk:
 
 
 def _structure(trial: Trial) -> str:
-    return _text({path: value for path, value in trial.overrides.items() if not is_rate(path)})
+    return as_text({path: value for path, value in trial.overrides.items() if not is_rate(path)})
 
 
 def judge(space: Space, trial: Trial, priced: Priced | None) -> Verdict:

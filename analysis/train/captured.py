@@ -1,0 +1,58 @@
+"""Networks that differ in their recipes alone, lowered by one capture."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from zerocast.analysis.run.network import Network, Steps, built, check, lower, title_of
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.ir import Workload
+from zerocast.workloads.pruning import NOTHING_PRUNED
+
+if TYPE_CHECKING:
+    from zerocast.workloads.from_torch import Captured
+
+
+class Lowering:
+    """Lowers networks like `lower`; recipes of one network that change no shape share its capture.
+
+    A run trains its weights, so their zeros are the laws of the recipes, not masks of what they held before: models are
+    taken without data. Recipes that need data (channels of smallest weight, thresholds over all layers) are lowered
+    one by one from the real model.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[Network, tuple[Any, Any, Captured]] = {}
+
+    def __call__(self, network: Network, steps: Steps) -> Workload:
+        check(network)
+        if network.is_saved or network.trace or network.weights:
+            return lower(network, steps)
+        from zerocast.workloads.recipes import prune
+
+        plain = replace(network, prune=None, dense=())
+        if plain not in self._known:
+            self._known[plain] = _once(plain, steps)
+        module, inputs, captured = self._known[plain]
+        if network.prune is None:
+            return captured.under(NOTHING_PRUNED)
+        try:
+            pruned, pruning = prune(module, network.prune, inputs, dense=network.dense)
+        except WorkloadError:
+            return lower(network, steps)  # which has the weights, or says what is wrong
+        return captured.under(pruning) if pruned is module else lower(network, steps)
+
+
+def _once(network: Network, steps: Steps) -> tuple[Any, Any, Captured]:
+    """The module without data, its inputs, and its capture."""
+    from zerocast.workloads.from_torch import capture_once
+
+    module, inputs = built(network, steps)
+    with steps("capture"):
+        module = module.to("meta")
+        return module, inputs, capture_once(
+            module, inputs, name=title_of(network.model), training=network.training,
+            optimizer=network.optimizer or "sgd_momentum", dtype=network.dtype or "fp16",
+            allow_unknown=network.allow_unknown, equal_layers_once=network.is_of_hub,
+        )  # fmt: skip
