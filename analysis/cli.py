@@ -14,16 +14,19 @@ from zerocast.analysis.commands.command_line import (
     OBJECTIVES,
     AcceleratorName,
     Cache,
+    Checkpoint,
     Dense,
     Fidelity,
     GivenMapping,
     Image,
     ModelArguments,
     Objective,
+    Optimizer,
     Regime,
     Settings,
     TensorParallel,
     Tokens,
+    Update,
     Weights,
     load_accelerator,
     spare,
@@ -53,7 +56,6 @@ _ARGUMENT = typer.Argument
 Prune = Annotated[str | None, _OPTION("--prune", help="Recipe; see `zerocast list recipes`.")]
 Training = Annotated[bool, _OPTION("--training", help="A training step, not inference.")]
 Batch = Annotated[int | None, _OPTION("--batch", help="Samples in one step.")]
-Optimizer = Annotated[str | None, _OPTION("--optimizer", help="sgd_momentum or adamw.")]
 Dtype = Annotated[
     str | None, _OPTION("--dtype", help="Type of all floating tensors; fp16 by default; int8, w4a16 etc. in inference.")
 ]
@@ -84,6 +86,8 @@ def run(
     training: Training = False,
     batch: Batch = None,
     optimizer: Optimizer = None,
+    update: Update = None,
+    checkpoint: Checkpoint = None,
     baseline: Baseline = None,
     fidelity: Fidelity = "analytic",
     objective: Objective = "latency",
@@ -115,7 +119,7 @@ def run(
     one_of("--objective", objective, OBJECTIVES)
     network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, fidelity == "tile",
                       tokens, image, arguments_of(model_arguments or ()), tuple(dense or ()), cache,
-                      weights)  # fmt: skip
+                      weights, update, tuple(checkpoint or ()))  # fmt: skip
     settings = with_cards(settings, accelerator, tensor_parallel)
     machine = load_accelerator(accelerator, settings, regime)
     asked = Asked(network, accelerator, overrides([*settings, *([f"gpu.regime={regime}"] if regime else ())]), {
@@ -184,6 +188,8 @@ def lower(
     training: Training = False,
     batch: Batch = None,
     optimizer: Optimizer = None,
+    update: Update = None,
+    checkpoint: Checkpoint = None,
     dtype: Dtype = None,
     allow_unknown: AllowUnknown = False,
     trace: Annotated[str | None, _OPTION("--trace", help="Activation zeros, from `zerocast trace`.")] = None,
@@ -213,7 +219,7 @@ def lower(
         raise AnalysisError("--masks belongs to --trace, and to inference: those of training are not recorded")
     network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, masks,
                       tokens, image, arguments_of(model_arguments or ()), tuple(dense or ()), cache,
-                      weights)  # fmt: skip
+                      weights, update, tuple(checkpoint or ()))  # fmt: skip
     if explain:
         with progress() as steps:
             nodes = explained(network, steps)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from zerocast.workloads.errors import WorkloadError
-from zerocast.workloads.ir import BITS, Einsum, Index, Workload
+from zerocast.workloads.ir import BITS, Workload
 
 FLOATING = ("fp32", "tf32", "fp16", "bf16", "fp8", "fp4")
 QUANTISED = ("int16", "int8", "int4")
@@ -50,7 +49,8 @@ def with_weights(workload: Workload, dtype: str) -> Workload:
     As tools that quantise leave them, weights that a lookup reads too (tied embeddings) and those of the layer whose
     result the network returns (its head) keep their type. `meta` tells how many were changed, `layers` nothing new.
     """
-    names = list(_narrowed(workload, BITS[dtype]))
+    inner = workload.inner_weights
+    names = [name for name, tensor in workload.tensors.items() if name in inner and tensor.bits > BITS[dtype]]
     if not names:
         raise WorkloadError(f"dtype of weights {dtype!r}: no product of {workload.name!r} has weights to be narrowed")
     tensors = {name: replace(workload.tensors[name], dtype=dtype) for name in names}
@@ -62,15 +62,3 @@ def with_weights(workload: Workload, dtype: str) -> Workload:
         "stored_scale_bytes": int(workload.meta.get("stored_scale_bytes", 0)) + scales,
     }  # fmt: skip
     return replace(workload, tensors={**workload.tensors, **tensors}, meta=meta)
-
-
-def _narrowed(workload: Workload, bits: int) -> Iterator[str]:
-    looked_up = {name for op in workload.ops if isinstance(op, Index) for name in op.inputs}
-    returned = {
-        op.inputs[1] for op in workload.ops if isinstance(op, Einsum) and set(op.outputs) & set(workload.outputs)
-    }
-    read = dict.fromkeys(op.inputs[1] for op in workload.ops if isinstance(op, Einsum))
-    for name in read:
-        tensor = workload.tensors[name]
-        if tensor.role == "weight" and tensor.bits > bits and name not in looked_up | returned:
-            yield name

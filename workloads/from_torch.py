@@ -31,6 +31,7 @@ from zerocast.workloads.lowering.values import Value
 from zerocast.workloads.lowering.walk import COUNTED, walk
 from zerocast.workloads.pruning import NOTHING_PRUNED, Pruning, apply_pruning
 from zerocast.workloads.training import Autograd, expand_training
+from zerocast.workloads.training.checkpoints import with_checkpoints
 
 Readers = Mapping[str, Callable[[], torch.Tensor]]
 """By the name of a parameter or buffer: what reads it from its file."""
@@ -49,13 +50,16 @@ def capture(
     allow_unknown: bool = False,
     weights: Checkpoint | None = None,
     equal_layers_once: bool = False,
+    per_layer: bool = False,
+    checkpoints: Sequence[str] = (),
 ) -> Workload:
     """Lower a model to the dataflow IR.
 
     model: never changed; may live on the meta device (shapes without data); programs of torch.export and TorchScript,
     sparse and wrapped weights are read, too.
     example_inputs: arguments of its forward, by position or by name; their shapes are the workload's.
-    training: add loss, backward passes and optimizer update (`optimizer`: sgd_momentum or adamw).
+    training: add loss, backward passes and the update by a rule of `training.rules`, `per_layer` as of
+    `expand_training`; checkpoints: globs of modules whose activations are computed again (`with_checkpoints`).
     pruning: what a recipe decided (`workloads.prune`); without one, zeros that the weights hold are found.
     dtype: of every floating tensor but the optimizer's state and master weights, which are fp32; int16, int8 or int4
     stand for a network quantised throughout, in inference, and fp16*int4 (or w4a16) for weights that products read in a
@@ -71,6 +75,7 @@ def capture(
     return capture_once(
         model, example_inputs, name=name, training=training, optimizer=optimizer, pruning=pruning, dtype=dtype,
         allow_unknown=allow_unknown, weights=weights, equal_layers_once=equal_layers_once,
+        per_layer=per_layer, checkpoints=checkpoints,
     ).under(pruning or NOTHING_PRUNED)  # fmt: skip
 
 
@@ -78,7 +83,7 @@ def capture(
 class Captured:
     """A forward pass, lowered without any recipe, from which the workloads under recipes follow in no time.
 
-    optimizer, autograd: of a training step, autograd None in inference. Zeros that the weights hold themselves are in
+    optimizer, autograd, per_layer: of a training step, autograd None in inference. Zeros that the weights hold themselves are in
     `forward`, so recipes must leave those weights as they are: models without data do.
     """
 
@@ -86,13 +91,14 @@ class Captured:
     types: Types
     optimizer: str
     autograd: Autograd | None
+    per_layer: bool = False
 
     def under(self, pruning: Pruning) -> Workload:
         """The workload with what a recipe decided. Raises `WorkloadError` for a recipe of another model."""
         forward = _decided(self.forward, pruning, self.types)
         if self.autograd is None:
             return forward
-        return expand_training(forward, self.optimizer, pruning, autograd=self.autograd)
+        return expand_training(forward, self.optimizer, pruning, autograd=self.autograd, per_layer=self.per_layer)
 
 
 def capture_once(
@@ -107,6 +113,8 @@ def capture_once(
     allow_unknown: bool = False,
     weights: Checkpoint | None = None,
     equal_layers_once: bool = False,
+    per_layer: bool = False,
+    checkpoints: Sequence[str] = (),
 ) -> Captured:
     """What `capture` has before a recipe is applied; arguments and errors as of `capture`. pruning: the recipe of the
     weights whose zeros are not looked for."""
@@ -132,7 +140,8 @@ def capture_once(
         return Captured(forward, types, optimizer, None)
     fixed = {n for p, n in weight_names(module).items() if not module.get_parameter(p).requires_grad}
     autograd = Autograd(frozenset(fixed | set(build.stored)), build.stopped, build.checkpoints)
-    return Captured(forward, types, optimizer, autograd)
+    autograd = with_checkpoints(forward, autograd, checkpoints) if checkpoints else autograd
+    return Captured(forward, types, optimizer, autograd, per_layer)
 
 
 def _decided(forward: Workload, pruning: Pruning, types: Types) -> Workload:

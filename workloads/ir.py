@@ -269,6 +269,15 @@ class Workload:
         return sum(t.elements for t in self.tensors.values() if t.role == "weight")
 
     @property
+    def inner_weights(self) -> frozenset[str]:
+        """Weights of products, but for those that a lookup reads too (tied embeddings) and those of the layer whose
+        result the network returns (its head)."""
+        looked_up = {name for op in self.ops if isinstance(op, Index) for name in op.inputs}
+        returned = {op.inputs[1] for op in self.einsums if set(op.outputs) & set(self.outputs)}
+        read = {op.inputs[1] for op in self.einsums if self.tensors[op.inputs[1]].role == "weight"}
+        return frozenset(read - looked_up - returned)
+
+    @property
     def unknown(self) -> tuple[Vector, ...]:
         """Ops of the framework that have no cost rule."""
         return tuple(op for op in self.ops if isinstance(op, Vector) and not op.known)

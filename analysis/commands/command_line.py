@@ -33,6 +33,20 @@ ModelArguments = Annotated[
 Dense = Annotated[
     list[str] | None, _OPTION("--dense", metavar="GLOB", help="With --prune: layers that stay dense, e.g. 'layer1.*'.")
 ]
+Optimizer = Annotated[
+    str | None,
+    _OPTION("--optimizer", help="sgd, sgd_momentum (the default), adam, adamw, adamw:bf16, adam8bit, galore8bit:RANK."),
+]
+Update = Annotated[
+    str | None,
+    _OPTION("--update", help="per-layer: each weight as soon as its gradient is whole; else all at the end."),
+]
+Checkpoint = Annotated[
+    list[str] | None,
+    _OPTION(
+        "--checkpoint", metavar="GLOB", help="Modules whose activations are computed again, e.g. 'model.layers.*'."
+    ),
+]
 GivenMapping = Annotated[
     Path | None, _OPTION("--mapping", help="YAML: what is fixed of mappings, by glob of layer; the rest is searched.")
 ]

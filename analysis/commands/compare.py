@@ -6,7 +6,7 @@ Registered by `app.command("compare")(compare_command)`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,11 +14,14 @@ import typer
 
 from zerocast.analysis.commands.command_line import (
     Cache,
+    Checkpoint,
     Dense,
     Image,
     ModelArguments,
+    Optimizer,
     Settings,
     Tokens,
+    Update,
     Weights,
     listed,
     load_accelerator,
@@ -43,6 +46,9 @@ def compare_command(
     dtype: Annotated[str, _OPTION("--dtype", help="Types of all floating tensors, as bf16,fp8,w4a16.")] = "fp16",
     batch: Annotated[str | None, _OPTION("--batch", help="Samples in one step, as 1,8,64.")] = None,
     training: Annotated[bool, _OPTION("--training", help="A training step, not inference.")] = False,
+    optimizer: Optimizer = None,
+    update: Update = None,
+    checkpoint: Checkpoint = None,
     tokens: Tokens = None,
     cache: Cache = None,
     weights: Weights = None,
@@ -66,7 +72,8 @@ def compare_command(
     from zerocast.analysis.run.network import Network, arguments_of, check, title_of
 
     recipes = listed("--prune", prune)
-    network = Network(model, None, training, tokens=tokens, image=image, cache=cache, weights=weights,
+    network = Network(model, None, training, optimizer=optimizer, update=update, checkpoint=tuple(checkpoint or ()),
+                      tokens=tokens, image=image, cache=cache, weights=weights,
                       arguments=arguments_of(model_arguments or ()), dense=tuple(dense or ()))  # fmt: skip
     machines = [load_accelerator(name, settings) for name in listed("--accelerator", accelerator)]
     if regime is not None:
@@ -76,7 +83,8 @@ def compare_command(
         listed("--dtype", dtype), [None] if batch is None else sizes_of("--batch", batch),
     )  # fmt: skip
     for case in question.cases():
-        check(Network(model, None if case.recipe == "dense" else case.recipe, training, case.batch, dtype=case.dtype))
+        check(replace(network, prune=None if case.recipe == "dense" else case.recipe, batch=case.batch,
+                      dtype=case.dtype, dense=()))  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     tried: list[Tried] = []
     with progress() as steps:

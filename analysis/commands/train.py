@@ -16,13 +16,16 @@ import typer
 
 from zerocast.analysis.commands.command_line import (
     AcceleratorName,
+    Checkpoint,
     Dense,
     Image,
     ModelArguments,
+    Optimizer,
     Regime,
     Settings,
     TensorParallel,
     Tokens,
+    Update,
     with_cards,
 )
 
@@ -45,7 +48,9 @@ def train_command(
         _OPTION("--recipe", help="What the schedule varies, less the numbers that it gives: magnitude:erk, bdwp."),
     ] = None,
     batch: Annotated[int | None, _OPTION("--batch", help="Samples in one step.")] = None,
-    optimizer: Annotated[str | None, _OPTION("--optimizer", help="sgd_momentum or adamw.")] = None,
+    optimizer: Optimizer = None,
+    update: Update = None,
+    checkpoint: Checkpoint = None,
     dtype: Annotated[str | None, _OPTION("--dtype", help="Type of all floating tensors; fp16 by default.")] = None,
     tokens: Tokens = None,
     image: Image = None,
@@ -70,7 +75,8 @@ def train_command(
         raise AnalysisError(f"--out {str(out)!r} is a file; name a folder")
     parsed = parse_schedule(schedule, recipe)
     network = Network(model, None, True, batch, optimizer, dtype, tokens=tokens, image=image,
-                      arguments=arguments_of(model_arguments or ()), dense=tuple(dense or ()))  # fmt: skip
+                      arguments=arguments_of(model_arguments or ()), dense=tuple(dense or ()), update=update,
+                      checkpoint=tuple(checkpoint or ()))  # fmt: skip
     values = with_cards(settings, accelerator, tensor_parallel) + ([f"gpu.regime={regime}"] if regime else [])
     with progress() as announce:
         trained = train(network, parsed, steps, accelerator, out, settings=overrides(values), announce=announce)

@@ -17,6 +17,8 @@ from zerocast.simulator import Result, SimulationError, simulate
 from zerocast.simulator.products.given import read_page
 from zerocast.workloads.dtypes import types_of
 from zerocast.workloads.ir import Workload
+from zerocast.workloads.training.expand import PER_LAYER
+from zerocast.workloads.training.rules import optimizer_named
 
 if TYPE_CHECKING:
     from zerocast.workloads.checkpoint import Checkpoint
@@ -45,6 +47,8 @@ class Network:
     zeros of its activations; masks: take the real masks of its first runs, not densities (inference alone). tokens,
     image, cache: sizes of the input, None for the model's own. arguments: of its constructor, by name. dense: globs of
     layers that the recipe leaves alone. weights: file or folder that they are read from, in place of the model's own.
+    update: per-layer throws each gradient away as soon as its weight is updated; checkpoint: globs of modules whose
+    activations are computed again.
     """
 
     model: str
@@ -62,6 +66,8 @@ class Network:
     dense: tuple[str, ...] = ()
     cache: int | None = None
     weights: str | None = None
+    update: str | None = None
+    checkpoint: tuple[str, ...] = ()
 
     @property
     def is_saved(self) -> bool:
@@ -88,7 +94,8 @@ def check(network: Network) -> None:
         given = {"--prune": network.prune, "--training": network.training, "--batch": network.batch,
                  "--optimizer": network.optimizer, "--dtype": network.dtype, "--tokens": network.tokens,
                  "--image": network.image, "--cache": network.cache, "--weights": network.weights,
-                 "--model-arg": network.arguments, "--dense": network.dense}  # fmt: skip
+                 "--model-arg": network.arguments, "--dense": network.dense, "--update": network.update,
+                 "--checkpoint": network.checkpoint}  # fmt: skip
         if wrong := [option for option, value in given.items() if value]:
             raise AnalysisError(
                 f"{', '.join(wrong)} cannot change the saved workload {network.model!r}; "
@@ -102,12 +109,21 @@ def check(network: Network) -> None:
             raise AnalysisError(f"{option} {size}: must be 1 or more")
     if network.dense and network.prune is None:
         raise AnalysisError("--dense: names layers that a recipe leaves alone; give the recipe with --prune")
-    one_of("--optimizer", network.optimizer or "sgd_momentum", ("sgd_momentum", "adamw"))
+    _check_training(network)
     types_of(network.dtype or "fp16", network.training)
     if network.prune is not None:
         from zerocast.workloads.recipes import parse
 
         parse(network.prune)
+
+
+def _check_training(network: Network) -> None:
+    """Refuse what is wrong with how a network is trained, and what asks for training where there is none."""
+    optimizer_named(network.optimizer or "sgd_momentum")
+    one_of("--update", network.update or "whole", ("whole", PER_LAYER))
+    given = {"--update": network.update, "--checkpoint": network.checkpoint}
+    if not network.training and (wrong := [option for option, value in given.items() if value]):
+        raise AnalysisError(f"{wrong[0]}: is how a network is trained; add --training")
 
 
 def lower(network: Network, steps: Steps) -> Workload:
@@ -149,6 +165,7 @@ def _lower(network: Network, steps: Steps) -> Workload:
             optimizer=network.optimizer or "sgd_momentum", dtype=network.dtype or "fp16",
             allow_unknown=network.allow_unknown, weights=None if is_loaded else checkpoint,
             equal_layers_once=network.is_of_hub,
+            per_layer=network.update == PER_LAYER, checkpoints=network.checkpoint,
         )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ from zerocast.analysis.run.network import Network, Steps, built, check, lower, t
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Workload
 from zerocast.workloads.pruning import NOTHING_PRUNED
+from zerocast.workloads.training.expand import PER_LAYER
 
 if TYPE_CHECKING:
     from zerocast.workloads.from_torch import Captured
@@ -55,4 +56,5 @@ def _once(network: Network, steps: Steps) -> tuple[Any, Any, Captured]:
             module, inputs, name=title_of(network.model), training=network.training,
             optimizer=network.optimizer or "sgd_momentum", dtype=network.dtype or "fp16",
             allow_unknown=network.allow_unknown, equal_layers_once=network.is_of_hub,
+            per_layer=network.update == PER_LAYER, checkpoints=network.checkpoint,
         )  # fmt: skip

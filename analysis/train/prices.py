@@ -108,8 +108,9 @@ class Prices:
     def _content(self, job: Job) -> str:
         recipe = None if job.recipe == DENSE else job.recipe
         dense = self.network.dense if recipe else ()
-        network = replace(self.network, prune=recipe, training=job.training, dense=dense,
-                          optimizer=self.network.optimizer if job.training else None)  # fmt: skip
+        network = replace(self.network, prune=recipe, training=job.training, dense=dense)
+        if not job.training:
+            network = replace(network, optimizer=None, update=None, checkpoint=())
         lowered = self.networks.lowered(network)
         if lowered.reason:
             raise AnalysisError(lowered.reason)

@@ -49,6 +49,7 @@ def load_record(folder: Path) -> Asked:
     try:
         held = json.loads((folder / _FILE).read_text(encoding="utf-8"))
         network = {**held["network"], "dense": tuple(held["network"]["dense"])}
+        network["checkpoint"] = tuple(held["network"]["checkpoint"])
         network["arguments"] = tuple((name, _frozen(value)) for name, value in held["network"]["arguments"])
         return Asked(Network(**network), held["accelerator"], held["settings"], held["options"])
     except FileNotFoundError:

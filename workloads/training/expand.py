@@ -12,10 +12,12 @@ from zerocast.workloads.training.again import run_again
 from zerocast.workloads.training.autograd import Autograd
 from zerocast.workloads.training.loss import seed
 from zerocast.workloads.training.online import with_selection
+from zerocast.workloads.training.rules import optimizer_named
 from zerocast.workloads.training.tape import Tape, needing
-from zerocast.workloads.training.update import optimizer_named, update
+from zerocast.workloads.training.update import update
 
 NOTHING_SPECIAL = Autograd()
+PER_LAYER = "per-layer"
 
 
 def expand_training(
@@ -24,18 +26,22 @@ def expand_training(
     pruning: Pruning = NOTHING_PRUNED,
     *,
     autograd: Autograd = NOTHING_SPECIAL,
+    per_layer: bool = False,
 ) -> Workload:
     """One training step: the forward ops, the loss, the backward of each op in reverse order, then the
     updates.
 
     Tensors written in FF and read later are the saved activations. Network inputs and frozen weights need no
     gradient, so a first layer has no BP einsum. autograd: what else the module says of its gradients.
+    optimizer: see `rules.optimizer_named`. per_layer: each weight is updated as soon as its gradient is whole, which is
+    then thrown away, in place of all of them at the end.
     Raises `WorkloadError` for an unknown optimizer, or a model whose outputs depend on no trainable weight.
     """
-    optimizer_named(optimizer)
+    rule = optimizer_named(optimizer)
     needs = needing(forward, autograd)
     kept = vectors.with_saved(forward, needs)
     tape = Tape(dict(kept.tensors), needs, list(kept.ops))
+    inner, whole = kept.inner_weights, _whole_after(kept)
     seed(tape, forward)
     for checkpoint, part in groupby(reversed(kept.ops), lambda op: autograd.checkpoints.get(op.name)):
         since, done = len(tape.ops), []
@@ -45,14 +51,30 @@ def expand_training(
             tape.ops[start:] = [replace(each, of=op.name) for each in tape.ops[start:]]
             tape.settle()
             done.append((op, tape.ops[start:]))
+            if per_layer:
+                for name in whole.pop(op.name, ()):
+                    update(tape, name, rule, name in inner)
         if checkpoint is not None:
             run_again(tape, checkpoint, done[::-1], since)
-    for name, tensor in kept.tensors.items():
-        if tensor.role == "weight":
-            update(tape, name, optimizer)
+    for name in [name for name, tensor in kept.tensors.items() if tensor.role == "weight"] if not per_layer else ():
+        update(tape, name, rule, name in inner)
     meta = {**forward.meta, "training": True, "optimizer": optimizer}
+    meta |= {"update": PER_LAYER} if per_layer else {}
     step = replace(kept, ops=tuple(tape.ops), tensors=tape.tensors, meta=meta)
     return with_selection(step, pruning)
+
+
+def _whole_after(forward: Workload) -> dict[str, list[str]]:
+    """By op: the weights whose gradient is whole once that op has gone backward, the first one that reads them."""
+    first: dict[str, str] = {}
+    for op in forward.ops:
+        for name in op.inputs:
+            if forward.tensors[name].role == "weight":
+                first.setdefault(name, op.name)
+    found: dict[str, list[str]] = {}
+    for name, op_name in first.items():
+        found.setdefault(op_name, []).append(name)
+    return found
 
 
 def _backward(tape: Tape, op: Op, pruning: Pruning) -> None:

@@ -1,64 +1,73 @@
-"""The optimizer's update: one vector op per parameter, in fp32 with a master copy where training is
-narrower."""
+"""The optimizer's update: one vector op per parameter; of weights that are projected, two products more."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from zerocast.workloads.errors import WorkloadError
-from zerocast.workloads.ir import Tensor, Vector
+from zerocast.workloads.ir import Affine, Einsum, Tensor, Vector
+from zerocast.workloads.training.rules import BLOCK, Optimizer
 from zerocast.workloads.training.tape import Tape
 
 
-@dataclass(frozen=True, slots=True)
-class Optimizer:
-    """state: tensors kept per parameter. flops: per weight."""
-
-    state: tuple[str, ...]
-    flops: float
-
-
-OPTIMIZERS = {
-    # decay 2 (g += wd w), momentum 2 (m = mu m + g), step 2 (w -= lr m)
-    "sgd_momentum": Optimizer(("momentum",), 6),
-    # decay 2, first moment 3, second moment 4, bias corrections 2, root, epsilon, quotient, step 2
-    # (Loshchilov, Hutter, ICLR 2019)
-    "adamw": Optimizer(("exp_avg", "exp_avg_sq"), 16),
-}
-
-
-def optimizer_named(name: str) -> Optimizer:
-    """The optimizer, or a `WorkloadError` that lists those there are."""
-    if name not in OPTIMIZERS:
-        raise WorkloadError(f"unknown optimizer {name!r}; use {' or '.join(OPTIMIZERS)}")
-    return OPTIMIZERS[name]
-
-
-def update(tape: Tape, name: str, optimizer: str) -> None:
+def update(tape: Tape, name: str, rule: Optimizer, inner: bool) -> None:
     """Update weight `name` by its gradient; nothing where the loss does not depend on it (as PyTorch skips
-    it)."""
+    it). inner: the weight is a matrix that a subspace may be found of."""
     gradient = tape.gradient(name)
     if gradient is None:
         return
     weight = tape.tensors[name]
-    rule = optimizer_named(optimizer)
-    kept = [f"{name}.{state}" for state in rule.state]
-    if weight.dtype not in ("fp32", "fp64"):
-        kept.insert(0, f"{name}.master")
-    for state in kept:
-        tape.tensors[state] = Tensor(state, weight.shape, "fp32", "optimizer_state")
-    read = (gradient, *kept) if f"{name}.master" in kept else (gradient, name, *kept)
+    if rule.rank and inner and len(weight.shape) == 2 and min(weight.shape) > rule.rank:
+        _in_subspace(tape, weight, gradient, rule)
+        return
+    kept = _states(tape, name, rule, weight.shape)
+    if rule.master and weight.dtype not in ("fp32", "fp64"):
+        master = f"{name}.master"
+        tape.tensors[master] = Tensor(master, weight.shape, "fp32", "optimizer_state", made_of=name)
+        read, kept = (gradient, master, *kept), (master, *kept)
+    else:
+        read = (gradient, name, *kept)
+    _emit(tape, name, "", read, (name, *kept), rule.function, weight.elements, rule.flops)
+
+
+def _emit(
+    tape: Tape, name: str, part: str, read: tuple[str, ...], written: tuple[str, ...], function: str, elements: int,
+    flops: float,
+) -> None:  # fmt: skip
     layer = name.rpartition(".")[0]
-    tape.emit(
-        Vector(
-            f"{name}.UPDATE",
-            layer,
-            "UPDATE",
-            read,
-            (name, *kept),
-            optimizer,
-            weight.elements,
-            rule.flops,
-            True,
-        )
+    tape.emit(Vector(f"{name}.UPDATE{part}", layer, "UPDATE", read, written, function, elements, flops, True))
+
+
+def _states(tape: Tape, name: str, rule: Optimizer, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Names of the states of a weight, made; 8-bit ones with a scale for each block."""
+    made = []
+    for state in rule.state:
+        held = Tensor(f"{name}.{state}", shape, "fp32", "optimizer_state")
+        made.append(held := Tensor(held.name, shape, rule.stored(held.elements), held.role))
+        if held.dtype == "int8":
+            made.append(Tensor(f"{held.name}.scales", (-(-held.elements // BLOCK),), "fp32", held.role))
+    tape.tensors.update({each.name: each for each in made})
+    return tuple(each.name for each in made)
+
+
+def _in_subspace(tape: Tape, weight: Tensor, gradient: str, rule: Optimizer) -> None:
+    """Project the gradient's shorter side by a matrix that is kept, update there, and project back onto the weight
+    (GaLore, algorithm 1). Finding the matrix anew, every few hundred steps, is no part of a step."""
+    name, rank = weight.name, rule.rank
+    short, long = sorted(range(2), key=lambda axis: weight.shape[axis])
+    low = (weight.shape[long], rank)
+    projector = Tensor(f"{name}.projector", (weight.shape[short], rank), weight.dtype, "optimizer_state")
+    projected, step, whole = (
+        Tensor(f"{gradient}.{what}", shape, weight.dtype, "gradient")
+        for what, shape in (("projected", low), ("step", low), ("whole", weight.shape))
     )
+    tape.tensors.update({each.name: each for each in (projector, projected, step, whole)})
+    layer = name.rpartition(".")[0]
+    sizes = {"a": weight.shape[0], "b": weight.shape[1], "r": rank}
+    ranks: tuple[Affine, ...] = ((("a", 1),), (("b", 1),))
+    subspace: Affine = (("r", 1),)
+    onto, back = (ranks[long], subspace), (ranks[short], subspace)
+    tape.emit(Einsum(f"{name}.UPDATE.project", layer, "UPDATE", (gradient, projector.name), (projected.name,), sizes,
+                     (ranks, back, onto)))  # fmt: skip
+    kept = _states(tape, name, rule, low)
+    _emit(tape, name, "", (projected.name, *kept), (step.name, *kept), rule.function, projected.elements, rule.flops)
+    tape.emit(Einsum(f"{name}.UPDATE.back", layer, "UPDATE", (step.name, projector.name), (whole.name,), sizes,
+                     (onto, back, ranks)))  # fmt: skip
+    _emit(tape, name, ".step", (whole.name, name), (name,), "add", weight.elements, 2.0)

@@ -140,13 +140,15 @@ def command(facts: Mapping[str, Any], choice: Mapping[str, Any], design: str) ->
     network, settings = _network_and_settings(facts, choice)
     words = ["zerocast", "run", network["model"], "--accelerator", facts["accelerator"]]
     words += ["--training"] * bool(network["training"]) + ["--allow-unknown"] * bool(network["allow_unknown"])
-    for option in ("prune", "batch", "optimizer", "dtype", "tokens", "image", "trace", "cache", "weights"):
+    for option in ("prune", "batch", "optimizer", "update", "dtype", "tokens", "image", "trace", "cache", "weights"):
         if network.get(option) is not None:
             words += [f"--{option}", str(network[option])]
     for name, value in network.get("arguments", ()):
         words += ["--model-arg", f"{name}={yaml_value(value)}"]
     for pattern in network.get("dense", ()):
         words += ["--dense", pattern]
+    for pattern in network.get("checkpoint", ()):
+        words += ["--checkpoint", pattern]
     for path, value in settings.items():
         words += ["--set", f"{path}={yaml_value(value)}"]
     words += ["--objective", facts["mapping"]] * (facts["mapping"] != "latency")

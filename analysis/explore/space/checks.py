@@ -170,7 +170,7 @@ def _check_networks(space: Space) -> None:
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "model": (str,), "prune": (str, type(None)), "training": (bool,), "batch": (int, type(None)),
-    "optimizer": (str, type(None)), "dtype": (str, type(None)), "trace": (str, type(None)),
+    "optimizer": (str, type(None)), "update": (str, type(None)), "dtype": (str, type(None)), "trace": (str, type(None)),
     "tokens": (int, type(None)), "image": (int, type(None)), "cache": (int, type(None)), "weights": (str, type(None)),
 }  # fmt: skip
 

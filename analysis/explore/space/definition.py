@@ -19,7 +19,8 @@ Choice = dict[str, Any]
 
 WORKLOAD = "workload"
 NETWORK_FIELDS = (
-    "model", "prune", "training", "batch", "optimizer", "dtype", "tokens", "image", "trace", "cache", "weights",
+    "model", "prune", "training", "batch", "optimizer", "update", "dtype", "tokens", "image", "trace", "cache",
+    "weights",
 )  # fmt: skip
 """What `workload.X` may name."""
 

@@ -29,8 +29,12 @@ class WorkloadEntry(_Part):
     """A training step, not inference."""
     batch: StrictInt | None = Field(default=None, ge=1)
     """Samples in one step."""
-    optimizer: Literal["sgd_momentum", "adamw"] | None = None
+    optimizer: StrictStr | None = None
     """Of a training step."""
+    update: Literal["whole", "per-layer"] | None = None
+    """When its weights are updated."""
+    checkpoint: list[StrictStr] = Field(default_factory=list)
+    """Globs of modules whose activations are computed again."""
     dtype: StrictStr | None = None
     """Type of all floating tensors."""
     tokens: StrictInt | None = Field(default=None, ge=1)

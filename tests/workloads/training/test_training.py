@@ -254,7 +254,7 @@ def test_inference_generates_nothing_online() -> None:
 
 
 def test_unknown_optimizer_is_refused_with_the_choice() -> None:
-    with pytest.raises(WorkloadError, match="unknown optimizer 'lion'; use sgd_momentum or adamw"):
+    with pytest.raises(WorkloadError, match="unknown optimizer 'lion'; use sgd, sgd_momentum, adam, adamw"):
         capture(chain(), torch.zeros(2, 8), training=True, optimizer="lion")
 
 
