@@ -83,8 +83,8 @@ def capture(
 class Captured:
     """A forward pass, lowered without any recipe, from which the workloads under recipes follow in no time.
 
-    optimizer, autograd, per_layer: of a training step, autograd None in inference. Zeros that the weights hold themselves are in
-    `forward`, so recipes must leave those weights as they are: models without data do.
+    optimizer, autograd, per_layer: of a training step, autograd None in inference. Zeros that the weights hold
+    themselves are in `forward`, so recipes must leave those weights as they are: models without data do.
     """
 
     forward: Workload

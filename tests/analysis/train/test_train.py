@@ -118,7 +118,7 @@ def test_the_command_writes_table_totals_and_picture(model: str, tmp_path: Path,
         ({"--schedule": "cube:0-0.8@25%-75%"}, "unknown schedule"),
         ({"--schedule": "switch:nm:2:4@30%,dense@30%"}, "covers 0.6"),
         ({"--steps": "0"}, "must be 1 or more"),
-        ({"--optimizer": "adamq"}, "choose sgd_momentum or adamw"),
+        ({"--optimizer": "adamq"}, "use sgd, sgd_momentum, adam, adamw"),
     ],
 )
 def test_mistakes_are_one_line(model: str, tmp_path: Path, capsys, change: dict[str, str], message: str) -> None:
