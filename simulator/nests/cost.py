@@ -131,8 +131,8 @@ class NestCost:
         for last in range(int(at.min()), int(at.max()) + 1):
             modes = [self._mode(operand, level, top, last) for level in range(1, depth + 1)]
             every: list[Mode] = ["all" if level <= last else "copies" for level in range(1, depth + 1)]
-            shared = np.where(at == last, self.counts.number(FREE[operand], tuple(modes)), shared)
-            apart = np.where(at == last, self.counts.number(FREE[operand], tuple(every)), apart)
+            found = (self.counts.number(FREE[operand], tuple(each)) for each in (modes, every))
+            shared, apart = (np.where(at == last, new, old) for new, old in zip(found, (shared, apart), strict=True))
         return shared, apart
 
     def _mode(self, operand: Operand, level: int, top: int, last: int) -> Mode:

@@ -54,6 +54,7 @@ class Counts:
     def __init__(self, gemm: Gemm, levels: tuple[Tiling, ...]) -> None:
         self.gemm, self.levels = gemm, levels
         self._known: dict[tuple[str, tuple[Mode, ...]], Sizes] = {}
+        self._alone: dict[tuple[str, tuple[Mode, ...]], tuple[Mode, ...]] = {}
         self._numbers: dict[tuple[str, tuple[Mode, ...]], Array] = {}
         self._loops: dict[tuple[int, Operand], tuple[NDArray[np.bool_], NDArray[np.bool_]]] = {}
 
@@ -70,9 +71,12 @@ class Counts:
 
     def alone(self, side: str, modes: tuple[Mode, ...]) -> tuple[Mode, ...]:
         """The same modes, named alike where a depth has no copies along a side."""
-        same: dict[Mode, Mode] = {"steps": "all", "copies": "one"}
-        levels = zip(self.levels, modes, strict=False)
-        return tuple(mode if side in level.spread else same.get(mode, mode) for level, mode in levels)
+        if (side, modes) not in self._alone:
+            same: dict[Mode, Mode] = {"steps": "all", "copies": "one"}
+            levels = zip(self.levels, modes, strict=False)
+            named = tuple(mode if side in level.spread else same.get(mode, mode) for level, mode in levels)
+            self._alone[side, modes] = named
+        return self._alone[side, modes]
 
     def number(self, side: str, modes: tuple[Mode, ...]) -> Array:
         """How many tiles are counted."""

@@ -7,6 +7,7 @@ what has been reached; complete ones are priced with every order of loops.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,7 +31,7 @@ Index = NDArray[np.intp]
 _FIRST = 8
 """Chains that are completed and priced before others are looked at."""
 _FEW = 24
-"""Complete chains that are priced in all orders at once, without a look at their array first."""
+"""Complete chains that are priced in all orders at once, without a look at their array or their energy first."""
 _SOME = 64
 """Complete chains that are priced first, in all orders."""
 _MOST = 2048
@@ -68,7 +69,7 @@ class NestSearch:
     def __init__(
         self, gemm: Gemm, accelerator: Accelerator, objective: Objective = "latency", limit: int = LIMIT
     ) -> None:
-        self._asked, self._limit = gemm, limit
+        self._asked = gemm
         self.gemm, self.accelerator, self.objective = gemm.free, accelerator, objective
         self.rates: Rates = rates_of([accelerator]).less(gemm.taken).at(0)
         given, flows = gemm.given or Given(), accelerator.compute.dataflows
@@ -118,7 +119,9 @@ class NestSearch:
         quicker and has fewer cycles is no bargain for its energy."""
         if _one(chosen.spent_cycles) <= least * (1 + _EQUAL):
             return None
-        search = NestSearch(self._asked, self.accelerator, "cycles", self._limit)
+        search = copy(self)
+        search.objective, search.spaces = "cycles", [space.untimed() for space in self.spaces]
+        search._best = np.inf, None
         fewest = min(float(space.candidates[0].cycles.min()) for space in search.spaces)
         if _one(chosen.cycles) <= fewest * (1 + _EQUAL):
             return None
@@ -193,7 +196,7 @@ class NestSearch:
         """Price complete chains in all orders, and keep the best."""
         for spread in space.array:
             picks = chains.picks
-            if key is not _cycles:  # times are wanted of those alone whose energy leaves hope
+            if key is not _cycles and len(picks) > _FEW:  # times are wanted of those alone whose energy leaves hope
                 every = self.cost(space, picks, self._innermost, spread).energy.total_j
                 least = key(chains.cycles, every.reshape(len(every), -1).min(axis=1)) * (1 - _EQUAL)
                 picks = picks[least < self._best[0]]

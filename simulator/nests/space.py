@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -86,6 +87,19 @@ class NestSpace:
         for depth in range(self.depths, 0, -1):
             self.candidates.insert(0, self._candidates(depth))
 
+    def untimed(self) -> NestSpace:
+        """The same candidates, of links that take no time."""
+        space = copy(self)
+        space.timed, space.candidates = False, []
+        for found in reversed(self.candidates):
+            cycles = self._busy
+            if space.candidates:
+                inner = space.candidates[0]
+                cycles = self._least(inner, inner.cycles)[tuple(found.tile.values())]
+            none = np.zeros_like(cycles)
+            space.candidates.insert(0, replace(found, link=none, first=none, whole=none, cycles=cycles))
+        return space
+
     def _extents(self, side: str, unit: Unit, limit: int) -> Array:
         """Grid of the tiles along a side, those that are given among them."""
         given = [getattr(level.tile, side) for level in self.given.levels]
@@ -138,22 +152,21 @@ class NestSpace:
         if depth == self.depths:
             arrays = [self._array(tiling, copies) for copies in self.array]
             cycles, joules = (np.min([each[place] for each in arrays], axis=0) for place in (0, 1))
+            self._busy = cycles
         else:
-            cycles, joules = (table[tuple(tile.values())] for table in self._least(self.candidates[0]))
+            inner = self.candidates[0]
+            cycles, joules = (self._least(inner, each)[tuple(tile.values())] for each in (inner.cycles, inner.joules))
         found = Candidates(tiling, tile, {side: needs[side][real] for side in "mnk"}, link, ends, whole, own, moved,
                            cycles, own + joules, self.accelerator.overlap(depth))  # fmt: skip
         return replace(found, cycles=found.piped(np.s_[:], cycles))
 
-    def _least(self, found: Candidates) -> list[Array]:
-        """Least cycles and joules of what lies further in than a tile, for each tile of the grid."""
-        tables = []
-        for figure in (found.cycles, found.joules):
-            table = np.full(self.shape, np.inf)
-            np.minimum.at(table, tuple(found.needs[side] for side in "mnk"), figure)
-            for axis in range(3):
-                table = np.minimum.accumulate(table, axis=axis)
-            tables.append(table)
-        return tables
+    def _least(self, found: Candidates, figure: Array) -> Array:
+        """The least of a figure of candidates that lies further in than a tile, for each tile of the grid."""
+        table = np.full(self.shape, np.inf)
+        np.minimum.at(table, tuple(found.needs[side] for side in "mnk"), figure)
+        for axis in range(3):
+            table = np.minimum.accumulate(table, axis=axis)
+        return table
 
     def _boundary(self, depth: int, tiling: Tiling) -> tuple[Array, Array, Array, tuple[Array, Array, Array]]:
         """Cycles of the link into a depth, those of its first load and last store, those of the link at the least, and
