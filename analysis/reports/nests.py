@@ -19,7 +19,7 @@ from zerocast.simulator.nests.product import is_nested
 from zerocast.simulator.nests.search import NestSearch
 from zerocast.simulator.objective import Objective
 from zerocast.simulator.products.gemm import Gemm
-from zerocast.simulator.products.gemm_cost import GemmCost, walked_cost
+from zerocast.simulator.products.gemm_cost import GemmCost, gemm_cost
 from zerocast.simulator.products.given import Products
 from zerocast.simulator.products.mapping import ORDERS, Mapping, mapping_of
 from zerocast.simulator.products.product import operand_bytes
@@ -117,14 +117,14 @@ def _extents(cost: GemmCost, ranks: str) -> str:
 
 def _binding(gemm: Gemm, accelerator: Accelerator, cost: GemmCost) -> Iterator[str]:
     """What is busy for how much of the time, and the least time that any mapping needs."""
-    clock, latency = accelerator.technology.clock_hz, float(cost.time.latency_s)
-    busy = {"the link": float(cost.time.link_s), "a buffer's port": float(cost.port_cycles) / clock,
+    clock, latency = accelerator.technology.clock_hz, float(cost.latency_s)
+    busy = {"the link": float(cost.link_s), "a buffer's port": float(cost.part.port_cycles) / clock,
             "the array": float(cost.cycles) / clock}  # fmt: skip
     binds = max(busy, key=lambda what: busy[what])
     shares = ", ".join(f"{what} {seconds / latency:.0%}" for what, seconds in busy.items() if seconds)
     yield f"{binds} binds; busy of {si(latency, 's')}: {shares}"
     rate = accelerator.compute.multipliers * rate_of(accelerator, gemm.types)
-    full = gemm.macs * min(float(cost.steps_share), 1.0) / rate / clock
+    full = gemm.macs * min(float(cost.part.steps_share), 1.0) / rate / clock
     whole = tile_bytes(gemm, accelerator, mapping_of(gemm, cost.mapping.dataflow, "mnk", gemm.m, gemm.n, gemm.k))
     once = gemm.batch * float(whole.input + whole.weight + whole.output) / accelerator.dram_bytes_per_s
     yield (
@@ -162,12 +162,12 @@ def _twice(accelerator: Accelerator) -> Iterator[tuple[str, Accelerator]]:
 
 def _rivals(gemm: Gemm, accelerator: Accelerator, cost: GemmCost, objective: Objective) -> Iterator[str]:
     """The next loop order of the same tile, and the best mapping of each other dataflow."""
-    orders = walked_cost(gemm, accelerator, replace(cost.mapping, order=np.arange(len(ORDERS))))
+    orders = gemm_cost(gemm, accelerator, replace(cost.mapping, order=np.arange(len(ORDERS))), walk=True)
     goal = np.broadcast_to(orders.objective(objective), len(ORDERS))
     worse = np.flatnonzero(goal > float(cost.objective(objective)) * (1 + SEEN))
     if worse.size:
         after = int(worse[goal[worse].argmin()])
-        other = walked_cost(gemm, accelerator, replace(cost.mapping, order=ORDERS[after]))
+        other = gemm_cost(gemm, accelerator, replace(cost.mapping, order=ORDERS[after]), walk=True)
         yield f"next loop order, {ORDERS[after]}: {_against(other, cost)}"
     else:
         yield "other loop orders cost the same"
@@ -188,5 +188,5 @@ def _words(mapping: Mapping) -> str:
 
 def _against(other: GemmCost, cost: GemmCost) -> str:
     """Changes of latency and energy."""
-    latency = float(other.time.latency_s) / float(cost.time.latency_s) - 1
+    latency = float(other.latency_s) / float(cost.latency_s) - 1
     return f"latency {latency:+.1%}, energy {float(other.energy.total_j) / float(cost.energy.total_j) - 1:+.1%}"

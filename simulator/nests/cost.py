@@ -249,8 +249,7 @@ class NestCost:
         if not links:
             return inside
         tile, kinds, first = reduce(_slower, links)
-        time = pipeline_time(kinds, first, tile, compute, 1.0, self.accelerator.overlap(depth))
-        return np.asarray(runs * time.latency_s)
+        return np.asarray(runs * pipeline_time(kinds, first, tile, compute, 1.0, self.accelerator.overlap(depth)))
 
     def least_cycles(self, link: Sequence[Array]) -> Array:
         """What no order of the loops is below, where `link` is the least that the links into depths 1 to D need: a run

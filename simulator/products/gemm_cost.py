@@ -14,7 +14,7 @@ from zerocast.simulator.laws.array import reduction_steps, skips
 from zerocast.simulator.objective import Objective, goal
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.mapping import Mapping
-from zerocast.simulator.products.pipeline import PipelineTime, pipeline_time
+from zerocast.simulator.products.pipeline import pipeline_time
 from zerocast.simulator.products.traffic import (
     PortBytes,
     TileBytes,
@@ -28,32 +28,6 @@ from zerocast.simulator.products.walk import walked_cycles
 from zerocast.simulator.rates import Rates, rates_of
 
 Array = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class GemmCost:
-    """Cost of a product; every field broadcasts over the mapping's arrays, and over designs.
-
-    cycles: of the array, ports included, without off-chip waits. macs: executed ones.
-    """
-
-    mapping: Mapping
-    cycles: Array
-    port_cycles: Array
-    steps_share: Array
-    time: PipelineTime
-    ports: PortBytes
-    energy: Energy
-    macs: Array
-
-    @property
-    def latency_s(self) -> Array:
-        """Seconds of the whole product."""
-        return self.time.latency_s
-
-    def objective(self, objective: Objective) -> Array:
-        """The figure to be made small."""
-        return np.asarray(goal(objective, self.latency_s, self.energy.total_j, self.cycles))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +52,29 @@ class ArrayCost:
         return np.maximum(self.array_cycles, self.port_cycles)
 
 
+@dataclass(frozen=True, slots=True)
+class GemmCost:
+    """Cost of a product; every field broadcasts over the mapping's arrays, and over designs. link_s: time that the link
+    is busy."""
+
+    mapping: Mapping
+    part: ArrayCost
+    latency_s: Array
+    link_s: Array
+    read_bytes: Array
+    write_bytes: Array
+    energy: Energy
+
+    @property
+    def cycles(self) -> Array:
+        """Of the array, ports included, without off-chip waits."""
+        return self.part.busy_cycles
+
+    def objective(self, objective: Objective) -> Array:
+        """The figure to be made small."""
+        return np.asarray(goal(objective, self.latency_s, self.energy.total_j, self.cycles))
+
+
 def array_cost(
     gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: float = 0.0, flows: ArrayLike | None = None,
     masks: bool = False,
@@ -97,46 +94,25 @@ def array_cost(
     return ArrayCost(cycles, port_cycles, share, macs, ports, tile, tile_shares)
 
 
-def gemm_cost(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: float = 0.0) -> GemmCost:
-    """Price a product under a mapping (or arrays of them) quickly, all tiles taken for alike (`walked_cost` walks).
-
-    `spread` moves a random pattern's step count by that many standard deviations (see `reduction_steps`).
-    """
-    return timed_cost(
-        gemm, accelerator, mapping, array_cost(gemm, accelerator, mapping, spread), rates_of([accelerator]).at(0)
-    )
-
-
-def timed_cost(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, part: ArrayCost, rates: Rates) -> GemmCost:
-    """Seconds and joules of a product from its array cost, at the rates of one design or of one for each mapping."""
-    tiles = gemm.batch * mapping.trips_m * mapping.trips_n * mapping.trips_k
-    kinds = changes(gemm, mapping, part.tile)
-    time = pipeline_time(
-        kinds,
-        ends(gemm, kinds),
-        part.tile,
-        part.busy_cycles / tiles / rates.clock_hz,
-        rates.dram_bytes_per_s,
-        accelerator.overlap(),
-    )
-    moved = time.read_bytes + time.write_bytes
-    energy = gemm_energy(gemm, accelerator, part.macs, part.ports, moved, rates.j_per_byte)
-    return GemmCost(mapping, part.busy_cycles, part.port_cycles, part.steps_share, time, part.ports, energy, part.macs)
-
-
-def walked_cost(
-    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, part: ArrayCost | None = None, rates: Rates | None = None
-) -> GemmCost:
-    """Price a product under a mapping (or arrays of them) tile by tile, edges included, where `gemm_cost` takes all
-    tiles for alike. part: its array cost, where that is known; rates: of one design or of one for each mapping."""
+def gemm_cost(
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, part: ArrayCost | None = None, rates: Rates | None = None,
+    walk: bool = False,
+) -> GemmCost:  # fmt: skip
+    """Price a product under a mapping (or arrays of them). walk: tile by tile, edges included, where else all tiles are
+    taken for alike, which is quicker. part: its array cost, where that is known; rates: of one design or of one for
+    each mapping."""
     part = array_cost(gemm, accelerator, mapping) if part is None else part
     rates = rates_of([accelerator]).at(0) if rates is None else rates
-    rate = rates.dram_bytes_per_s
-    cycles = walked_cycles(gemm, accelerator, mapping, part, rate / rates.clock_hz)
+    rate, clock = rates.dram_bytes_per_s, rates.clock_hz
+    if walk:
+        latency_s = walked_cycles(gemm, accelerator, mapping, part, rate / clock) / clock
+    else:
+        tile_s = part.busy_cycles / (gemm.batch * mapping.trips_m * mapping.trips_n * mapping.trips_k) / clock
+        kinds = changes(gemm, mapping, part.tile)
+        latency_s = pipeline_time(kinds, ends(gemm, kinds), part.tile, tile_s, rate, accelerator.overlap())
     read, write = link_bytes(gemm, mapping, part.tile)
     energy = gemm_energy(gemm, accelerator, part.macs, part.ports, read + write, rates.j_per_byte)
-    time = PipelineTime(cycles / rates.clock_hz, (read + write) / rate, part.tile.weight / rate, read, write)
-    return GemmCost(mapping, part.busy_cycles, part.port_cycles, part.steps_share, time, part.ports, energy, part.macs)
+    return GemmCost(mapping, part, latency_s, (read + write) / rate, read, write, energy)
 
 
 def tile_steps(gemm: Gemm, accelerator: Accelerator, mapping: Mapping, spread: float = 0.0) -> tuple[Array, Array]:

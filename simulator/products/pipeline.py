@@ -10,8 +10,6 @@ the rule, but that the first load has no store beside it and the last computatio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -20,51 +18,25 @@ from zerocast.simulator.products.traffic import Change, Ends, TileBytes
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True)
-class PipelineTime:
-    """Seconds and off-chip bytes of a tile pipeline; all broadcast over mappings.
-
-    latency_s: the whole product. link_s: time the link is busy. weight_prologue_s: the part of the first load that
-    fetches weights, which a controller can hide behind the work before.
-    """
-
-    latency_s: Array
-    link_s: Array
-    weight_prologue_s: Array
-    read_bytes: Array
-    write_bytes: Array
-
-
 def pipeline_time(
-    steps: Change,
-    ends: Ends,
-    tile: TileBytes,
-    tile_compute_s: ArrayLike,
-    link_bytes_per_s: ArrayLike,
-    overlap: float = 1.0,
-) -> PipelineTime:
-    """Total over the kinds of step: count * max(compute, link), plus first load, last compute, last store.
+    steps: Change, ends: Ends, tile: TileBytes, tile_compute: ArrayLike, rate: ArrayLike, overlap: float = 1.0
+) -> Array:
+    """Time of the whole product, in the unit of a tile's `tile_compute` and of the link's bytes per `rate`.
 
-    Exact for tiles of one size where K is not cut, or cut by the innermost loop; else off by less than the
-    difference between two stores for each pass over K. overlap: as in `side_by_side`.
+    Total over the kinds of step: count * max(compute, link), plus first load, last compute, last store. Exact for tiles
+    of one size where K is not cut, or cut by the innermost loop; else off by less than the difference between two
+    stores for each pass over K. overlap: as in `side_by_side`.
     """
-    compute, rate = np.asarray(tile_compute_s, dtype=float), np.asarray(link_bytes_per_s, dtype=float)
+    compute, rate = np.asarray(tile_compute, dtype=float), np.asarray(rate, dtype=float)
     link = (steps.loads_bytes + steps.stores_bytes) / rate
-    step_s = steps.count * side_by_side(compute, link, overlap)
-    latency = _sum((tile.input + tile.weight + tile.output) / rate + compute, step_s)
-    read = _sum(tile.input + tile.weight, steps.count * steps.loads_bytes)
-    write = _sum(tile.output, steps.count * steps.stores_bytes)
+    total = np.asarray((tile.input + tile.weight + tile.output) / rate + compute)
+    for step in steps.count * side_by_side(compute, link, overlap):  # in order: one mapping and a million are equal
+        total = total + step
     if overlap:
         first, moved = ends.first_bytes / rate, ends.last_stores_bytes / rate
-        latency = latency + side_by_side(compute, first - moved, overlap) - side_by_side(compute, first, overlap)
-        latency = latency + side_by_side(compute, moved, overlap) - compute
-    return PipelineTime(
-        latency_s=latency,
-        link_s=(read + write) / rate,
-        weight_prologue_s=tile.weight / rate,
-        read_bytes=read,
-        write_bytes=write,
-    )
+        total = total + side_by_side(compute, first - moved, overlap) - side_by_side(compute, first, overlap)
+        total = total + side_by_side(compute, moved, overlap) - compute
+    return total
 
 
 def side_by_side(compute: ArrayLike, link: ArrayLike, overlap: float) -> Array:
@@ -72,11 +44,3 @@ def side_by_side(compute: ArrayLike, link: ArrayLike, overlap: float) -> Array:
     (`Memory.overlap`): 1 for double buffers, 0 where the two take turns."""
     longer = np.maximum(compute, link)
     return longer if overlap == 1 else longer + (1 - overlap) * np.minimum(compute, link)
-
-
-def _sum(start: ArrayLike, parts: Array) -> Array:
-    """`start` and all parts along their first axis, added in order: one mapping and a million give the same bits."""
-    total = np.asarray(start, dtype=float)
-    for part in parts:
-        total = total + part
-    return total

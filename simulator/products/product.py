@@ -61,28 +61,28 @@ class Product:
     def figures(self) -> Figures:
         """What the product costs on each design."""
         gemm, cost = self.gemm, self._cost
-        time = cost.time
-        latency, link, cycles, read, write = (time.latency_s, time.link_s, cost.cycles, time.read_bytes,
-                                              time.write_bytes)  # fmt: skip
+        latency, link, cycles, read, write = (cost.latency_s, cost.link_s, cost.cycles, cost.read_bytes,
+                                              cost.write_bytes)  # fmt: skip
         if self._walks is not None:
             latency, link, cycles, read, write = (
                 np.array([getattr(walk, name) for walk in self._walks])
                 for name in ("latency_s", "link_s", "cycles", "read_bytes", "write_bytes")
             )
-        ports, energy = cost.ports, cost.energy
+        part, energy = cost.part, cost.energy
         every = columns(
-            gemm, self.accelerator, cost.macs, energy, cycles=np.maximum(cycles, cost.port_cycles),
+            gemm, self.accelerator, part.macs, energy, cycles=np.maximum(cycles, part.port_cycles),
             ideal_cycles=self._ideal_cycles(), latency_s=latency, dram_read_bytes=read, dram_write_bytes=write,
-            buffer_read_bytes=ports.input_read + ports.weight_read + ports.output_read + write,
-            buffer_write_bytes=ports.output_write + read,
+            buffer_read_bytes=part.ports.input_read + part.ports.weight_read + part.ports.output_read + write,
+            buffer_write_bytes=part.ports.output_write + read,
         )  # fmt: skip
         full = {name: np.broadcast_to(np.asarray(value, dtype=float), latency.shape) for name, value in every.items()}
-        return Figures(link, np.broadcast_to(cost.time.weight_prologue_s, latency.shape), full)
+        prologue = part.tile.weight / self.rates.dram_bytes_per_s
+        return Figures(link, np.broadcast_to(prologue, latency.shape), full)
 
     def _ideal_cycles(self) -> Array:
         """Cycles of a full array with every skippable zero skipped."""
         names = [self._search.dataflow(int(tile)) for tile in self._picks.tile]
-        found, share = np.zeros(len(names)), self._cost.steps_share
+        found, share = np.zeros(len(names)), self._cost.part.steps_share
         for name in set(names):
             cycles = law_of(name).ideal_cycles(self.gemm, self.accelerator, share, self._masks)
             found = np.where([other == name for other in names], cycles, found)
@@ -109,8 +109,11 @@ class Product:
         mapping = self.mapping
         latency, cycles, ideal = sums["latency_s"], sums["cycles"], sums["ideal_cycles"]
         clock = accelerator.technology.clock_hz
-        promised = float(self._cost.time.latency_s[0])
-        wide = gemm_cost(gemm, accelerator, mapping, spread=1.0).time.latency_s if _is_random(gemm) else promised
+        promised = float(self._cost.latency_s[0])
+        wide = promised
+        if _is_random(gemm):
+            part = array_cost(gemm, accelerator, mapping, spread=1.0)
+            wide = float(gemm_cost(gemm, accelerator, mapping, part, walk=True).latency_s)
         more = {"lost_memory_cycles": max(latency * clock - cycles, 0.0)}
         law = law_of(mapping.dataflow)
         if not law.by_tile:
@@ -119,10 +122,10 @@ class Product:
             more |= {f"lost_{cause}_cycles": cycles_lost for cause, cycles_lost in causes.items()}
             more["lost_port_cycles"] = max(cycles - array, 0.0)
         more |= {f"dram_{side}_bytes": size for side, size in operand_bytes(gemm, accelerator, mapping).items()}
-        port_cycles = float(np.broadcast_to(self._cost.port_cycles, 1)[0])
+        port_cycles = float(np.broadcast_to(self._cost.part.port_cycles, 1)[0])
         return product_row(
             gemm, mapping.dataflow, sums, expected_cycles=float(np.ravel(self._cost.cycles)[0]),
-            spread_s=float(wide) - promised, utilisation=min(ideal / max(latency * clock, 1e-30), 1.0),
+            spread_s=wide - promised, utilisation=min(ideal / max(latency * clock, 1e-30), 1.0),
             bound=_bound(port_cycles, float(figures.link_s[0]), cycles, ideal, accelerator),
             skipped=skips(gemm, accelerator, mapping.dataflow), order=str(mapping.order),
             tile_m=int(mapping.m), tile_n=int(mapping.n), tile_k=int(mapping.k), **more,

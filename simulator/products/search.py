@@ -22,7 +22,7 @@ from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.laws import law_of
 from zerocast.simulator.objective import SLACK, Objective
 from zerocast.simulator.products.gemm import Gemm
-from zerocast.simulator.products.gemm_cost import GemmCost, walked_cost
+from zerocast.simulator.products.gemm_cost import GemmCost, gemm_cost
 from zerocast.simulator.products.given import words
 from zerocast.simulator.products.mapping import ORDERS, THIN_ABOVE, Mapping, mapspace, orders_of
 from zerocast.simulator.products.pipeline import side_by_side
@@ -126,7 +126,7 @@ class Search:
         """Cost of a mapping for each of some designs, as arrays; of the mappings' dataflows only the first is named."""
         flows = self.space.flows[np.searchsorted(self.space.orders, picks.order), picks.tile]
         part = self.space.part(picks.tile, flows)
-        return walked_cost(self.gemm, self.accelerator, self._mapping(picks), part, self.rates.at(designs))
+        return gemm_cost(self.gemm, self.accelerator, self._mapping(picks), part, self.rates.at(designs), walk=True)
 
     def _choose(self, picks: Picks, cases: Index) -> None:
         """Enter the mappings of some cases."""
@@ -308,7 +308,7 @@ def best_mapping(
     picks = search.best()
     if picks.tile[0] < 0:
         raise no_fit(gemm, accelerator)
-    return walked_cost(gemm, accelerator, search.mapping(picks))
+    return gemm_cost(gemm, accelerator, search.mapping(picks), walk=True)
 
 
 def no_fit(gemm: Gemm, accelerator: Accelerator) -> SimulationError:

@@ -252,8 +252,11 @@ def changes(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> Change:
     first trip is loaded; held sums stay.
     """
     order = ORDERS.index(mapping.order) if isinstance(mapping.order, str) else mapping.order
-    arrays = (order, mapping.m, mapping.n, mapping.k, tile.input, tile.weight, tile.output, *mapping.held.values())
-    shape = np.broadcast_shapes(*(np.shape(array) for array in arrays))
+    own = (order, gemm.batch, *mapping.trips.values(), *mapping.held.values())
+    shape = np.broadcast_shapes(*(np.shape(each) for each in own))
+    sizes = (tile.input, tile.weight, tile.output, tile.partial)
+    full = np.broadcast_shapes(shape, *(np.shape(each) for each in sizes))
+    shape = (1,) * (len(full) - len(shape)) + shape  # flags and counts do not depend on how many bytes a tile has
     order = np.broadcast_to(order, shape)
     moved = {rank: _STEPS[rank][:, order] | (_RESTARTS[rank][:, order] & (mapping.trips[rank] > 1)) for rank in "mnk"}
     past = {rank: _PAST_FIRST[rank][:, order] for rank in "mnk"}
@@ -261,7 +264,7 @@ def changes(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> Change:
     fresh_weight = (moved["n"] | moved["k"]) & ~(mapping.holds("weight") & past["m"]) | ~np.asarray(tile.weight_stays)
     left, partial = moved["m"] | moved["n"], np.where(mapping.holds("output"), 0.0, tile.partial)
     unfinished = _NOT_LAST["k"][:, order] & ~(_AT_FIRST["k"][:, order] & (mapping.trips_k == 1))
-    kinds = Change(*np.empty((3, len(_KINDS) + 1, *shape)))
+    kinds = Change(np.empty((len(_KINDS) + 1, *shape)), *np.empty((2, len(_KINDS) + 1, *full)))
     kinds.count[:-1] = gemm.batch * _times(mapping, shape)
     kinds.loads_bytes[:-1] = fresh_input * tile.input + fresh_weight * tile.weight + (left & past["k"]) * partial
     kinds.stores_bytes[:-1] = left * np.where(unfinished, partial, tile.output)

@@ -17,7 +17,7 @@ from zerocast.accelerators import Accelerator, load
 from zerocast.simulator import SimulationError, Totals, best_mapping, plain_gemm, simulate
 from zerocast.simulator.cost import OVER_OPS
 from zerocast.simulator.objective import SLACK, Objective
-from zerocast.simulator.products.gemm_cost import GemmCost, walked_cost
+from zerocast.simulator.products.gemm_cost import GemmCost, gemm_cost
 from zerocast.simulator.products.mapping import ORDERS, mapping_of, mapspace
 from zerocast.simulator.products.traffic import TileBytes, changes, link_bytes, tile_bytes
 from zerocast.simulator.rates import is_rate, same_structure
@@ -146,7 +146,7 @@ def every_mapping(gemm: Any, accelerator: Accelerator) -> Iterator[GemmCost]:
             mapping = mapping_of(gemm, grid.dataflow, order, *tile)
             fits, stays = kept(gemm, accelerator, mapping)
             if fits:
-                yield walked_cost(gemm, accelerator, replace(mapping, held=stays))
+                yield gemm_cost(gemm, accelerator, replace(mapping, held=stays), walk=True)
 
 
 @pytest.mark.parametrize("pattern", [DENSE, NM(2, 8, "k"), Uniform(0.3)], ids=["dense", "nm", "random"])

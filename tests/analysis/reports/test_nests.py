@@ -59,7 +59,7 @@ def test_twice_of_what_binds_gains_what_such_a_machine_gains(
     """Beside the best mapping on a machine that was described so."""
     why = " ".join(drawn(SQUARE, load("systolic-32x32", overrides)).why)
     machines = (load("systolic-32x32", values) for values in (overrides, overrides | doubled))
-    before, after = (float(best_mapping(SQUARE, machine).time.latency_s) for machine in machines)
+    before, after = (float(best_mapping(SQUARE, machine).latency_s) for machine in machines)
     assert after < 0.99 * before and f"twice {name} {after / before - 1:+.1%}" in why
 
 
@@ -69,7 +69,7 @@ def test_the_rivals_are_the_best_of_the_other_dataflows() -> None:
     rest = [dataflow for dataflow in ARRAY.compute.dataflows if dataflow != chosen.mapping.dataflow]
     for dataflow in rest:
         alone = best_mapping(SQUARE, load("systolic-32x32", {"compute.dataflows": [dataflow]}))
-        change = float(alone.time.latency_s) / float(chosen.time.latency_s) - 1
+        change = float(alone.latency_s) / float(chosen.latency_s) - 1
         (line,) = (line for line in why if line.startswith(dataflow))
         assert f"{alone.mapping.order} {alone.mapping.m:.0f} x {alone.mapping.n:.0f} x {alone.mapping.k:.0f}" in line
         assert f"latency {change:+.1%}" in line
@@ -80,7 +80,7 @@ def test_a_worse_mapping_that_was_given_is_told_what_the_search_takes() -> None:
     given = Given(levels=(GivenLevel(order="kmn", tile=Extents(m=32, n=32, k=32)),))
     chosen = best_mapping(SQUARE, ARRAY)
     worse = best_mapping(replace(SQUARE, given=given), ARRAY)
-    gain = float(chosen.time.latency_s) / float(worse.time.latency_s) - 1
+    gain = float(chosen.latency_s) / float(worse.latency_s) - 1
     assert f"the search alone takes {chosen.mapping.dataflow}" in " ".join(drawn(replace(SQUARE, given=given)).why)
     assert any(line.endswith(f"latency {gain:+.1%}") for line in drawn(replace(SQUARE, given=given)).why)
     assert "the search" not in " ".join(drawn(SQUARE).why)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -17,7 +18,6 @@ from zerocast.simulator import SimulationError, best_mapping, gemm_cost, plain_g
 from zerocast.simulator.laws import law_of
 from zerocast.simulator.objective import SLACK, Objective
 from zerocast.simulator.products.gemm import Gemm
-from zerocast.simulator.products.gemm_cost import walked_cost
 from zerocast.simulator.products.mapping import ORDERS, Mapping, mapping_of, tile_extents
 from zerocast.workloads.patterns import DENSE, NM
 
@@ -58,7 +58,7 @@ def brute_force(gemm: Gemm, accelerator: Accelerator, objective: Objective) -> t
                 continue
             mapping = mapping_of(gemm, dataflow, order, *tiles[fits].T)
             held = {side: each[fits] for side, each in stays.items()}
-            cost = walked_cost(gemm, accelerator, replace(mapping, held=held))
+            cost = gemm_cost(gemm, accelerator, replace(mapping, held=held), walk=True)
             goal, energy = np.broadcast_arrays(cost.objective(objective), cost.energy.total_j)
             goals.append(goal)
             energies.append(energy)
@@ -98,7 +98,7 @@ def test_the_winner_costs_what_its_loops_cost() -> None:
         best = best_mapping(gemm, accelerator)
         count = interpret(gemm, accelerator, best.mapping)
         assert float(best.cycles) == pytest.approx(count.cycles, rel=1e-12)
-        assert float(best.time.read_bytes + best.time.write_bytes) == pytest.approx(
+        assert float(best.read_bytes + best.write_bytes) == pytest.approx(
             count.read_bytes + count.output_store, rel=1e-12
         )
 
@@ -111,7 +111,7 @@ def test_thinned_lists_lose_less_than_half_a_percent() -> None:
         size = [int(2 ** rng.uniform(4, 13)) for _ in range(3)]
         gemm = plain_gemm(*size, "fp16", 16)
         short, whole = best_mapping(gemm, accelerator), best_mapping(gemm, accelerator, limit=10**9)
-        worst = max(worst, float(short.time.latency_s / whole.time.latency_s) - 1)
+        worst = max(worst, float(short.latency_s / whole.latency_s) - 1)
     assert worst < SLACK["latency"] + 0.005
 
 
@@ -124,9 +124,9 @@ def test_latency_is_not_bought_at_any_price(base: str) -> None:
     for size in [(3136, 64, 576), (784, 128, 1152), (196, 256, 2304), (128, 128, 128), (2048, 4096, 4096)]:
         gemm = plain_gemm(*size, "fp16", 16)
         quick, frugal = best_mapping(gemm, accelerator), best_mapping(gemm, accelerator, "edp")
-        least = best_mapping(gemm, accelerator, "latency", limit=10**9).time.latency_s
-        assert float(quick.time.latency_s) <= (1 + SLACK["latency"]) * float(least) * 1.005, size
-        if frugal.time.latency_s <= quick.time.latency_s:
+        least = best_mapping(gemm, accelerator, "latency", limit=10**9).latency_s
+        assert float(quick.latency_s) <= (1 + SLACK["latency"]) * float(least) * 1.005, size
+        if frugal.latency_s <= quick.latency_s:
             as_quick += 1
             assert float(quick.energy.total_j) <= float(frugal.energy.total_j) * (1 + 1e-12), size
     assert as_quick
@@ -152,10 +152,10 @@ def test_arrays_of_mappings_equal_single_ones_bit_for_bit() -> None:
             m, n, k = (tile_extents(d, u) for d, u in zip((gemm.m, gemm.n, gemm.k), unit, strict=True))
             grid = mapping_of(gemm, dataflow, ORDERS[seed % 6], m[:, None, None], n[None, :, None], k[None, None, :])
             every = {(0, 0, 0), (len(m) - 1, len(n) // 2, 0), (len(m) // 2, 0, len(k) - 1)}
-            for price, at in product((gemm_cost, walked_cost), every):
+            for price, at in product((gemm_cost, partial(gemm_cost, walk=True)), every):
                 many, one = price(gemm, accelerator, grid), price(gemm, accelerator, grid.at(at))
-                for figures in (lambda c: c.cycles, lambda c: c.time.latency_s, lambda c: c.energy.total_j,
-                                lambda c: c.ports.output_write, lambda c: c.time.read_bytes):  # fmt: skip
+                for figures in (lambda c: c.cycles, lambda c: c.latency_s, lambda c: c.energy.total_j,
+                                lambda c: c.part.ports.output_write, lambda c: c.read_bytes):  # fmt: skip
                     whole = np.broadcast_to(figures(many), (len(m), len(n), len(k)))
                     assert whole[at] == figures(one)
 
