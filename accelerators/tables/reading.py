@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 import numpy as np
@@ -14,18 +15,22 @@ from zerocast.accelerators.errors import AcceleratorError
 
 
 @cache
-def _contents() -> dict[str, dict[str, Any]]:
+def _entries() -> dict[str, Traversable]:
+    """The files of the tables, which are named as they are."""
+    folder = files("zerocast.accelerators") / "tables"
+    return {entry.name.removesuffix(".yaml"): entry for entry in folder.iterdir() if entry.name.endswith(".yaml")}
+
+
+@cache
+def _content(name: str) -> dict[str, Any]:
     from zerocast.accelerators.library import read_yaml
 
-    folder = files("zerocast.accelerators") / "tables"
-    found = [entry for entry in folder.iterdir() if entry.name.endswith(".yaml")]
-    tables = [read_yaml(entry.read_text(encoding="utf-8"), f"table {entry.name}") for entry in found]
-    return {str(table["name"]): table for table in tables}
+    return read_yaml(_entries()[name].read_text(encoding="utf-8"), f"table {name}")
 
 
 def table_names(kind: str) -> list[str]:
     """Names of the tables of a kind: `energy`, `area` or `scaling`."""
-    return sorted(name for name, table in _contents().items() if table["kind"] == kind)
+    return sorted(name for name in _entries() if _content(name)["kind"] == kind)
 
 
 def find_table(kind: str, name: str, field: str) -> dict[str, Any]:
@@ -33,9 +38,9 @@ def find_table(kind: str, name: str, field: str) -> dict[str, Any]:
 
     Raises `AcceleratorError`, which names the field that asked for it and the tables there are.
     """
-    if name not in (names := table_names(kind)):
-        raise AcceleratorError(f"{field}: no table {name!r}; there are {', '.join(names)}")
-    return _contents()[name]
+    if name not in _entries() or _content(name)["kind"] != kind:
+        raise AcceleratorError(f"{field}: no table {name!r}; there are {', '.join(table_names(kind))}")
+    return _content(name)
 
 
 def log_log(points: Sequence[tuple[float, float]], wanted: ArrayLike) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -152,7 +153,7 @@ def tile_extents(extent: int, unit: Unit, limit: int = THIN_ABOVE) -> NDArray[np
         wanted = np.geomspace(sizes[0], sizes[-1], limit)
         above = np.clip(np.searchsorted(sizes, wanted), 1, len(sizes) - 1)
         nearer = np.where(wanted - sizes[above - 1] < sizes[above] - wanted, above - 1, above)
-        sizes = sizes[np.unique(nearer)]
+        sizes = sizes[distinct(nearer)]
     extents = np.minimum(np.ceil(sizes * float(unit) - 1e-9), extent)
     extents.flags.writeable = False  # others are given the same array
     return extents
@@ -167,7 +168,12 @@ def _smallest_tiles(units: int) -> NDArray[np.int64]:
     low = np.arange(1, root + 2)
     large = -(-units // low)
     small = low[-(-units // -(-units // low)) == low]
-    return np.unique(np.concatenate([small, large]))
+    return distinct(np.sort(np.concatenate([small, large])))
+
+
+def distinct(ascending: NDArray[Any]) -> NDArray[Any]:
+    """Values without those that are there twice."""
+    return ascending[np.r_[True, ascending[1:] > ascending[:-1]]]
 
 
 def mapspace(gemm: Gemm, accelerator: Accelerator, limit: int = THIN_ABOVE) -> Iterator[Mapping]:

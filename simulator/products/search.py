@@ -24,7 +24,7 @@ from zerocast.simulator.objective import SLACK, Objective
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.gemm_cost import GemmCost, gemm_cost
 from zerocast.simulator.products.given import words
-from zerocast.simulator.products.mapping import ORDERS, THIN_ABOVE, Mapping, mapspace, orders_of
+from zerocast.simulator.products.mapping import ORDERS, THIN_ABOVE, Mapping, distinct, mapspace, orders_of
 from zerocast.simulator.products.pipeline import side_by_side
 from zerocast.simulator.products.space import Rooms, Space
 from zerocast.simulator.products.tiles import MOST_TILES
@@ -179,7 +179,7 @@ class Search:
 
     def _reached(self, cases: Index, rooms: Rooms, bound: Array, fit: Index) -> Array:
         """An objective that each of the cases `fit` reaches: the least of some tiles of low bounds."""
-        starts = np.unique(np.linspace(0, bound.shape[1], _STARTS + 1).astype(np.intp))
+        starts = distinct(np.linspace(0, bound.shape[1], _STARTS + 1).astype(np.intp))
         tile = np.stack([low + bound[:, low:high].argmin(axis=1) for low, high in pairwise(starts)], axis=1)[fit]
         case, found = np.repeat(fit, tile.shape[1]), np.full(tile.size, np.inf)
         at = np.isfinite(bound[case, tile.ravel()])
