@@ -8,8 +8,9 @@ one, at the last or between them. Steps that stand alike are one kind, and count
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -51,98 +52,148 @@ def walked_cycles(
             tile.output, tile.partial, part.busy_cycles, bytes_per_cycle, ends_bytes(gemm, mapping, tile),
             *(mapping.holds(side) for side in ("input", "weight", "output")))  # fmt: skip
     shape = np.broadcast_shapes(*(np.shape(each) for each in told))
-    order, m, n, k, *trips, inputs, weights, outputs, sums, busy, rate, ends, in_held, weight_held, out_held = (
-        np.ravel(each if np.shape(each) == shape else np.broadcast_to(each, shape)) for each in told
-    )
-    flat = replace(mapping, order=order, m=m, n=n, k=k, trips_m=trips[0], trips_n=trips[1], trips_k=trips[2])
-    kinds = _Kinds(gemm, flat)
-    at_m, at_n, at_k = kinds.loops
-    many = kinds.many
-
-    def fresh(side: Operand, one: _Loop, two: _Loop, free: _Loop, held: Flags) -> Flags:
-        """Whether the next tile of an operand is loaded: an index that it depends on moves, or it is not kept."""
-        if not accelerator.buffer_of(side).keeps_tiles:
-            return np.ones_like(kinds.item_ends)
-        return (one.moves | two.moves | kinds.item_ends) & ~(many(held) & free.next_past)
-
-    next_m, next_n, next_k = (loop.share(loop.next_last) for loop in kinds.loops)
-    loads = np.where(fresh("input", at_m, at_k, at_n, in_held), many(inputs) * next_m * next_k, 0.0)
-    loads += np.where(fresh("weight", at_n, at_k, at_m, weight_held), many(weights) * next_n * next_k, 0.0)
-    partial = many(np.where(out_held, 0.0, sums))
-    loads += np.where((at_m.moves | at_n.moves) & at_k.next_past, partial * next_m * next_n, 0.0)
-    left = np.where(at_k.before_last, many(outputs), partial)
-    left *= at_m.share(at_m.before_last) * at_n.share(at_n.before_last)
-    stores = np.where(at_m.moved | at_n.moved | kinds.item_begins, left, 0.0)
-    link = (np.where(kinds.is_last, 0.0, loads) + np.where(kinds.is_first, 0.0, stores)) / many(rate)
+    flat = [np.ravel(each if np.shape(each) == shape else np.broadcast_to(each, shape)) for each in told]
     own = part.tile_shares.shape[3:]
     by_last = part.tile_shares.reshape(8, *(1,) * (len(shape) - len(own)), *own)
     by_last = np.broadcast_to(by_last, (8, *shape)).reshape(8, -1)
-    share = by_last[4 * at_m.last + 2 * at_n.last + at_k.last, kinds.of]
-    steps = kinds.count * side_by_side(share * many(busy / gemm.batch), link, accelerator.overlap())
-    return (ends / rate + np.add.reduceat(steps, kinds.starts)).reshape(shape)
+    found = np.empty(by_last.shape[1])
+    for start in range(0, len(found), _IN_CACHE):
+        at = slice(start, start + _IN_CACHE)
+        found[at] = _walked(gemm, accelerator, by_last[:, at], *(each[at] for each in flat))
+    return found.reshape(shape)
+
+
+_IN_CACHE = 1024
+"""Mappings that are walked together."""
+
+
+def _walked(
+    gemm: Gemm, accelerator: Accelerator, by_last: Array, order: Index, m: Array, n: Array, k: Array, trips_m: Array,
+    trips_n: Array, trips_k: Array, inputs: Array, weights: Array, outputs: Array, sums: Array, busy: Array,
+    rate: Array, ends: Array, in_held: Flags, weight_held: Flags, out_held: Flags,
+) -> Array:  # fmt: skip
+    """Cycles of flat mappings. What a step computes, loads and stores is looked up in a table of the few values that
+    each mapping has of it; which of them, and how many such steps there are, `_every_walk` tells."""
+    walks, items, many = _every_walk(), min(gemm.batch, 3), len(order)
+    ranks = [(gemm.m, m, trips_m), (gemm.n, n, trips_n), (gemm.k, k, trips_k)]
+    # the last but one stands out where the last is smaller
+    stands = [np.minimum(trips, 3.0 + (trips * tile > size)).astype(np.intp) for size, tile, trips in ranks]
+    length = items * stands[0] * stands[1] * stands[2]
+    begin = np.cumsum(length) - length
+    of = np.repeat(np.arange(many), length)
+    first = walks.start[items - 1, order, stands[0] - 1, stands[1] - 1, stands[2] - 1]
+    step = np.arange(len(of)) + np.repeat(first - begin, length)
+
+    def figure(table: Array, code: Index) -> Array:
+        """For each step one of the figures [codes, mappings] of its mapping."""
+        return np.take(table, code * many + of)
+
+    def how(side: Operand, held: Flags) -> Index:
+        """The step of each mapping in a list by how tiles are kept: kept, held, or loaded anew at every step."""
+        if not accelerator.buffer_of(side).keeps_tiles:
+            return step + 2 * walks.steps
+        return step + np.repeat(held * walks.steps, length)
+
+    along_m, along_n, along_k = (np.stack(tile_shares(*rank)) for rank in ranks)
+    partial = np.where(out_held, 0.0, sums)
+    loads = figure(_tiles(inputs, along_m, along_k), walks.input[how("input", in_held)])
+    loads += figure(_tiles(weights, along_n, along_k), walks.weight[how("weight", weight_held)])
+    loads += figure(_tiles(partial, along_m, along_n), walks.sums[step])
+    areas = (along_m[:, None] * along_n).reshape(4, many)
+    left = np.concatenate([np.zeros((1, many)), partial * areas, outputs * areas])
+    link = (loads + figure(left, walks.stored[step])) / np.repeat(rate, length)
+    between = [np.stack([np.ones(many), trips - stand + 1]) for (_, _, trips), stand in zip(ranks, stands, strict=True)]
+    counts = (between[0][:, None, None] * between[1][:, None] * between[2]).reshape(8, many)
+    count = figure(np.concatenate([counts, (gemm.batch - items + 1.0) * counts]), walks.between[step])
+    compute = figure(by_last * (busy / gemm.batch), walks.last[step])
+    steps = count * side_by_side(compute, link, accelerator.overlap())
+    return np.asarray(ends / rate + np.add.reduceat(steps, begin))
+
+
+def _tiles(size: Array, one: Array, two: Array) -> Array:
+    """Nothing, and tiles of a mean size by whether they are the last along two ranks [5, mappings]."""
+    sizes = (size * one)[:, None] * two
+    return np.concatenate([np.zeros_like(sizes[0, :1]), sizes.reshape(4, -1)])
+
+
+@dataclass(frozen=True, slots=True)
+class _Walks:
+    """The kinds of step of every walk, one walk after the other.
+
+    start: of a walk by batch items, order and where the loops over m, n and k stand [3, 6, 4, 4, 4]. steps: how many
+    there are. The rest are codes of each step:
+    last: 4 + 2 + 1 for the last tile along m, n and k.
+    between: 8 + 4 + 2 + 1 for steps that stand for all those between the first and the last ones of items, m, n and k.
+    input, weight: 0 where no tile is loaded, else 1 + 2 + 1 for the last along the first and second of the operand's
+    ranks [3 x steps]: tiles are kept until an index changes, held while the third loop repeats, or not kept.
+    sums: the same of sums that are fetched again. stored: the same of what leaves, 4 more where it is complete.
+    """
+
+    start: Index
+    steps: int
+    last: Index
+    between: Index
+    input: Index
+    weight: Index
+    sums: Index
+    stored: Index
+
+
+@cache
+def _every_walk() -> _Walks:
+    items, order, *stands = (each.ravel() for each in np.indices((3, len(ORDERS), 4, 4, 4)))
+    items, stands = items + 1, [stand + 1 for stand in stands]
+    of_item = stands[0] * stands[1] * stands[2]
+    length = items * of_item
+    start = np.cumsum(length) - length
+    of = np.repeat(np.arange(len(length)), length)
+    item, place = np.divmod(np.arange(len(of)) - start[of], of_item[of])
+    shown = Mapping("", order, *np.ones((3, 1)), *(stand.astype(float) for stand in stands))  # type: ignore[arg-type]
+    m, n, k = (_Loop.at(place, shown.inside(rank)[0].astype(np.intp)[of], stand[of])
+               for rank, stand in zip("mnk", stands, strict=True))  # fmt: skip
+    item_begins, item_ends = place == 0, place == of_item[of] - 1
+    is_first, is_last = item_begins & (item == 0), item_ends & (item == items[of] - 1)
+
+    def loaded(one: _Loop, two: _Loop, free: _Loop) -> Index:
+        kept = one.moves | two.moves | item_ends
+        return np.concatenate([
+            np.where(loads & ~is_last, 1 + 2 * one.next_last + two.next_last, 0)
+            for loads in (kept, kept & ~free.next_past, np.ones_like(kept))
+        ])  # fmt: skip
+
+    again = (m.moves | n.moves) & k.next_past & ~is_last
+    leaves = (m.moved | n.moved | item_begins) & ~is_first
+    return _Walks(
+        start.reshape(3, len(ORDERS), 4, 4, 4), len(of), 4 * m.last + 2 * n.last + k.last,
+        8 * (item == 1) + 4 * m.between + 2 * n.between + k.between,
+        loaded(m, k, n), loaded(n, k, m), np.where(again, 1 + 2 * m.next_last + n.next_last, 0),
+        np.where(leaves, 1 + 4 * k.before_last + 2 * m.before_last + n.before_last, 0),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class _Loop:
-    """Where the loop over a rank stands, by kind of step. last: at its last trip. moves, moved: its index changes to
-    the next tile, and has changed since the one before. next_last, before_last: whether it stands at its last trip in
-    the next tile, in the one before. next_past: in the next tile past the first."""
+    """Where the loop over a rank stands, by step. last: at its last trip; between: at its second, which stands for all
+    that are alike. moves, moved: its index changes to the next tile, and has changed since the one before. next_last,
+    before_last: whether it stands at its last trip in the next tile, in the one before. next_past: in the next tile
+    past the first."""
 
-    full: Array
-    short: Array
     last: Flags
+    between: Flags
     moves: Flags
     moved: Flags
     next_last: Flags
     before_last: Flags
     next_past: Flags
 
-    def share(self, last: Flags) -> Array:
-        """Extents of tiles against their mean, by whether they are the last."""
-        return np.where(last, self.short, self.full)
-
-
-class _Kinds:
-    """Kinds of step of the walks of mappings, listed one mapping after the other [kinds].
-
-    of: the mapping of each; starts: where each mapping's begin. count: how many steps are of a kind. item_begins,
-    item_ends: the first and the last tile of a batch item; is_first, is_last: of the product.
-    """
-
-    def __init__(self, gemm: Gemm, mapping: Mapping) -> None:
-        items, stands = min(gemm.batch, 3), {}
-        for rank, trips in mapping.trips.items():  # the last but one stands out where the last is smaller
-            stands[rank] = np.minimum(trips, 3.0 + (trips * getattr(mapping, rank) > getattr(gemm, rank)))
-        of_item = (stands["m"] * stands["n"] * stands["k"]).astype(np.intp)
-        self._rows = of_item * items
-        self.starts = np.r_[0, np.cumsum(self._rows)[:-1]]
-        self.of = self.many(np.arange(len(of_item)))
-        at = np.arange(len(self.of)) - self.many(self.starts)
-        item, place = np.divmod(at, self.many(of_item)) if items > 1 else (np.zeros(1, dtype=np.intp), at)
-        self.item_begins, self.item_ends = place == 0, place == self.many(of_item - 1)
-        self.is_first, self.is_last = self.item_begins & (item == 0), self.item_ends & (item == items - 1)
-        self.count = np.where(item == 1, gemm.batch - items + 1.0, 1.0)
-        shown = replace(mapping, trips_m=stands["m"], trips_n=stands["n"], trips_k=stands["k"])
-        self.loops = [self._loop(getattr(gemm, rank), mapping, rank, shown, place) for rank in "mnk"]
-
-    def many(self, figure: NDArray[Any]) -> NDArray[Any]:
-        """A figure of each mapping, for each of its kinds."""
-        return np.repeat(figure, self._rows)
-
-    def _loop(self, size: int, mapping: Mapping, rank: str, shown: Mapping, place: Index) -> _Loop:
-        """The loop of a rank. shown: the mappings with where their loops stand for trips; place: of each kind in its
-        item."""
-        inside, stands = shown.inside(rank)[0].astype(np.intp), shown.trips[rank].astype(np.intp)
-        several, inner = self.many(stands), self.many(inside)
+    @classmethod
+    def at(cls, place: Index, inner: Index, stands: Index) -> _Loop:
+        """At a place of its batch item, where loops of so many steps lie inside it and it stands in so many."""
         turn, within = np.divmod(place, inner)
-        stand = turn % several
-        first, last = stand == 0, stand == several - 1
-        begins, ends = within == 0, within == inner - 1
-        middle = self.many(mapping.trips[rank] - stands + 1)
-        self.count = self.count * np.where(stand == 1, middle, 1.0)
-        full, short = (self.many(share) for share in tile_shares(size, getattr(mapping, rank), mapping.trips[rank]))
-        return _Loop(
-            full, short, last, moves=ends & (several > 1), moved=begins & (several > 1),
-            next_last=np.where(ends, (stand == several - 2) | (several == 1), last),
+        stand = turn % stands
+        first, last, begins, ends = stand == 0, stand == stands - 1, within == 0, within == inner - 1
+        return cls(
+            last, stand == 1, moves=ends & (stands > 1), moved=begins & (stands > 1),
+            next_last=np.where(ends, (stand == stands - 2) | (stands == 1), last),
             before_last=np.where(begins, first, last), next_past=np.where(ends, ~last, ~first),
         )  # fmt: skip
