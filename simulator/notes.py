@@ -12,7 +12,7 @@ from zerocast.simulator.gpu.trust import latency_bounds
 from zerocast.simulator.program.fusing import why_not
 from zerocast.simulator.program.overflow import overflow
 from zerocast.simulator.program.program import Program
-from zerocast.workloads.ir import Workload
+from zerocast.workloads.ir import Einsum, Workload
 
 AGREE = 0.03
 """Share by which a walk may leave the cycles that the analytic fidelity expects without a word."""
@@ -24,6 +24,11 @@ def run_notes(
     """Notes on a program whose ops have been priced. without: totals of the run with nothing that stays on chip, where
     something may."""
     yield from _weights(planned.plan.workload, accelerator)
+    if any(isinstance(op, Einsum) and op.phase == "UPDATE" for op in planned.ops):
+        yield (
+            f"{planned.plan.workload.meta.get('optimizer')}: gradients are projected and taken back in every step; "
+            "finding their subspaces anew, every few hundred steps, is not priced"
+        )
     if without:
         yield from _residents(planned, accelerator, rows, without)
     yield from _prices(planned, accelerator, rows)

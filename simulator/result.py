@@ -17,15 +17,26 @@ if TYPE_CHECKING:
     import pandas
 
 
+CLASSES = (
+    "weights", "master copies", "optimizer state", "gradients", "activations kept", "transient", "cache", "indices",
+    "inputs", "constants",
+)  # fmt: skip
+"""Classes of what lies off chip. Kept are activations that a backward pass reads; gradients are those of weights, all
+others are transient."""
+
+
 @dataclass(frozen=True)
 class Footprint:
-    """Off-chip memory of the workload in bytes. `peak_bytes` is the most that is alive at once."""
+    """Off-chip memory of the workload in bytes. `peak_bytes` is the most that is alive at once, `peak` what it is made
+    of, by class; `over_time` what is alive while each op runs. Classes with nothing are left out."""
 
     weight_bytes: int
     gradient_bytes: int
     optimizer_bytes: int
     saved_activation_bytes: int
     peak_bytes: int
+    peak: Mapping[str, int] = field(default_factory=dict)
+    over_time: Mapping[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -141,7 +152,7 @@ class Result:
             "energy_j": self.energy_j,
             "static_j": self.static_j,
             "critical_path_s": self.critical_path().seconds,
-            "footprint": asdict(self.footprint),
+            "footprint": {name: value for name, value in asdict(self.footprint).items() if name != "over_time"},
             "resources": dict(self.resources),
             "area_mm2": self.area_mm2,
             "area_mm2_by_component": dict(self.area),

@@ -12,7 +12,7 @@ from zerocast.accelerators.schema import Accelerator, Memory, Operand, Unit
 from zerocast.accelerators.tables import energy_table
 from zerocast.simulator.gpu.power import streamed_j_per_byte, switching
 from zerocast.simulator.gpu.streaming import TOGETHER, found_bytes, special_operations, streamed_s
-from zerocast.simulator.program.footprint import stored_bytes
+from zerocast.simulator.program.storage import stored_bytes
 from zerocast.simulator.rates import Rates, rates_of
 from zerocast.workloads.formats import storage_bits
 from zerocast.workloads.ir import Index, Op, Tensor, Transfer, Vector

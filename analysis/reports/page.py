@@ -13,6 +13,7 @@ from zerocast.analysis.reports.nests import nests
 from zerocast.analysis.reports.plots import costs as plots_costs
 from zerocast.analysis.reports.plots import formats as plots_formats
 from zerocast.analysis.reports.plots import losses as plots_losses
+from zerocast.analysis.reports.plots import memory as plots_memory
 from zerocast.analysis.reports.plots import times as plots
 from zerocast.analysis.reports.summary_text import figures, objective_of, totals_of, warnings_of
 from zerocast.analysis.reports.tables import dense_reasons, layer_rows, summary, write_ops
@@ -30,6 +31,8 @@ CAPTIONS = {
     "formats": "Bits per element of a fiber of random zeros in each format, thick where the accelerator has it. Below: "
     "the densities of the operands that have zeros.",
     "timeline": "When each resource is busy.",
+    "memory": "Memory over time: what lies off chip, by class. Kept are activations that a backward pass reads; "
+    "transient is what lives between a few ops.",
 }
 
 
@@ -67,6 +70,7 @@ def draw(result: Result, baseline: Result | None, accelerator: Accelerator | Non
         "traffic": plots_costs.traffic_figure(result, baseline),
         "formats": plots_formats.formats_figure(result, accelerator),
         "timeline": plots.timeline_figure(result),
+        "memory": plots_memory.memory_figure(result, accelerator),
     }
     return {name: plots.png(figure) for name, figure in figures.items() if figure is not None}
 

@@ -86,6 +86,8 @@ def totals_of(result: Result, baseline: Result | None, accelerator: Accelerator 
     yield "energy", _beside("J", [each.energy_j for each in results])
     yield "DRAM traffic", _beside("B", [dram_bytes(each) for each in results])
     yield "peak memory", _beside("B", [each.footprint.peak_bytes for each in results])
+    if classes := result.footprint.peak:
+        yield "", ", ".join(f"{name} {si(size, 'B')}" for name, size in classes.items())
     if baseline is not None:
         yield from _gain(result, baseline)
     if (path := result.critical_path()).ops:

@@ -1,80 +1,74 @@
-"""Off-chip memory that a workload needs: what persists, and the most that is alive at once."""
+"""Off-chip memory that a workload needs: what persists, and the most that is alive at once, by class."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
-from itertools import accumulate
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import accumulate, groupby
 
-from zerocast.simulator.result import Footprint
-from zerocast.workloads.formats import storage_bits
-from zerocast.workloads.ir import Einsum, Index, Op, Tensor, Transfer, Workload
-from zerocast.workloads.patterns import DENSE, Pattern
+from zerocast.simulator.program.storage import Stored, stored_bytes, stored_weights
+from zerocast.simulator.result import CLASSES, Footprint
+from zerocast.workloads.ir import BITS, Index, Op, Transfer, Vector, Workload
+from zerocast.workloads.training.rules import optimizer_named
 
 _PERSISTENT = ("weight", "optimizer_state", "constant", "input")
 
 
-def stored_bytes(tensor: Tensor) -> int:
-    """Bytes of a tensor off chip; a tensor kept as N:M values and offsets takes only those."""
-    groups = tensor.pattern.groups
-    if groups is not None:
-        stored = storage_bits("nm_offsets", groups, {groups.rank: tensor.elements}, tensor.bits)
-        return int(-(-(stored.value_bits + stored.metadata_bits) // 8))
-    return tensor.bytes
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """How an accelerator keeps tensors off chip.
 
-
-def footprint(
-    workload: Workload, offsets: bool = False, on_chip: Collection[str] = (), dense: Collection[str] = ()
-) -> Footprint:
-    """Bytes of weights, gradients, optimizer state and activations saved for the backward passes, and the peak.
-
-    offsets: the off-chip memory keeps N:M weights as values and offsets, so a weight that every reader sees under one
-    N:M pattern takes no more; dense: weights that are kept dense all the same. on_chip: tensors that never get there.
-
-    Ops run in the order of the list.
+    formats: of weights. on_chip: tensors that never get there. given: what is stored of weights whose format a kernel
+    decides. together: weights that are updated in a row are so by one kernel, which keeps the intermediate tensors of
+    all of them.
     """
-    compressed = _compressed(workload, dense) if offsets else {}
-    spans, saved = lives(workload, offsets, on_chip, dense), _saved(workload)
-    lasting = sum(span.bytes for span in spans if span.first < 0)
+
+    formats: Collection[str] = ()
+    on_chip: Collection[str] = ()
+    given: Mapping[str, Stored] = field(default_factory=dict)
+    together: bool = False
+
+
+PLAIN = Storage()
+
+
+def footprint(workload: Workload, storage: Storage = PLAIN) -> Footprint:
+    """Bytes of weights, gradients, optimizer state and activations kept for the backward passes, and the peak with what
+    it is made of. Ops run in the order of the list."""
+    spans = lives(workload, storage)
+    over_time = by_class(spans, len(workload.ops))
+    total = {name: sum(span.bytes for span in spans if span.kind == name) for name in CLASSES}
+    held = [sum(each) for each in zip(*over_time.values(), strict=True)]
+    at = max(range(len(held)), key=held.__getitem__, default=None)
+    peak = {name: sum(s.bytes for s in spans if s.first < 0 and s.kind == name) if at is None else bytes_of[at]
+            for name, bytes_of in over_time.items()}  # fmt: skip
+    weights = stored_weights(workload, storage.formats, storage.given)
     return Footprint(
-        weight_bytes=sum(compressed.get(t.name, t.bytes) for t in workload.tensors.values() if t.role == "weight"),
-        gradient_bytes=sum(t.bytes for t in _weight_gradients(workload)),
-        optimizer_bytes=_sum(workload, "optimizer_state"),
-        saved_activation_bytes=sum(span.bytes for span in spans if span.tensor in saved),
-        peak_bytes=max(alive(spans, len(workload.ops)), default=lasting),
-    )
-
-
-def _compressed(workload: Workload, dense: Collection[str]) -> dict[str, int]:
-    """Bytes of each weight that all its readers see under one and the same N:M pattern, but for those in `dense`."""
-    seen: dict[str, set[Pattern]] = {}
-    for op in workload.ops:
-        for position, name in enumerate(op.inputs):
-            pattern = workload.pattern_of(op, position) if isinstance(op, Einsum) and position < 2 else DENSE
-            seen.setdefault(name, set()).add(pattern)
-    return {
-        name: stored_bytes(replace(workload.tensors[name], pattern=pattern))
-        for name, patterns in seen.items()
-        for pattern in patterns
-        if workload.tensors[name].role == "weight" and len(patterns) == 1 and pattern.groups is not None
-        if name not in dense
-    }
+        weight_bytes=sum(weights.get(t.name, Stored(t.bytes)).bytes
+                         for t in workload.tensors.values() if t.role == "weight"),
+        gradient_bytes=total["gradients"],
+        optimizer_bytes=total["optimizer state"] + total["master copies"],
+        saved_activation_bytes=total["activations kept"],
+        peak_bytes=sum(peak.values()),
+        peak={name: size for name, size in peak.items() if size},
+        over_time={name: tuple(sizes) for name, sizes in over_time.items() if any(sizes)},
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Life of a tensor off chip: from the op that writes it (-1: it is there before) to the last that needs it."""
+    """Life of a tensor, or of its indices, off chip: from the op that writes it (-1: it is there before) to the last
+    that needs it. kind: its class, one of `CLASSES`."""
 
     tensor: str
     bytes: int
     first: int
     last: int
+    kind: str = "transient"
 
 
-def lives(
-    workload: Workload, offsets: bool = False, on_chip: Collection[str] = (), dense: Collection[str] = ()
-) -> list[Span]:
-    """Lives of all tensors that ops touch; arguments as of `footprint`.
+def lives(workload: Workload, storage: Storage = PLAIN) -> list[Span]:
+    """Lives of all tensors that ops touch.
 
     A tensor lives from the op that writes it to the last op that reads it, or a part of it; weights, optimizer state,
     constants and inputs live throughout, results to the end.
@@ -90,9 +84,59 @@ def lives(
         for name in lies_in(op):  # a part of it is needed as long as it
             last[name] = max(last[name], *(last[output] for output in op.outputs))
     first |= {name: -1 for name in last if workload.tensors[name].role in _PERSISTENT}
-    own = {name: stored_bytes(workload.tensors[name]) for name in last} | _shared(workload)
-    own |= (_compressed(workload, dense) if offsets else {}) | dict.fromkeys(on_chip, 0)
-    return [Span(name, own[name], first[name], last[name]) for name in last if name in first]
+    own = {name: Stored(stored_bytes(workload.tensors[name])) for name in last} | _shared(workload)
+    own |= stored_weights(workload, storage.formats, storage.given) | dict.fromkeys(storage.on_chip, Stored(0))
+    kinds = _kinds(workload, first, last)
+    spans = [Span(name, own[name].values, first[name], last[name], kinds[name]) for name in last if name in first]
+    spans += [Span(name, own[name].indices, first[name], last[name], "indices")
+              for name in last if name in first and own[name].indices]  # fmt: skip
+    return spans + (list(_intermediate(workload)) if storage.together else [])
+
+
+def _kinds(workload: Workload, first: Mapping[str, int], last: Mapping[str, int]) -> dict[str, str]:
+    """The class of each tensor. Activations that are written before anything goes backward and read after it are kept;
+    what a checkpoint computes again is not."""
+    turn = next((number for number, op in enumerate(workload.ops) if op.phase != "FF"), len(workload.ops))
+    caches = {op.inputs[0] for op in workload.ops if isinstance(op, (Transfer, Index)) and op.in_place}
+    of_weights = {name for op in workload.ops if op.phase == "WU" for name in op.outputs}
+    of_weights |= {name for op in workload.ops if op.phase == "UPDATE" for name in op.inputs}
+    plain = {"weight": "weights", "constant": "constants", "index": "indices"}
+    kinds: dict[str, str] = {}
+    for name in last:
+        tensor = workload.tensors[name]
+        if tensor.role == "optimizer_state":
+            kinds[name] = "master copies" if tensor.made_of else "optimizer state"
+        elif tensor.role == "input":
+            kinds[name] = "cache" if name in caches else "inputs"
+        elif tensor.role == "gradient":
+            kinds[name] = "gradients" if name in of_weights else "transient"
+        elif tensor.role == "activation":
+            kinds[name] = "activations kept" if first.get(name, -1) < turn <= last[name] else "transient"
+        else:
+            kinds[name] = plain[tensor.role]
+    return kinds
+
+
+def _intermediate(workload: Workload) -> Iterator[Span]:
+    """What a kernel that updates several weights keeps beside their states while it runs."""
+    rule = optimizer_named(str(workload.meta.get("optimizer", "sgd")))
+    numbered = groupby(enumerate(workload.ops), lambda each: each[1].phase == "UPDATE" and isinstance(each[1], Vector))
+    for is_update, run in numbered:
+        ops = list(run)
+        if is_update and rule.scratch and rule.function in {op.function for _, op in ops if isinstance(op, Vector)}:
+            size = sum(op.elements * BITS[_kept(op, workload)] // 8 for _, op in ops if isinstance(op, Vector))
+            yield Span("update", rule.scratch * size, ops[0][0], ops[-1][0])
+
+
+def _kept(update: Vector, workload: Workload) -> str:
+    """The type in which an op that updates a weight does so: that of its last state."""
+    return workload.tensors[update.outputs[-1]].dtype
+
+
+def by_class(spans: Iterable[Span], ops: int) -> dict[str, list[int]]:
+    """Bytes of each class that are alive while each op runs."""
+    spans = list(spans)
+    return {name: alive((span for span in spans if span.kind == name), ops) for name in CLASSES}
 
 
 def alive(spans: Iterable[Span], ops: int) -> list[int]:
@@ -111,27 +155,11 @@ def lies_in(op: Op) -> tuple[str, ...]:
     return op.inputs[:1] if isinstance(op, (Transfer, Index)) and op.in_place else ()
 
 
-def _shared(workload: Workload) -> dict[str, int]:
-    """Bytes of tensors that lie in others: nothing, or what they add to a tensor that grows."""
+def _shared(workload: Workload) -> dict[str, Stored]:
+    """What tensors add that lie in others: nothing, or what they add to a tensor that grows."""
     return {
-        name: max(workload.tensors[name].bytes - sum(workload.tensors[base].bytes for base in bases), 0)
+        name: Stored(max(workload.tensors[name].bytes - sum(workload.tensors[base].bytes for base in bases), 0))
         for op in workload.ops
         if (bases := lies_in(op))
         for name in op.outputs
     }
-
-
-def _sum(workload: Workload, role: str) -> int:
-    return sum(tensor.bytes for tensor in workload.tensors.values() if tensor.role == role)
-
-
-def _weight_gradients(workload: Workload) -> list[Tensor]:
-    names = {name for op in workload.ops if op.phase == "UPDATE" for name in op.inputs}
-    return [workload.tensors[name] for name in names if workload.tensors[name].role == "gradient"]
-
-
-def _saved(workload: Workload) -> set[str]:
-    """Activations written in the forward pass and read in a later one."""
-    written = {name for op in workload.ops if op.phase == "FF" for name in op.outputs}
-    read = {name for op in workload.ops if op.phase != "FF" for name in op.inputs}
-    return {name for name in written & read if workload.tensors[name].role == "activation"}

@@ -10,7 +10,7 @@ from zerocast.accelerators.schema import Accelerator, Unit
 from zerocast.simulator.gpu.direct import is_depthwise
 from zerocast.simulator.products.gemm import Gemm, direct_product, gemms, packed
 from zerocast.simulator.program.conversions import in_tf32
-from zerocast.simulator.program.footprint import Span, footprint, lives
+from zerocast.simulator.program.footprint import Span, Storage, footprint, lives
 from zerocast.simulator.program.residency import Stay
 from zerocast.simulator.program.rewrite import Plan, plan
 from zerocast.simulator.program.schedule import Graph, Task
@@ -28,7 +28,7 @@ GROUPED = 64
 class Program:
     """Ops after the controller's rewrites. By name of op: `products` of einsums; the unit that runs any other op, and
     the bytes that it reads and writes off chip. graph: who waits for whom. hosts: by place of an op, the place of the
-    one whose task does its work too. offsets: the off-chip memory keeps N:M weights as values and offsets.
+    one whose task does its work too. formats: in which the off-chip memory may keep weights.
     stays: tensors that stay on chip between ops; blocks: by name of einsum, rows of the blocks that it is computed in;
     passing: by name of op, bytes that it reads and writes of them in each
     memory beside the ports of the array."""
@@ -40,7 +40,7 @@ class Program:
     graph: Graph
     hosts: dict[int, int]
     footprint: Footprint
-    offsets: bool = False
+    formats: tuple[str, ...] = ()
     stays: tuple[Stay, ...] = ()
     passing: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
     blocks: dict[str, int] = field(default_factory=dict)
@@ -52,7 +52,12 @@ class Program:
 
     def lives(self) -> list[Span]:
         """When each tensor is in the off-chip memory."""
-        return lives(self.plan.workload, self.offsets, self.plan.never_stored)
+        return lives(self.plan.workload, self.storage)
+
+    @property
+    def storage(self) -> Storage:
+        """How its tensors lie off chip, as far as no kernel decides."""
+        return storage_of(self.plan, self.formats)
 
 
 def program(workload: Workload, accelerator: Accelerator) -> Program:
@@ -63,7 +68,7 @@ def program(workload: Workload, accelerator: Accelerator) -> Program:
     units = {op.name: accelerator.unit_for(getattr(op, "function", "")) for op in others}
     hosts = _hosts(planned, units)
     place = {op.name: number for number, op in enumerate(ops)}
-    offsets = "nm_offsets" in accelerator.dram.formats.get("weight", ())
+    formats = tuple(accelerator.dram.formats.get("weight", ()))
     return Program(
         plan=planned,
         products={op.name: _products(planned, op, accelerator) for op in ops if isinstance(op, Einsum)},
@@ -71,9 +76,14 @@ def program(workload: Workload, accelerator: Accelerator) -> Program:
         moved_bytes={op.name: moved_bytes(op, tensors, planned.kept(op), accelerator.dram) for op in others},
         graph=_graph(planned, accelerator, units, hosts),
         hosts={place[name]: place[host] for name, host in hosts.items()},
-        footprint=footprint(planned.workload, offsets, planned.never_stored),
-        offsets=offsets,
+        footprint=footprint(planned.workload, storage_of(planned, formats)),
+        formats=formats,
     )
+
+
+def storage_of(planned: Plan, formats: tuple[str, ...]) -> Storage:
+    """How the tensors of a plan lie off chip."""
+    return Storage(formats, planned.never_stored, together=planned.updates_together)
 
 
 def resident_program(
@@ -105,7 +115,7 @@ def resident_program(
                   for op in ops if isinstance(op, Einsum) and (name := op.name)},
         moved_bytes={name: moved_bytes(op, tensors, chosen.kept(op), accelerator.dram)
                      for op in ops if (name := op.name) in planned.moved_bytes},
-        footprint=footprint(chosen.workload, planned.offsets, chosen.never_stored),
+        footprint=footprint(chosen.workload, storage_of(chosen, planned.formats)),
     )  # fmt: skip
 
 

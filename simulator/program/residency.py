@@ -19,8 +19,9 @@ import numpy as np
 
 from zerocast.accelerators.schema import Accelerator, Operand
 from zerocast.simulator.energy import access_j_per_byte
-from zerocast.simulator.program.footprint import lies_in, stored_bytes
+from zerocast.simulator.program.footprint import lies_in
 from zerocast.simulator.program.rewrite import Plan
+from zerocast.simulator.program.storage import stored_bytes
 from zerocast.simulator.unit_cost import moved_bytes
 from zerocast.workloads.ir import Einsum, Op, Transfer
 

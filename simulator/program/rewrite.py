@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Literal
 
 from zerocast.accelerators.schema import Accelerator, Regime
@@ -30,7 +31,8 @@ class Plan:
     on_chip: for an op, tensors that it does not fetch from (or put into) off-chip memory.
     along: for an op, the ops whose output it takes on the fly. fused: ops that run in the kernel of the one before, so
     that nothing is launched for them. shown: for products under a mask, what of them is computed. attention: ops of
-    kernels of attention. beside: for a product, columns of others of the same input in its kernel.
+    kernels of attention. beside: for a product, columns of others of the same input in its kernel. updates_together:
+    one kernel updates all weights that are updated in a row.
     """
 
     workload: Workload
@@ -40,6 +42,7 @@ class Plan:
     shown: dict[str, Shown] = field(default_factory=dict)
     attention: frozenset[str] = frozenset()
     beside: dict[str, int] = field(default_factory=dict)
+    updates_together: bool = False
 
     def kept(self, op: Op) -> frozenset[str]:
         """Tensors that an op keeps on chip."""
@@ -132,7 +135,8 @@ def _stream(
 
 
 def _as_kernels(workload: Workload, accelerator: Accelerator, regime: Regime) -> Plan:
-    """A network as the kernels that a GPU runs under a regime. An optimizer updates all weights by one kernel."""
+    """A network as the kernels that a GPU runs under a regime. Weights that are updated in a row are so by one
+    kernel."""
     on_chip: dict[str, set[str]] = {}
     assert accelerator.gpu is not None
     if accelerator.gpu.cards > 1:
@@ -156,9 +160,13 @@ def _as_kernels(workload: Workload, accelerator: Accelerator, regime: Regime) ->
         workload = with_casts(workload, attention)
     fused |= join_kernels(workload, regime, attention, on_chip)
     beside, together = _side_by_side(workload) if regime.fused_products else ({}, frozenset())
-    updates = [op.name for op in workload.ops if op.phase == "UPDATE" and isinstance(op, Vector)]
+    updates = [op.name for before, op in pairwise(workload.ops) if _is_update(before) and _is_update(op)]
     kept = {name: frozenset(tensors) for name, tensors in on_chip.items()}
-    return Plan(workload, kept, {}, fused | together | frozenset(updates[1:]), shown, attention, beside)
+    return Plan(workload, kept, {}, fused | together | frozenset(updates), shown, attention, beside, True)
+
+
+def _is_update(op: Op) -> bool:
+    return op.phase == "UPDATE" and isinstance(op, Vector)
 
 
 def _side_by_side(workload: Workload) -> tuple[dict[str, int], frozenset[str]]:

@@ -10,12 +10,15 @@ from small_workloads import forward, step
 
 from zerocast.accelerators import load
 from zerocast.simulator import SimulationError, simulate
-from zerocast.simulator.program.footprint import footprint, stored_bytes
+from zerocast.simulator.program.footprint import Storage, footprint
+from zerocast.simulator.program.storage import stored_bytes
 from zerocast.simulator.unit_cost import moved_bytes, selection_cycles, unit_cost, unit_cycles
 from zerocast.workloads import Index, Tensor, Transfer, Vector
 from zerocast.workloads.patterns import NM
 
 SAT = load("sat-vcu1525")
+
+OFFSETS = Storage(("uncompressed", "nm_offsets"))
 
 
 @pytest.mark.parametrize(
@@ -122,9 +125,9 @@ def test_weights_that_stay_compressed_take_less_memory() -> None:
     (fc,) = plain.einsums
     pruned = plain.with_ops(tuple(replace(fc, patterns={1: NM(2, 4, "k")}) if op is fc else op for op in plain.ops))
     assert footprint(pruned).weight_bytes == 32 * 128 * 2
-    assert footprint(pruned, offsets=True).weight_bytes == 32 * 128 * 9 // 8
-    assert footprint(pruned).peak_bytes - footprint(pruned, offsets=True).peak_bytes == 32 * 128 * 7 // 8
-    assert footprint(plain, offsets=True) == footprint(plain)
+    assert footprint(pruned, OFFSETS).weight_bytes == 32 * 128 * 9 // 8
+    assert footprint(pruned).peak_bytes - footprint(pruned, OFFSETS).peak_bytes == 32 * 128 * 7 // 8
+    assert footprint(plain, OFFSETS) == footprint(plain)
 
 
 def test_batch_statistics_take_a_pass_of_their_own() -> None:

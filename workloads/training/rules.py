@@ -38,12 +38,12 @@ class Optimizer:
 
 _ADAM = ("exp_avg", "exp_avg_sq")
 OPTIMIZERS = {
-    # decay 2 (g += wd w), step 2 (w -= lr g)
-    "sgd": Optimizer("sgd", (), 4),
+    # decay 2 (g += wd w), step 2 (w -= lr g); the multi-tensor kernels of PyTorch keep the gradients with their decay
+    "sgd": Optimizer("sgd", (), 4, scratch=1),
     # momentum 2 (m = mu m + g) more
-    "sgd_momentum": Optimizer("sgd_momentum", ("momentum",), 6),
-    # first moment 3, second moment 4, bias corrections 2, root, epsilon, quotient, step 2 (Kingma, Ba, ICLR 2015); the
-    # multi-tensor kernels of PyTorch keep the root
+    "sgd_momentum": Optimizer("sgd_momentum", ("momentum",), 6, scratch=1),
+    # first moment 3, second moment 4, bias corrections 2, root, epsilon, quotient, step 2 (Kingma, Ba, ICLR 2015);
+    # multi-tensor kernels keep the root
     "adam": Optimizer("adam", _ADAM, 14, scratch=1),
     # decay 2 more (Loshchilov, Hutter, ICLR 2019)
     "adamw": Optimizer("adamw", _ADAM, 16, scratch=1),

@@ -12,7 +12,8 @@ from zerocast.simulator import SimulationError, plain_gemm, simulate
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.gpu.card import card_of
 from zerocast.simulator.gpu.power import idle_w, switching
-from zerocast.simulator.program.footprint import footprint
+from zerocast.simulator.program.footprint import Storage, footprint
+from zerocast.simulator.program.storage import Stored
 from zerocast.workloads import Einsum, Tensor, Vector, Workload
 from zerocast.workloads.patterns import NM
 
@@ -134,5 +135,5 @@ def test_a_layer_that_runs_dense_is_stored_dense() -> None:
     result = simulate(sparse, "nvidia-h100-sxm")
     assert [row.skipped for row in result.rows if row.op == "fc"] == [""]
     assert result.footprint.weight_bytes == 32 * 128 * 2 == simulate(work, "nvidia-h100-sxm").footprint.weight_bytes
-    assert footprint(sparse, offsets=True).weight_bytes == 32 * 128 * 2 * 9 // 16
-    assert footprint(sparse, offsets=True, dense={"w"}) == footprint(work)
+    assert footprint(sparse, Storage(("nm_offsets",))).weight_bytes == 32 * 128 * 2 * 9 // 16
+    assert footprint(sparse, Storage(("nm_offsets",), given={"w": Stored(32 * 128 * 2)})) == footprint(work)

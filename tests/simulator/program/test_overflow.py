@@ -46,7 +46,7 @@ def test_what_does_not_fit_is_refused_in_one_line() -> None:
 @pytest.mark.parametrize("batch", [64, 1000])
 def test_the_batch_that_is_named_fits_and_one_more_does_not(training: bool, batch: int) -> None:
     """The message's batch against captures at that batch and the next."""
-    capacity = footprint(network(37, training)).peak_bytes + 100
+    capacity = program(network(37, training), card(1e9)).footprint.peak_bytes + 100
     with pytest.raises(SimulationError, match=rf"a batch of 37 in place of {batch} fits"):
         simulate(network(batch, training), card(capacity))
     simulate(network(37, training), card(capacity))
