@@ -146,7 +146,9 @@ def run(
 
 
 @app.command("list")
-def list_names(what: Annotated[str, typer.Argument(help="models, hub, recipes, schedules or accelerators.")]) -> None:
+def list_names(
+    what: Annotated[str, typer.Argument(help="models, hub, recipes, schedules, accelerators or systems.")],
+) -> None:
     """Name what there is to choose from."""
     from zerocast.analysis.commands import listing
     from zerocast.analysis.errors import AnalysisError
@@ -157,6 +159,7 @@ def list_names(what: Annotated[str, typer.Argument(help="models, hub, recipes, s
         "recipes": listing.recipes,
         "schedules": listing.schedules,
         "accelerators": listing.accelerators,
+        "systems": listing.systems,
     }
     if what not in kinds:
         raise AnalysisError(f"list {what!r}: choose {', '.join(list(kinds)[:-1])} or {list(kinds)[-1]}")

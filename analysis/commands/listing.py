@@ -49,6 +49,19 @@ def schedules() -> Iterator[tuple[str, str]]:
         yield spelling, meaning
 
 
+def systems() -> Iterator[tuple[str, str]]:
+    """Number and name of each published system; its recorded status, what it is, and what it lacks."""
+    from zerocast.analysis.validate.record import recorded
+    from zerocast.analysis.validate.suites.systems.scoreboard import SUITE
+    from zerocast.analysis.validate.suites.systems.scoreboard import systems as known
+
+    record = recorded()
+    for system in known():
+        row = record.get((SUITE, system.label))
+        lacks = f" (lacks {'; '.join(system.missing)})" if system.missing else ""
+        yield system.label, f"{row.unit if row else 'not tried':<6}  {system.gist}{lacks}"
+
+
 def accelerators() -> Iterator[tuple[str, str]]:
     """Name of each template: family, array, clock."""
     from zerocast.accelerators import load, templates

@@ -22,6 +22,9 @@ def validate_command(
     suite: Annotated[
         str | None, typer.Argument(help="One suite, or SUITE:PART, such as zeroskip:sigma; all without it.")
     ] = None,
+    part: Annotated[
+        str | None, typer.Argument(help="One part of the suite, such as a system's number or name.")
+    ] = None,
     out: Annotated[Path | None, _OPTION("--out", help="CSV to write the comparisons to.")] = None,
     write: Annotated[Path | None, _OPTION("--write", help="Markdown to write the comparisons to.")] = None,
     record: Annotated[
@@ -48,7 +51,7 @@ def validate_command(
         from zerocast.analysis.errors import AnalysisError
 
         raise AnalysisError("--record and --write keep the shipped suites; with --measured use --out")
-    name, part = _suite(suite)
+    name, part = _suite(suite, part)
     for option, file, what, endings in (("--out", out, "a table", TABLE), ("--write", write, "a page", (".md", ""))):
         if file is not None:
             writable(file, what, endings, option)
@@ -61,17 +64,17 @@ def validate_command(
         raise typer.Exit(1)
 
 
-def _suite(text: str | None) -> tuple[str | None, str | None]:
-    """Suite and part that `SUITE:PART` names."""
+def _suite(text: str | None, part: str | None) -> tuple[str | None, str | None]:
+    """Suite and part that `SUITE:PART` or `SUITE PART` names."""
     from zerocast.analysis.errors import AnalysisError
     from zerocast.analysis.validate import SUITES
 
     if text is None:
         return None, None
-    name, _, part = text.partition(":")
+    name, _, own = text.partition(":")
     if name not in SUITES:
         raise AnalysisError(f"no validation suite {name!r}; there are {', '.join(SUITES)}")
-    return name, part or None
+    return name, own or part
 
 
 def _against_measured(
@@ -123,6 +126,13 @@ def _record(rows: Sequence[Comparison], whole: Sequence[str]) -> None:
     kept = merged(recorded(), rows, whole, list(SUITES))
     for file in write_record(kept, page(kept, known_misses())):
         note(f"recorded: {file}")
+    if "systems" in whole:
+        from zerocast.analysis.validate.record import write_reference
+        from zerocast.analysis.validate.suites.systems import judged, systems
+        from zerocast.analysis.validate.suites.systems.page import FILE
+        from zerocast.analysis.validate.suites.systems.page import page as scoreboard
+
+        note(f"recorded: {write_reference(FILE, scoreboard(judged(system.number) for system in systems()))}")
 
 
 def _check_measured_options(

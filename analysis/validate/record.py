@@ -95,14 +95,18 @@ def record_text(rows: Iterable[Comparison]) -> str:
 
 
 def write_record(rows: Sequence[Comparison], page: str) -> list[Path]:
-    """Write the record and its page into the references of this installation. Raises `OSError` where it is read-only
-    and `AnalysisError` where the package is no folder."""
+    """Write the record and its page into the references of this installation; errors as of `write_reference`."""
+    return [write_reference(name, text) for name, text in ((RECORD, record_text(rows)), (PAGE, page))]
+
+
+def write_reference(name: str, text: str) -> Path:
+    """Write a file of the references of this installation. Raises `OSError` where it is read-only and `AnalysisError`
+    where the package is no folder."""
     folder = files("zerocast.analysis") / "references"
     if not isinstance(folder, Path):
         raise AnalysisError(f"--record: {folder} is no folder; run it in a checkout")
-    for name, text in ((RECORD, record_text(rows)), (PAGE, page)):
-        (folder / name).write_text(text, encoding="utf-8")
-    return [folder / RECORD, folder / PAGE]
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
 
 
 def _digits(value: float | None) -> str:

@@ -1,0 +1,149 @@
+"""What the claims of the systems come to: for each number, a function from the priced command to figures by key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import mean
+from typing import Any
+
+from zerocast.accelerators import load
+from zerocast.analysis.run.network import Network
+from zerocast.analysis.validate.suites.systems.scoreboard import Predict, Trial, lowered, placed
+from zerocast.simulator import plain_gemm
+from zerocast.simulator.gpu import gpu_rows
+from zerocast.workloads import build, prune
+from zerocast.workloads.from_torch import capture_once
+from zerocast.workloads.patterns import DENSE, NM, VNM, Pattern
+from zerocast.workloads.recipes.targets import targets
+from zerocast.workloads.schedules import parse_schedule
+from zerocast.workloads.schedules.schedule import density_of
+from zerocast.workloads.schedules.upkeep import kept_shares
+
+_Case = tuple[str, tuple[tuple[str, Any], ...]]
+"""A factory and its arguments."""
+_NETWORKS = "analysis/validate/suites/systems/networks.py"
+
+
+def progressive_gradient_flow(trial: Trial) -> Mapping[str, float]:
+    """Stages and operations of the decay to 1:16, of the layers that it prunes."""
+    trained = trial.trained
+    pruned = trained.parameters - trained.curve.values["weights"][-1]  # 15 of 16 weights of the pruned layers are gone
+    assert pruned > 0
+    parts = [part for part in trained.parts if part.weights]
+    saved = sum(part.dense_flops - part.flops for part in parts) / sum(part.dense_flops for part in parts)
+    first = parts[0]
+    return {
+        "stages": len(parts),
+        "densities": trained.schedule.density,
+        # a stage at density d saves (1 - d) of FF and BP: what the first one saves tells the share of the pruned layers
+        "flops": 1 - saved * (2 / 3) * (1 / 16) / (1 - first.flops / first.dense_flops),
+    }
+
+
+def bidirectional(trial: Trial) -> Mapping[str, float]:
+    """Mean over five networks, as the suite `sat` has it."""
+    del trial
+    from zerocast.analysis.validate.suites.arrays.sat import NETWORKS, speedup
+
+    array = load("sat-vcu1525")
+    return {"speedup": mean(speedup(network, "bdwp:2:8", array) for network in NETWORKS)}
+
+
+def _kernel_us(card: str, rows: int, k: int, columns: int, weight: Pattern) -> float:
+    """A product of `rows` x `k` weights and `k` x `columns` activations, in us."""
+    accelerator = load(card)
+    gemm = plain_gemm(columns, rows, k, "fp16", 16, DENSE, weight)
+    return gpu_rows([gemm], accelerator)[0].latency_s * 1e6
+
+
+def essential(trial: Trial) -> Mapping[str, float]:
+    """One product of BERT-large's width."""
+    dense, sparse = (_kernel_us(trial.machine.name, 1024, 4096, 4096, p) for p in (DENSE, NM(2, 4, "k")))
+    return {"dense_s": dense, "gain": dense / sparse}
+
+
+def hierarchical(trial: Trial) -> Mapping[str, float]:
+    """The same product under panels of two heights."""
+    return {str(v): _kernel_us(trial.machine.name, 1024, 4096, 4096, VNM(v, 2, 8, "k", "n")) for v in (64, 128)}
+
+
+def soups(trial: Trial) -> Mapping[str, float]:
+    """Length of the run, and how often models are averaged."""
+    trained = trial.trained
+    averages = sum(part.steps for part in trained.parts if part.what.startswith("average"))
+    return {"steps": trained.steps / trial.asked["steps"], "averages": averages}
+
+
+def lottery(trial: Trial) -> Mapping[str, float]:
+    """Rounds, what is left, and the length of the search."""
+    trained = trial.trained
+    last = parse_schedule(trial.asked["schedule"]).segments[-1]
+    return {
+        "rounds": len(trained.schedule.segments) - 1,
+        "kept": float(last.recipe.partition(":")[2]),
+        "steps": trained.steps / trial.asked["steps"],
+    }
+
+
+def soft_masks(trial: Trial) -> Mapping[str, float]:
+    """Weights kept of a layer that the recipe prunes."""
+    densities = {trial.workload.pattern_of(op, 1).density for op in trial.workload.einsums}
+    return {"density": min(densities)}
+
+
+def predefined(trial: Trial) -> Mapping[str, float]:
+    """Share of the multiply-accumulates that the narrower architectures lack."""
+    del trial
+    pairs: dict[str, tuple[_Case, _Case]] = {
+        "vgg16": (("vgg16", ()), ("vgg16", (("pruned", True),))),
+        "resnet34": (("resnet34", ()), ("resnet34", (("pruned", True),))),
+    }
+    for name in ("resnet56-a", "resnet56-b", "resnet110-a"):
+        whole = name.partition("-")[0]
+        pairs[name] = (("resnet_cifar", (("variant", whole),)), ("resnet_cifar", (("variant", name),)))
+    found = {}
+    for name, cases in pairs.items():
+        dense, narrow = (_macs(factory, arguments) for factory, arguments in cases)
+        found[name] = round(100 * (1 - narrow / dense), 1)
+    return found
+
+
+def _macs(factory: str, arguments: tuple[tuple[str, Any], ...]) -> int:
+    return lowered(Network(placed(f"{_NETWORKS}:{factory}"), arguments=arguments)).macs
+
+
+def gradual(trial: Trial) -> Mapping[str, float]:
+    """Nonzeros at 90 %, forward operations and stored bytes (4 of each nonzero, a bit of each weight) of MobileNet-v1
+    under two ways to share a density; depthwise layers stay dense, under the even one the first layer too."""
+    found = {"nonzeros": 1 / density_of(trial.trained.schedule.segments[-1].recipe)}
+    module, inputs = build("mobilenet_v1")
+    module = module.to("meta")
+    layers = targets(module)
+    depthwise = [target.layer for target in layers if "g" in target.ranks]
+    captured = capture_once(module, inputs)
+    sizes = {target.name: target.size for target in layers}
+    for law, dense in (("erk", depthwise), ("uniform", [*depthwise, layers[0].layer])):
+        for sparsity in (75, 90, 95):
+            recipe = f"magnitude:{1 - sparsity / 100:.4g}:{law}"
+            _, pruning = prune(module, recipe, dense=dense, first_and_last_dense=False)
+            forward = captured.under(pruning)
+            macs = sum(op.macs * forward.pattern_of(op, 1).density for op in forward.einsums)
+            kept = kept_shares(forward)
+            found[f"{law}-{sparsity}"] = 2 * macs / 1e6
+            found[f"{law}-{sparsity}-mb"] = sum((4 * kept[name] + 1 / 8) * size for name, size in sizes.items()) / 1e6
+    return found
+
+
+def journey(trial: Trial) -> Mapping[str, float]:
+    """Average parameters of eight schedules."""
+    del trial
+    return {
+        f"{ramp}-{final}": parse_schedule(f"{ramp}:0-{final}@25%-75%").density
+        for ramp in ("linear", "cubic") for final in (0.2, 0.4, 0.6, 0.8)
+    }  # fmt: skip
+
+
+PREDICTIONS: dict[int, Predict] = {
+    1: progressive_gradient_flow, 2: hierarchical, 4: bidirectional, 10: essential, 19: gradual, 25: journey, 46: soups,
+    49: predefined, 53: lottery, 57: soft_masks,
+}  # fmt: skip
