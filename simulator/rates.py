@@ -92,7 +92,7 @@ def rates_of(accelerators: Sequence[Accelerator]) -> Rates:
         clock_hz=gather(lambda a: a.technology.clock_hz),
         dram_bytes_per_s=gather(lambda a: a.dram_bytes_per_s),
         static_power_w=gather(lambda a: a.technology.static_power_w),
-        launch_overhead_s=gather(lambda a: a.host.launch_overhead_s),
+        launch_overhead_s=gather(lambda a: a.launch_s),
         capacity_bytes=by_memory(lambda accelerator, memory: memory.capacity_bytes, 1),
         j_per_byte=by_memory(access_j_per_byte, 0),
         lanes=by_unit("lanes"),

@@ -23,7 +23,7 @@ from zerocast.simulator.op_cost import op_figures, op_row
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.given import Page, given_products
 from zerocast.simulator.program.fusing import fused_program
-from zerocast.simulator.program.kernels import launch_s
+from zerocast.simulator.program.kernels import hidden_s, launch_s
 from zerocast.simulator.program.memory import memory_of
 from zerocast.simulator.program.overflow import refusal_of_overflow
 from zerocast.simulator.program.program import Program, program, program_key, resident_program
@@ -292,7 +292,10 @@ class _Run:
         starts, ends = self.planned.graph.run(*(times[number] for times in self.times))
         if self.designs[number].gpu is None:
             return starts, ends
-        return paced(starts, ends, launch_s(self.planned.ops, self.planned.plan.fused, self.designs[number]))
+        design, ops, plan = self.designs[number], self.planned.ops, self.planned.plan
+        idle = [work - link for work, link in zip(self.times[0][number], self.times[1][number], strict=True)]
+        hidden = hidden_s(ops, plan.fused, plan.workload.tensors, idle, design)
+        return paced(starts, ends, launch_s(ops, plan.fused, design), hidden)
 
     def outcome(self, number: int) -> Outcome:
         """Totals of a design, or why there are none."""

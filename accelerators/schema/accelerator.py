@@ -153,6 +153,17 @@ class Accelerator(Part):
         """Dense multiply-accumulates per second at rate 1, of all copies of the array."""
         return self.compute.multipliers * self.copies(self.depths + 1) * self.technology.clock_hz
 
+    @property
+    def ahead_bytes(self) -> float | None:
+        """Bytes of weights that a GPU's kernels hold which are launched ahead of those that they wait for; None where
+        none are."""
+        return self.gpu.ahead_bytes if self.gpu is not None and self.gpu.software.dependent_launch else None
+
+    @property
+    def launch_s(self) -> float:
+        """Time before each op can start, in s: that of the host, but for kernels that a GPU launches ahead."""
+        return self.host.launch_overhead_s if self.ahead_bytes is None else 0.0
+
     def unit_for(self, function: str) -> Unit | None:
         """The unit that runs a vector or index function: one that names it, else one that takes all."""
         named = [unit for unit in self.units if function in unit.functions]

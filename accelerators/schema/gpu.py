@@ -45,6 +45,9 @@ class Gpu(Part):
     launch_floor_s: float = Field(ge=0)
     """Gap between kernels of a CUDA graph, contained in the calibrated times; `host.launch_overhead_s` adds it back
     and may be larger, for launches one by one."""
+    ahead_bytes: PositiveFloat | None = None
+    """Bytes of its weights that a kernel holds which is on the SMs before the one that it waits for has ended
+    (programmatic dependent launch): the SMs' shared memories. None for cards whose kernels wait to be launched."""
     sparse_types: tuple[str, ...] = ()
     """Data types with 2:4 sparse tensor cores for the weights."""
     sparse_kernels: str = ""

@@ -8,7 +8,7 @@ from pydantic import Field, PositiveFloat
 
 from zerocast.accelerators.schema.part import Part
 
-Joined = Literal["epilogue", "pointwise", "normalisation"]
+Joined = Literal["epilogue", "pointwise", "movement", "siblings", "normalisation"]
 
 
 class Regime(Part):
@@ -23,6 +23,15 @@ class Regime(Part):
     dispatch_s: float = Field(default=0.0, ge=0)
     """The same for kernels that no Python asks for: those of a backward pass, and those that an operator launches
     beside its own."""
+    step_s: float = Field(default=0.0, ge=0)
+    """Time of the host before each run of a network, during which the card waits: a serving stack takes the tokens of
+    the step before, schedules and prepares the next."""
+    dependent_launch: bool = False
+    """Kernels are launched ahead of those that they wait for, on cards that can (`gpu.ahead_bytes`): no gap lies before
+    them, and products fetch their first weights while a kernel before leaves the memory idle."""
+    few_rows: int = Field(default=0, ge=0)
+    """Rows of activations up to which kernels made for few rows take products of 2:4 weights, as they take those of
+    narrow weights everywhere; 0 where there are none."""
     strided_per_cycle: PositiveFloat | None = None
     """Elements that an SM takes in a cycle in kernels for any shape and type (copies in another order, casts, operands
     that are repeated), which work out for each where it lies; None where kernels are made for their shapes."""
@@ -31,8 +40,9 @@ class Regime(Part):
     they hide behind the element's bytes."""
     joins: tuple[Joined, ...] = ()
     """What joins the kernel before: `epilogue`, elementwise work and residuals after a product in the product's kernel;
-    `pointwise`, elementwise work in that of elementwise work or of a normalisation; `normalisation`, a normalisation
-    or reduction in that of the elementwise work before."""
+    `pointwise`, elementwise work in that of elementwise work or of a normalisation; `movement`, copies, concatenations
+    and what is written into a cache likewise; `siblings`, both in that of others which take the same product's result;
+    `normalisation`, a normalisation or reduction in that of the elementwise work before."""
     channels_last: bool = False
     """Images lie as the kernels want them (NHWC); else each convolution of several channels pays for the order that
     it is given (NCHW)."""

@@ -39,7 +39,7 @@ def why_command(
         with steps("simulate") as step:
             result = simulate(workload, machine, progress=step, **asked.options)
         rows = rows_of(result, layer)
-        parts = waterfall(rows, result.clock_hz, machine.host.launch_overhead_s)
+        parts = waterfall(rows, result.clock_hz, machine.launch_s)
         with steps("price changes") as step:
             changes = best_changes(asked, workload, layer, step=step)
     console = output()

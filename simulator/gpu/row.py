@@ -17,7 +17,7 @@ from zerocast.simulator.gpu.direct import direct_seconds, direct_unit
 from zerocast.simulator.gpu.fit.calibration import Calibrated, calibration_of
 from zerocast.simulator.gpu.fit.lattice import lattice_of
 from zerocast.simulator.gpu.power import switching
-from zerocast.simulator.gpu.predict import UNSEEN_BAR, Prediction, predict, with_doubt
+from zerocast.simulator.gpu.predict import UNSEEN_BAR, Prediction, predict, quicker, with_doubt
 from zerocast.simulator.gpu.problem import Problem, kept_share, problem, weight_share
 from zerocast.simulator.gpu.rules import cores_refusal, group_of, is_structured
 from zerocast.simulator.gpu.sparse import kernel_refusal, options, sparse_row, vector_product
@@ -86,6 +86,11 @@ def _take_sparse_cores(
     mixed = gemms[0].weight.bits < BITS[dtype]
     sparse = predict(_problem([gemms[i] for i in wanted], accelerator, groups), sparse_class, mixed=mixed)
     sparse = with_doubt(sparse, dense[np.array(wanted)])
+    few = [j for j, i in enumerate(wanted) if gemms[i].m <= gpu_part(accelerator).software.few_rows]
+    if few:
+        narrow = _problem([gemms[wanted[j]] for j in few], accelerator, [groups[j] for j in few])
+        dense_class = calibration_of(gpu_part(accelerator).calibration).of(f"dense_{kind}")
+        sparse = quicker(sparse, predict(narrow, dense_class, mixed=True), np.array(few))
     for j, place in enumerate(wanted):
         row = _row(gemms[place], accelerator, card, sparse, j, sparse_class, groups[j])
         dense_s, sparse_s = rows[place].latency_s, row.latency_s

@@ -158,33 +158,33 @@ def _as_kernels(workload: Workload, accelerator: Accelerator, regime: Regime) ->
         workload = with_narrow_products(workload, attention, sixteen)
     if regime.autocast:
         workload = with_casts(workload, attention)
-    fused |= join_kernels(workload, regime, attention, on_chip)
-    beside, together = _side_by_side(workload) if regime.fused_products else ({}, frozenset())
+    beside, leaders = _side_by_side(workload) if regime.fused_products else ({}, {})
+    fused |= join_kernels(workload, regime, attention, on_chip, leaders)
     updates = [op.name for before, op in pairwise(workload.ops) if _is_update(before) and _is_update(op)]
     kept = {name: frozenset(tensors) for name, tensors in on_chip.items()}
-    return Plan(workload, kept, {}, fused | together | frozenset(updates), shown, attention, beside, True)
+    return Plan(workload, kept, {}, fused | set(leaders) | frozenset(updates), shown, attention, beside, True)
 
 
 def _is_update(op: Op) -> bool:
     return op.phase == "UPDATE" and isinstance(op, Vector)
 
 
-def _side_by_side(workload: Workload) -> tuple[dict[str, int], frozenset[str]]:
+def _side_by_side(workload: Workload) -> tuple[dict[str, int], dict[str, str]]:
     """Products of the forward pass that read one input, as one of all their columns: for each the columns of the
-    others, and those that the first one's kernel runs."""
+    others, and for those that the first one's kernel runs the first one."""
     groups: dict[str, list[Einsum]] = {}
     for op in workload.ops:
         if isinstance(op, Einsum) and op.phase == "FF" and not op.windows(0) and workload.tensors[op.inputs[1]].weight:
             groups.setdefault(op.inputs[0], []).append(op)
     beside: dict[str, int] = {}
-    together: set[str] = set()
+    leaders: dict[str, str] = {}
     for ops in groups.values():
         alike = [op for op in ops if workload.pattern_of(op, 1) == workload.pattern_of(ops[0], 1)]
         columns = {op.name: workload.tensors[op.outputs[0]].shape[-1] for op in alike}
         if len(alike) > 1:
             beside |= {name: sum(columns.values()) - own for name, own in columns.items()}
-            together |= {op.name for op in alike[1:]}
-    return beside, frozenset(together)
+            leaders |= {op.name: alike[0].name for op in alike[1:]}
+    return beside, leaders
 
 
 def _copied(op: Op, workload: Workload) -> Op:

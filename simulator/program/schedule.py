@@ -222,15 +222,16 @@ class _Run:
 
 
 def paced(
-    starts_s: Sequence[float], ends_s: Sequence[float], launch_s: Sequence[float]
+    starts_s: Sequence[float], ends_s: Sequence[float], launch_s: Sequence[float], hidden_s: Sequence[float]
 ) -> tuple[list[float], list[float]]:
     """Start and end of tasks of one stream, each no earlier than the host has launched it, one after another, which
-    takes `launch_s`. The stream runs dry where tasks are shorter than launches."""
+    takes `launch_s`, and `hidden_s` before the last one has ended. The stream runs dry where tasks are shorter than
+    launches."""
     starts, ends = list(starts_s), list(ends_s)
     free = issued = 0.0
     for task in sorted(range(len(starts)), key=lambda each: (starts_s[each], each)):
         issued += launch_s[task]
         work = ends_s[task] - starts_s[task]
-        starts[task] = max(free, issued) if work > 0 else free
-        ends[task] = free = starts[task] + work
+        starts[task] = max(free - hidden_s[task], issued) if work > 0 else free
+        ends[task] = free = max(starts[task] + work, free)
     return starts, ends

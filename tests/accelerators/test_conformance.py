@@ -49,7 +49,7 @@ COUNTS_AND_RATIOS = {
     "lut", "ff", "dsp", "bram36", "uram", "rows", "cols", "macs_per_pe", "accumulators_per_pe", "max_group",
     "sync_group", "lanes", "flops_per_lane", "rates", "energy_scale", "efficiency", "instances", "tile", "block",
     "chunk", "queue", "requests", "banks", "input", "weight", "gated_share", "reach",
-    "area_scale", "share", "macros", "pace", "strided_per_cycle", "least_voltage", "knee",
+    "area_scale", "share", "macros", "pace", "strided_per_cycle", "few_rows", "least_voltage", "knee",
     "unroll", "depthwise", "depth", "count", "block_rows", "overlap",
 }  # fmt: skip
 """Numbers without a dimension."""

@@ -40,11 +40,8 @@ def test_tokens_in_several_types(layers: int) -> None:
         times[kind] = [steps.token(batch, CACHE).time_s for batch in (1, 8, 64)]
         roofs = [roofline_s(kind, batch, layers) for batch in (1, 8, 64)]
         assert all(time_s > roof for time_s, roof in zip(times[kind], roofs, strict=True)), (kind, times[kind], roofs)
-        # what kernels take beside their bytes: starts, elementwise work, rates short of the datasheet's; what 2:4 gains
-        # for one row was measured by nobody, and is doubted
-        beside_s = 110e-6 if recipe else 66e-6
-        assert times[kind][0] - roofs[0] < layers * beside_s + 70e-6, (kind, times[kind], roofs)
-    assert times["bf16"][0] < 1.45 * roofline_s("bf16", 1, layers)
+        # what kernels take beside their bytes: starts, elementwise work, rates short of the datasheet's
+        assert times[kind][0] < 1.40 * roofs[0], (kind, times[kind], roofs)
     assert times["bf16"][0] > times["2:4"][0] > max(times["fp8"][0], times["w4a16"][0])
     # in 4 bits a layer is the quickest for one sequence (its head stays in 16); for many, caches and arithmetic count
     assert (times["fp8"][0] > times["w4a16"][0]) == (layers > 5)

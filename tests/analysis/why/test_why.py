@@ -37,7 +37,7 @@ def test_parts_sum_to_the_latency(folder: Path) -> None:
     layers = list(dict.fromkeys(row.layer for row in result.rows))
     for layer in layers:
         rows = [row for row in result.rows if row.layer == layer]
-        parts = waterfall(rows, result.clock_hz, load(asked.accelerator).host.launch_overhead_s)
+        parts = waterfall(rows, result.clock_hz, load(asked.accelerator).launch_s)
         assert set(parts) <= set(CAUSES)
         assert math.isclose(sum(parts.values()), _latency_s(folder, layer), rel_tol=1e-12)
         assert all(seconds > -1e-9 * sum(parts.values()) for seconds in parts.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from torch import float32, nn, zeros
+from torch import cat, float32, nn, zeros
 
 from zerocast.accelerators import Accelerator, AcceleratorError, load
 from zerocast.simulator import Result, plain_gemm, simulate
@@ -13,9 +13,9 @@ from zerocast.simulator.cost import OpRow
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.gpu.fit.calibration import calibration_of
 from zerocast.simulator.program.conversions import with_casts, with_layouts
-from zerocast.simulator.program.kernels import launch_s
+from zerocast.simulator.program.kernels import hidden_s, launch_s
 from zerocast.simulator.program.schedule import paced
-from zerocast.workloads import Tensor, Transfer, Vector, Workload, capture
+from zerocast.workloads import Einsum, Tensor, Transfer, Vector, Workload, capture
 
 CARD = "nvidia-a100-sxm-80g"
 IMAGE = 8 * 64 * 56 * 56
@@ -69,10 +69,10 @@ def test_nothing_joins_what_is_not_ready() -> None:
             super().__init__()
             self.one, self.two = nn.Linear(64, 64), nn.Linear(64, 64)
 
-        def forward(self, x):  # type: ignore[no-untyped-def]
-            return nn.functional.relu(self.one(x)) + nn.functional.relu(self.two(x))
+        def forward(self, x, y):  # type: ignore[no-untyped-def]
+            return nn.functional.relu(self.one(x)) + nn.functional.relu(self.two(y))
 
-    workload = capture(Branches().eval(), zeros(256, 64), dtype="fp16")
+    workload = capture(Branches().eval(), (zeros(256, 64), zeros(256, 64)), dtype="fp16")
     rows = {row.op: row for row in simulate(workload, CARD, regime="engine").rows}
     size = 2 * 256 * 64
     assert rows["add"].dram_read_bytes == size and rows["add"].dram_write_bytes == 0  # the product writes in its place
@@ -80,11 +80,62 @@ def test_nothing_joins_what_is_not_ready() -> None:
     assert one.dram_read_bytes == one.dram_write_bytes == 0
 
 
+def test_a_rotary_embedding_and_a_write_into_a_cache_are_one_kernel() -> None:
+    """Queries are read once, with their cosines and sines, and what is stored are the keys in the cache; of two
+    products of one input the second's result goes through the same kernel in an engine, and its own one elsewhere."""
+
+    class Rotary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.keys, self.values = nn.Linear(64, 64, bias=False), nn.Linear(64, 64, bias=False)
+
+        def forward(self, x, cos, sin, key_cache, value_cache):  # type: ignore[no-untyped-def]
+            k, v = self.keys(x), self.values(x)
+            turned = k * cos + cat((-k[..., 32:], k[..., :32]), -1) * sin
+            return cat((key_cache, turned), 1), cat((value_cache, v), 1)
+
+    size, cache = 2 * 8 * 64, (8, 100, 64)
+    shapes = [(8, 1, 64)] * 3 + [cache] * 2
+    workload = capture(Rotary().eval(), tuple(zeros(*shape) for shape in shapes), dtype="fp16")
+    for regime, kernels in (("engine", 1), ("compiled", 2), ("eager", 7)):
+        rows = [row for row in simulate(workload, CARD, regime=regime).rows if row.kind != "einsum"]
+        assert sum(row.latency_s > 1e-6 for row in rows) == kernels
+        read, written = (sum(getattr(row, f"dram_{side}_bytes") for row in rows) for side in ("read", "write"))
+        if regime != "eager":
+            assert (read, written) == (4 * size, 2 * size)  # keys, cosines, sines and values; keys and values
+
+
+def test_a_serving_stack_takes_its_time_before_each_run() -> None:
+    work, quick = block(), load(CARD, {"gpu.regimes.serving.step_s": 0.0})
+    times = [simulate(work, card, regime="serving").latency_s for card in (load(CARD), quick)]
+    assert times[0] - times[1] == pytest.approx(1.8 * 1.3e-3)  # the host of that card is 1.8 times as slow
+
+
+def test_products_launched_ahead_fetch_weights_while_the_memory_idles() -> None:
+    """After a kernel of 1.1 us that moves next to nothing: as many weights as come in that time, at 3,350 GB/s; a small
+    product has all of its weights then. Other kernels and other cards wait."""
+    tensors = {name: Tensor(name, (64, size), "fp16", "input" if name == "x" else "weight")
+               for name, size in (("x", 8), ("big", 1 << 20), ("small", 8))}  # fmt: skip
+    norm = Vector("norm", "", "FF", ("x",), ("x",), "layer_norm", 8, 1.0)
+    ops = [norm, *(replace(_product(), name=name, inputs=("x", name)) for name in ("big", "small")), norm]
+    idle = [1.1e-6, 5.0, 5.0, 1.1e-6]
+    ahead = load("nvidia-h100-sxm", {"gpu.regime": "engine"})
+    assert hidden_s(ops, (), tensors, idle, ahead) == [0.0, 1.1e-6, 0.0, 0.0]
+    assert hidden_s([norm, ops[2]], (), tensors, idle, ahead) == [0.0, 2 * 64 * 8 / 3350e9]
+    assert hidden_s(ops, (), tensors, idle, load("nvidia-h100-sxm")) == [0.0] * 4
+    assert ahead.launch_s == 0.0 and load(CARD, {"gpu.regime": "engine"}).launch_s == 1e-6
+
+
+def _product() -> Einsum:
+    work = capture(nn.Linear(8, 8, bias=False).eval(), zeros(8, 8), dtype="fp16")
+    return next(op for op in work.ops if isinstance(op, Einsum))
+
+
 def test_the_host_paces_short_kernels() -> None:
     """Three kernels of 1, 10 and 1 us, a launch of 5 us each: 5 to 6, 10 to 20, 20 to 21; a joined op needs none."""
-    starts, ends = paced([0.0, 1.0, 11.0, 12.0], [1.0, 11.0, 12.0, 12.5], [5.0, 5.0, 5.0, 0.0])
+    starts, ends = paced([0.0, 1.0, 11.0, 12.0], [1.0, 11.0, 12.0, 12.5], [5.0, 5.0, 5.0, 0.0], [0.0] * 4)
     assert starts == [5.0, 10.0, 20.0, 21.0] and ends == [6.0, 20.0, 21.0, 21.5]
-    assert paced([0.0, 2.0], [2.0, 3.0], [0.0, 0.0]) == ([0.0, 2.0], [2.0, 3.0])
+    assert paced([0.0, 2.0], [2.0, 3.0], [0.0, 0.0], [0.0, 0.5]) == ([0.0, 1.5], [2.0, 2.5])  # launched ahead
 
 
 def test_a_hosts_pace_and_what_no_python_calls() -> None:
