@@ -40,6 +40,23 @@ class Footprint:
 
 
 @dataclass(frozen=True)
+class Fit:
+    """What fits an off-chip memory of `capacity_bytes`.
+
+    largest_batch: None for a workload that knows none. cards: that hold it with layers dealt whole, None where one
+    layer is too large; card_bytes: of the fullest. offload_bytes: beyond one memory; offload_s: time to bring them
+    over the host's link in each step, None where the link is not known.
+    """
+
+    capacity_bytes: int
+    largest_batch: int | None
+    cards: int | None
+    card_bytes: int
+    offload_bytes: int = 0
+    offload_s: float | None = 0.0
+
+
+@dataclass(frozen=True)
 class Resident:
     """A tensor that stays in an on-chip memory between two ops, both included. bytes: that it takes there; saved_bytes:
     that it need not move off chip."""
@@ -69,7 +86,7 @@ class Result:
     design that has an area table or the area of its die. notes: what a reader must know to believe the numbers.
     found: for each weight that holds zeros of its own, what they keep to. products: of each einsum, with the mappings
     that they took. residents: what stays on chip between ops; without_residents: latency, energy and off-chip bytes of
-    the same run without them, by column; empty where the accelerator lets nothing stay.
+    the same run without them, by column; empty where the accelerator lets nothing stay. fit: what fits its memory.
     """
 
     workload: str
@@ -93,6 +110,7 @@ class Result:
     products: Mapping[str, tuple[Gemm, ...]] = field(default_factory=dict, repr=False)
     residents: tuple[Resident, ...] = field(default=(), repr=False)
     without_residents: Mapping[str, float] = field(default_factory=dict)
+    fit: Fit | None = None
 
     def total(self, column: str) -> float:
         """Sum of a numeric column over all ops."""
@@ -153,6 +171,7 @@ class Result:
             "static_j": self.static_j,
             "critical_path_s": self.critical_path().seconds,
             "footprint": {name: value for name, value in asdict(self.footprint).items() if name != "over_time"},
+            "fit": None if self.fit is None else asdict(self.fit),
             "resources": dict(self.resources),
             "area_mm2": self.area_mm2,
             "area_mm2_by_component": dict(self.area),

@@ -22,6 +22,7 @@ from zerocast.simulator.objective import SLACK, Objective, goal
 from zerocast.simulator.op_cost import op_figures, op_row
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.given import Page, given_products
+from zerocast.simulator.program.fit import fit_of
 from zerocast.simulator.program.fusing import fused_program
 from zerocast.simulator.program.kernels import hidden_s, launch_s
 from zerocast.simulator.program.memory import memory_of
@@ -350,4 +351,5 @@ class _Run:
                 for stay in planned.stays
             ),
             without_residents=without,
+            fit=fit_of(planned, self.footprint.peak_bytes, accelerator),
         )

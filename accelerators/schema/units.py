@@ -56,3 +56,5 @@ class Host(Part):
     """Time before each op can start, in s; what takes the output of another op on the fly starts with that one."""
     pace: PositiveFloat = 1.0
     """Time that its processor takes for what a GPU's software regime asks of it, over that of a server of 2023."""
+    link_bytes_per_s: PositiveFloat | None = None
+    """Bandwidth of the link to its memory, each way; None where it is not known."""

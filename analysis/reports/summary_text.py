@@ -88,6 +88,7 @@ def totals_of(result: Result, baseline: Result | None, accelerator: Accelerator 
     yield "peak memory", _beside("B", [each.footprint.peak_bytes for each in results])
     if classes := result.footprint.peak:
         yield "", ", ".join(f"{name} {si(size, 'B')}" for name, size in classes.items())
+    yield from _fit(result)
     if baseline is not None:
         yield from _gain(result, baseline)
     if (path := result.critical_path()).ops:
@@ -106,6 +107,23 @@ def totals_of(result: Result, baseline: Result | None, accelerator: Accelerator 
         yield "pruned", f"{pruned_layers(result)} of {len(result.layers)} layers"
         for why, count in dense_reasons(result).items():
             yield "", f"{count} left dense: {why}"
+
+
+def _fit(result: Result) -> Iterator[tuple[str, str]]:
+    """What fits the memory, where its size is known: the largest batch; of what does not, cards and offloading."""
+    fit = result.fit
+    if fit is None:
+        return
+    if fit.largest_batch is not None:
+        yield "largest batch", f"{fit.largest_batch:,} in {si(fit.capacity_bytes, 'B')}"
+    if fit.cards != 1:
+        many = "no number of cards holds it" if fit.cards is None else f"{fit.cards} cards"
+        yield "memory of cards", f"{many} with layers dealt whole, {si(fit.card_bytes, 'B')} on the fullest"
+    if fit.offload_bytes:
+        time = (
+            "host.link_bytes_per_s is not known" if fit.offload_s is None else f"{si(fit.offload_s, 's')} more a step"
+        )
+        yield "offload", f"{si(fit.offload_bytes, 'B')} that do not fit, over the host's link: {time}"
 
 
 def found_lines(result: Result) -> list[str]:

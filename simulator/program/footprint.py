@@ -123,9 +123,10 @@ def _intermediate(workload: Workload) -> Iterator[Span]:
     numbered = groupby(enumerate(workload.ops), lambda each: each[1].phase == "UPDATE" and isinstance(each[1], Vector))
     for is_update, run in numbered:
         ops = list(run)
-        if is_update and rule.scratch and rule.function in {op.function for _, op in ops if isinstance(op, Vector)}:
-            size = sum(op.elements * BITS[_kept(op, workload)] // 8 for _, op in ops if isinstance(op, Vector))
-            yield Span("update", rule.scratch * size, ops[0][0], ops[-1][0])
+        for _, op in ops:
+            if is_update and isinstance(op, Vector) and op.function == rule.function:
+                size = rule.scratch * op.elements * BITS[_kept(op, workload)] // 8
+                yield Span(op.outputs[0], size, ops[0][0], ops[-1][0])
 
 
 def _kept(update: Vector, workload: Workload) -> str:

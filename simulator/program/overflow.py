@@ -71,7 +71,7 @@ def largest_batch(workload: Workload, lives: Iterable[Span], capacity: float) ->
 
 def _parted(workload: Workload, lives: Iterable[Span]) -> tuple[list[Span], list[Span]]:
     """Lives of what does not grow with the batch, and of what does."""
-    weights = {name for op in workload.ops if op.phase == "WU" for name in op.outputs}
+    weights = {name for op in workload.ops if op.phase in ("WU", "UPDATE") for name in op.outputs}
     grows = {t.name for t in workload.tensors.values() if t.role in _OF_BATCH and t.name not in weights}
     spans = list(lives)
     return [s for s in spans if s.tensor not in grows], [s for s in spans if s.tensor in grows]
