@@ -138,7 +138,7 @@ def journey(trial: Trial) -> Mapping[str, float]:
     """Average parameters of eight schedules."""
     del trial
     return {
-        f"{ramp}-{final}": parse_schedule(f"{ramp}:0-{final}@25%-75%").density
+        f"{ramp}-{final}": round(parse_schedule(f"{ramp}:0-{final}@25%-75%").density, 12)
         for ramp in ("linear", "cubic") for final in (0.2, 0.4, 0.6, 0.8)
     }  # fmt: skip
 
