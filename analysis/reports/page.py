@@ -15,6 +15,7 @@ from zerocast.analysis.reports.plots import formats as plots_formats
 from zerocast.analysis.reports.plots import losses as plots_losses
 from zerocast.analysis.reports.plots import memory as plots_memory
 from zerocast.analysis.reports.plots import times as plots
+from zerocast.analysis.reports.plots import waterfalls as plots_waterfalls
 from zerocast.analysis.reports.summary_text import figures, objective_of, totals_of, warnings_of
 from zerocast.analysis.reports.tables import dense_reasons, layer_rows, summary, write_ops
 from zerocast.analysis.run.speedup import gain
@@ -23,6 +24,8 @@ from zerocast.simulator.result import Result
 
 CAPTIONS = {
     "layers": "Latency by layer and pass. Each op as if it ran alone; overlap is in the timeline.",
+    "waterfall": "From the ideal time to the real one, cause by cause: of all ops, and of the layers that take most. "
+    "zerocast why DIR LAYER does the same for any layer, and tries what would shorten it.",
     "losses": "Latency of the array's ops: ideal cycles, with every multiplier busy on what must be multiplied, and "
     "those lost to each cause. The legend has their shares of the whole.",
     "roofline": "Roofline. An op on the slope waits for DRAM, one under the flat roof for the array.",
@@ -64,6 +67,7 @@ def draw(result: Result, baseline: Result | None, accelerator: Accelerator | Non
     """The pictures as PNG, by name, in the order of the page; without those that have nothing to show."""
     figures = {
         "layers": plots.layers_figure(result, baseline),
+        "waterfall": plots_waterfalls.waterfall_figure(result, accelerator),
         "losses": plots_losses.losses_figure(result),
         "roofline": plots_costs.roofline_figure(result, baseline),
         "energy": plots_costs.energy_figure(result, baseline),

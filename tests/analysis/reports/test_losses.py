@@ -13,6 +13,7 @@ from zerocast.accelerators import load
 from zerocast.analysis import report
 from zerocast.analysis.reports.plots.formats import break_even, fiber_bits, formats_figure, losing_operands
 from zerocast.analysis.reports.plots.losses import losses_figure, losses_line, losses_of
+from zerocast.analysis.reports.plots.waterfalls import waterfall_figure
 from zerocast.analysis.reports.summary_text import totals_of
 from zerocast.simulator import simulate
 from zerocast.simulator.cost import OpRow
@@ -263,3 +264,20 @@ def test_no_two_names_of_causes_overlap() -> None:
     assert legend is not None
     assert len(legend.get_texts()) == 10
     check_texts(figure, [*legend.get_texts(), *figure.axes[0].get_yticklabels()])
+
+
+def test_bars_of_a_waterfall_begin_where_the_one_before_ends_and_reach_the_latency() -> None:
+    """40 us ideal, 20, 10 and 5 lost in the engine, 25 to ports, 30 to memory, 50 to the host: 180, of two layers."""
+    figure = waterfall_figure(result(row("one"), row("two", latency_s=190e-6)), None)
+    assert figure is not None
+    whole, slowest, other, unused = figure.axes
+    assert (slowest.get_title(), other.get_title(), unused.get_visible()) == ("two: 190 µs", "one: 180 µs", False)
+    names = [text.get_text() for text in other.get_yticklabels()]
+    assert names == ["ideal", "imbalance", "edge", "ramp", "port", "memory", "launch", "latency"]
+    bars = [bar for container in other.containers for bar in container]
+    widths = [bar.get_width() for bar in bars]
+    assert widths == pytest.approx([40, 20, 10, 5, 25, 30, 50, 180])
+    starts = [bar.get_x() for bar in bars]
+    assert starts == pytest.approx([0, 40, 60, 70, 75, 100, 130, 0])
+    assert [bar.get_width() for container in whole.containers for bar in container][-1] == pytest.approx(370)
+    assert waterfall_figure(result(), None) is None
