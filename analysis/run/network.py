@@ -162,7 +162,7 @@ def _lower(network: Network, steps: Steps) -> Workload:
     with steps("capture"):
         return capture(
             module, inputs, name=title_of(network.model), training=network.training, pruning=pruning,
-            optimizer=network.optimizer or "sgd_momentum", dtype=network.dtype or "fp16",
+            optimizer=network.optimizer or "sgd_momentum", dtype=network.dtype or _stored_dtype(checkpoint),
             allow_unknown=network.allow_unknown, weights=None if is_loaded else checkpoint,
             equal_layers_once=network.is_of_hub,
             per_layer=network.update == PER_LAYER, checkpoints=network.checkpoint,
@@ -199,6 +199,11 @@ def _checkpoint(network: Network) -> Checkpoint | None:
 
     path = network.weights or weights_beside(network.model)
     return None if path is None else open_checkpoint(path)
+
+
+def _stored_dtype(checkpoint: Checkpoint | None) -> str:
+    """The type of a network for which none was asked: weights as narrow as a checkpoint packs them."""
+    return "fp16" if checkpoint is None or checkpoint.weight_bits == 16 else f"fp16*int{checkpoint.weight_bits}"
 
 
 def baseline_of(network: Network, workload: Workload, wanted: str | None, steps: Steps) -> Workload | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from zerocast.extras import need
 from zerocast.workloads.blame import reason
 from zerocast.workloads.checkpoint.forms import assembled
+from zerocast.workloads.checkpoint.quantised import unpacked
 from zerocast.workloads.errors import WorkloadError
 
 if TYPE_CHECKING:
@@ -33,6 +34,12 @@ class Checkpoint:
     path: Path
     shapes: Mapping[str, tuple[int, ...]]
     _readers: Mapping[str, Callable[[], torch.Tensor]]
+    weight_bits: int = 16
+    """Of the weights that it keeps packed, 16 where there are none."""
+
+    def plain(self, name: str) -> torch.Tensor:
+        """A tensor as it lies in the file; `KeyError` where there is none."""
+        return self._readers[name]()
 
     def read(self, name: str) -> torch.Tensor:
         """A tensor, from the file. Raises `WorkloadError` where it holds NaN or infinity, or cannot be read."""
@@ -54,9 +61,11 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     """The weights of a .safetensors file, of a folder of them (sharded or not), or of a .pt file of weights alone, from
     which no code is run. Raises `WorkloadError` for anything else."""
     plain = _opened(Path(path), path)
-    whole = assembled(plain.shapes, plain.read)
+    packed = dict(unpacked(plain.shapes, plain.plain))
+    whole = assembled(plain.shapes, plain.read) | {name: each[:2] for name, each in packed.items()}
     shapes = {**plain.shapes, **{name: shape for name, (shape, _) in whole.items()}}
-    return Checkpoint(plain.path, shapes, {**plain._readers, **{name: read for name, (_, read) in whole.items()}})
+    readers = {**plain._readers, **{name: read for name, (_, read) in whole.items()}}
+    return Checkpoint(plain.path, shapes, readers, max((bits for *_, bits in packed.values()), default=16))
 
 
 def _opened(given: Path, path: str | Path) -> Checkpoint:
