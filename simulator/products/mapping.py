@@ -79,6 +79,9 @@ class Mapping:
     held: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     block: Block | None = None
     keeps: tuple[str, ...] | None = None
+    _inside: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = field(
+        init=False, default_factory=dict, repr=False, compare=False
+    )
 
     def at(self, index: tuple[int, ...]) -> Mapping:
         """The single mapping at one index of the broadcast arrays."""
@@ -96,11 +99,14 @@ class Mapping:
 
     def inside(self, rank: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Tiles that the two other loops step through inside a rank's loop, and outside of it."""
+        if rank in self._inside:
+            return self._inside[rank]
         order = ORDERS.index(self.order) if isinstance(self.order, str) else self.order
         first, second = (other for other in "mnk" if other != rank)
         within, trips = [_WITHIN[other + rank][order] for other in (first, second)], self.trips
         inner = np.where(within[0], trips[first], 1.0) * np.where(within[1], trips[second], 1.0)
-        return inner, trips[first] * trips[second] / inner
+        self._inside[rank] = inner, trips[first] * trips[second] / inner
+        return self._inside[rank]
 
     def position(self, rank: str) -> NDArray[np.intp]:
         """Place of a rank's loop: 0 outermost, 2 innermost."""

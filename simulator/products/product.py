@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from zerocast.accelerators.schema import Accelerator
+from zerocast.accelerators.schema import Accelerator, Operand
 from zerocast.simulator.cost import Array, Figures, OpRow
 from zerocast.simulator.laws import law_of
 from zerocast.simulator.laws.array import skips
@@ -20,7 +20,7 @@ from zerocast.simulator.products.given import given_of
 from zerocast.simulator.products.mapping import Mapping
 from zerocast.simulator.products.search import Search, no_fit
 from zerocast.simulator.products.tiles import Stream, Walk, tile_stream
-from zerocast.simulator.products.traffic import link_bytes, tile_bytes
+from zerocast.simulator.products.traffic import OPERANDS, loaded_bytes, tile_bytes
 from zerocast.simulator.rates import Rates
 
 
@@ -132,14 +132,15 @@ class Product:
         )  # fmt: skip
 
 
-def operand_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> dict[str, float]:
-    """Off-chip bytes by operand under one mapping: the traffic with the other operands' tiles taken as empty."""
+def operand_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> dict[Operand, float]:
+    """Off-chip bytes by operand under one mapping."""
     tile = tile_bytes(gemm, accelerator, mapping)
-    only = np.eye(3)
-    alone = replace(tile, input=only[0] * tile.input, weight=only[1] * tile.weight, output=only[2] * tile.output,
-                    partial=only[2] * tile.partial)  # fmt: skip
-    read, write = link_bytes(gemm, mapping, alone)
-    return dict(zip(("input", "weight", "output"), map(float, read + write), strict=True))
+    moved: dict[Operand, float] = {
+        side: float(loaded_bytes(gemm, mapping, tile, side, mapping.holds(side))) for side in OPERANDS
+    }
+    outputs = gemm.batch * float(mapping.trips_m * mapping.trips_n * tile.output)
+    moved["output"] += moved["output"] + outputs
+    return moved
 
 
 def _is_random(gemm: Gemm) -> bool:

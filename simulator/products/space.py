@@ -32,6 +32,7 @@ class Space:
     Tiles of all dataflows stand in one list [tiles], loop orders along an axis before it. orders: numbers of those that
     may be taken. ends_bytes: of the first load and the last store. grid: number of the dataflow. count: tiles in all.
     flows: whether a fold's stream goes on from tile to tile [orders, tiles], on which what the array costs depends.
+    busy: cycles of array and ports, of streams that tiles cut and of those that go on [2, tiles].
     every: all of it as a mapping; tile, sizes: its tiles off chip and in the buffers. distinct: whether an order is no
     other with loops of one trip moved.
     """
@@ -45,6 +46,7 @@ class Space:
         self.grid = np.repeat(np.arange(len(grids)), [len(columns["m"]) for columns in lists])
         self.count = joined["trips_m"] * joined["trips_n"] * joined["trips_k"]
         self.dataflows, self._columns = [grid.dataflow for grid in grids], joined
+        self.busy = np.maximum(joined["array_cycles"], joined["port_cycles"])
         self._block, self._keeps = grids[0].block, grids[0].keeps
         every = np.arange(len(self.count))
         self.every, self.tile = self.mapping(every, self.orders[:, None]), self._tile(every)
@@ -63,7 +65,12 @@ class Space:
         pick = self._picked(at, flows)
         ports = PortBytes(*map(pick, _names(PortBytes)))
         shares = self._shares[:, at].reshape(2, 2, 2, *np.shape(at))
-        return ArrayCost(**{name: pick(name) for name in _COSTS}, ports=ports, tile=self._tile(at), tile_shares=shares)
+        return ArrayCost(
+            **{name: pick(name) for name in _COSTS},
+            ports=ports,
+            tile=self._tile(at),
+            tile_shares=shares,
+        )
 
     def macs_and_ports(self, at: Any, flows: Flags) -> tuple[Array, PortBytes]:
         """What of the array costs of some of the tiles takes energy."""
@@ -72,8 +79,7 @@ class Space:
 
     def busy_cycles(self, at: Any, flows: Flags) -> Array:
         """`ArrayCost.busy_cycles` of some of the tiles."""
-        pick = self._picked(at, flows)
-        return np.maximum(pick("array_cycles"), pick("port_cycles"))
+        return self.busy[np.asarray(flows).astype(np.intp), at]
 
     def _tile(self, at: Any) -> TileBytes:
         return TileBytes(*(self._columns[name][at] for name in _names(TileBytes)))  # type: ignore[arg-type]
@@ -101,18 +107,16 @@ class Rooms:
             fits, found = held(gemm, memory, every, space.sizes, capacity[:, None, None])
             shape = (len(capacity), *space.flows.shape)
             told = [np.broadcast_to(flags, shape) for flags in (fits, *found.values())]
-            # sizes that make no difference to this product are one
-            keys = [row.tobytes() for row in np.packbits(np.stack(told, axis=1).reshape(len(capacity), -1), axis=1)]
-            kinds = [keys.index(key) for key in dict.fromkeys(keys)]
-            sizes[place] = np.array([kinds.index(keys.index(key)) for key in keys])[sizes[place]]
+            kinds, which = _alike(told)
+            sizes[place] = which[sizes[place]]
             fits, *flagged = (flags[kinds] for flags in told)
             found = dict(zip(found, flagged, strict=True))
             total = np.where(fits, 0.0, np.inf)
             for side in memory.holds:
                 flags = found.get(side, np.zeros((len(kinds), 1, 1), dtype=bool))
                 self._held[side] = sizes[place], np.broadcast_to(flags, total.shape)
-                again, once = loaded_bytes(gemm, every, space.tile, side, _BOTH)
-                total = total + np.where(flags, once, again) * (2 if side == "output" else 1)
+                moved_bytes = loaded_bytes(gemm, every, space.tile, side, flags)
+                total += moved_bytes * 2 if side == "output" else moved_bytes
             moved.append(total)
         code = np.ravel_multi_index(tuple(sizes), tuple(len(total) for total in moved))
         _, first, self.of = np.unique(code, return_index=True, return_inverse=True)
@@ -129,8 +133,7 @@ class Rooms:
     @cached_property
     def fewest_cycles(self) -> Array:
         """The fewest cycles of array and ports that any mapping takes, by room."""
-        every = np.broadcast_to(np.arange(len(self._space.count)), self._space.flows.shape)
-        cycles = self._space.busy_cycles(every, self._space.flows)
+        cycles = np.where(self._space.flows, self._space.busy[1], self._space.busy[0])
         return np.where(np.isfinite(self.mid_bytes), cycles, np.inf).min(axis=(1, 2))
 
     def held(self, design: Index, tile: Index, order: Index) -> dict[str, Flags]:
@@ -138,7 +141,14 @@ class Rooms:
         return {side: flags[at[design], order, tile] for side, (at, flags) in self._held.items()}
 
 
-_BOTH = np.array([False, True]).reshape(2, 1, 1)
+def _alike(told: list[Flags]) -> tuple[Index, Index]:
+    """Of sizes [sizes, ...] those that some flag tells apart from those before, and which of them each is like: sizes
+    that make no difference to a product are one."""
+    if len(told[0]) == 1:
+        return np.zeros(1, dtype=np.intp), np.zeros(1, dtype=np.intp)
+    keys = [row.tobytes() for row in np.packbits(np.stack(told, axis=1).reshape(len(told[0]), -1), axis=1)]
+    kinds = [keys.index(key) for key in dict.fromkeys(keys)]
+    return np.array(kinds), np.array([kinds.index(keys.index(key)) for key in keys])
 
 
 def _distinct(mapping: Mapping, orders: Index) -> Flags:
