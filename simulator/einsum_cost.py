@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -12,8 +13,6 @@ from zerocast.simulator.cost import OVER_PRODUCTS, Figures, OpRow, in_order
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gpu import gpu_rows, refusal
 from zerocast.simulator.gpu.power import drawn_share
-from zerocast.simulator.laws.rows import RowProduct
-from zerocast.simulator.nests.product import NestProduct, is_nested, refuse_unfilled
 from zerocast.simulator.objective import Objective
 from zerocast.simulator.priced import Priced
 from zerocast.simulator.products.gemm import Gemm, widened
@@ -21,6 +20,27 @@ from zerocast.simulator.products.pairs import effectual_macs
 from zerocast.simulator.products.product import Product
 from zerocast.simulator.rates import Rates, rates_of
 from zerocast.workloads.ir import Einsum
+
+
+def is_nested(accelerator: Accelerator) -> bool:
+    """Whether products are mapped on several depths, or an operand lives on chip for good."""
+    return accelerator.nested or len(accelerator.dram.holds) < 3
+
+
+def refuse_unfilled(products: Sequence[Gemm], accelerator: Accelerator) -> None:
+    """`SimulationError` for a fan-out that no product of a workload can fill by the sides that it spreads over."""
+    for depth in range(accelerator.depths + 1):
+        fanout = accelerator.fanout_at(depth)
+        if fanout is None or not products:
+            continue
+        most = max(math.prod(one.batch if side == "groups" else getattr(one, side) for side in fanout.over)
+                   for one in products)  # fmt: skip
+        if most < fanout.count:
+            raise SimulationError(
+                f"memories.{accelerator.at_depth(depth)[0].name}.fanout: {fanout.count} copies over "
+                f"{', '.join(fanout.over)}, of which no product here can fill more than {most}; list more sides in "
+                "`over`, or lower `count`"
+            )
 
 
 class Pricer:
@@ -97,14 +117,18 @@ class Pricer:
         return self._known[gemm]
 
     def _price(self, products: Sequence[Gemm]) -> Sequence[Priced]:
-        """The one place that knows kinds of accelerators: each has a way to price products."""
+        """The one place that knows kinds of accelerators: each has a way to price products, loaded on first use."""
         accelerator = self.accelerator
         if accelerator.gpu is not None:
             rows = gpu_rows([_as_run(product) for product in products], accelerator)
             return [_Whole(_own(row, product), accelerator) for product, row in zip(products, rows, strict=True)]
         if accelerator.row_stationary is not None:
+            from zerocast.simulator.laws.rows import RowProduct
+
             return [RowProduct(product, self.accelerators, self.objective) for product in products]
         if is_nested(accelerator):
+            from zerocast.simulator.nests.product import NestProduct
+
             return [NestProduct(product, self.accelerators, self.objective) for product in products]
         return [Product(gemm, self.accelerators, self.rates, self.objective, self.fidelity) for gemm in products]
 

@@ -15,7 +15,6 @@ from zerocast.accelerators.schema.given import GivenLevel
 from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.products.gemm_columns import Shape, Table
 from zerocast.analysis.products.unseen_zeros import unseen_zeros
-from zerocast.analysis.reports.nests import nests
 from zerocast.simulator import Gemm, SimulationError
 from zerocast.simulator.cards import cards_of
 from zerocast.simulator.einsum_cost import Pricer
@@ -178,6 +177,8 @@ def _totals(table: Table, priced: Sequence[Priced]) -> list[tuple[float, float]]
 
 def nests_text(table: Table, priced: Sequence[Priced], accelerator: Accelerator, objective: str) -> str:
     """The mappings of a table drawn as loop nests; says so where there are none."""
+    from zerocast.analysis.reports.nests import nests
+
     products: dict[str, tuple[Gemm, ...]] = {}
     for shape, one in zip(table.shapes, priced, strict=True):
         if one.mapped:

@@ -11,11 +11,11 @@ from zerocast.accelerators.schema import Accelerator
 from zerocast.accelerators.schema.given import Given, Pass
 from zerocast.analysis.reports.deep_nests import deep_binding, deep_loops
 from zerocast.analysis.units import si
+from zerocast.simulator.einsum_cost import is_nested
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.laws import law_of
 from zerocast.simulator.laws.array import rate_of
 from zerocast.simulator.nests.cost import NestCost
-from zerocast.simulator.nests.product import is_nested
 from zerocast.simulator.nests.search import NestSearch
 from zerocast.simulator.objective import Objective
 from zerocast.simulator.products.gemm import Gemm

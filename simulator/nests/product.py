@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +12,6 @@ from numpy.typing import ArrayLike
 from zerocast.accelerators.schema import Accelerator, Operand
 from zerocast.accelerators.schema.given import Extents, Given, GivenLevel, Spread
 from zerocast.simulator.cost import OpRow
-from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.laws.array import rate_of, reduction_steps, skips
 from zerocast.simulator.nests.cost import NestCost
 from zerocast.simulator.nests.search import NestSearch
@@ -22,27 +20,6 @@ from zerocast.simulator.priced import EachDesign, columns, product_row
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.mapping import ORDERS
 from zerocast.simulator.products.traffic import OPERANDS
-
-
-def is_nested(accelerator: Accelerator) -> bool:
-    """Whether products are mapped on several depths, or an operand lives on chip for good."""
-    return accelerator.nested or len(accelerator.dram.holds) < 3
-
-
-def refuse_unfilled(products: Sequence[Gemm], accelerator: Accelerator) -> None:
-    """`SimulationError` for a fan-out that no product of a workload can fill by the sides that it spreads over."""
-    for depth in range(accelerator.depths + 1):
-        fanout = accelerator.fanout_at(depth)
-        if fanout is None or not products:
-            continue
-        most = max(math.prod(one.batch if side == "groups" else getattr(one, side) for side in fanout.over)
-                   for one in products)  # fmt: skip
-        if most < fanout.count:
-            raise SimulationError(
-                f"memories.{accelerator.at_depth(depth)[0].name}.fanout: {fanout.count} copies over "
-                f"{', '.join(fanout.over)}, of which no product here can fill more than {most}; list more sides in "
-                "`over`, or lower `count`"
-            )
 
 
 class NestProduct(EachDesign[NestCost]):

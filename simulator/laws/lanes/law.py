@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from zerocast.accelerators.schema import Accelerator, Dataflow
 from zerocast.simulator.errors import SimulationError
-from zerocast.simulator.laws.lanes.cycles import engine_cycles, engine_turns
+from zerocast.simulator.laws import lanes
 from zerocast.simulator.laws.law import Array, Flags, Law, PortTimes, Unit, even_shares
 from zerocast.simulator.products.gemm import Gemm
 
@@ -34,7 +34,7 @@ class Lanes(Law):
         masks: bool = False,
     ) -> tuple[Array, Array, Array]:  # fmt: skip
         """Those of the engine's quickest arrangement; what is left of K is the share of products that it makes."""
-        engine = engine_cycles(gemm, accelerator, masks)
+        engine = lanes.engine_cycles(gemm, accelerator, masks)
         share = engine.ideal * accelerator.compute.multipliers / gemm.macs
         cycles = engine.cycles * np.ones_like(mapping.trips_k)
         return cycles, np.asarray(gemm.k * share), even_shares(gemm, mapping)
@@ -48,17 +48,17 @@ class Lanes(Law):
     ) -> PortTimes:
         """Inputs for each round of lanes along N, weights for each along M. Lanes slide along windows, and read each
         input once."""
-        m_turns, n_turns = engine_turns(gemm, accelerator)
+        m_turns, n_turns = lanes.engine_turns(gemm, accelerator)
         return PortTimes(gemm.input.unique / (gemm.m * gemm.k) * n_turns, m_turns, 0.0, 1.0)
 
     def ideal_cycles(
         self, gemm: Gemm, accelerator: Accelerator, steps_share: ArrayLike, masks: bool = False
     ) -> ArrayLike:
         """All multipliers busy with nonzeros that meet."""
-        return engine_cycles(gemm, accelerator, masks).ideal
+        return lanes.engine_cycles(gemm, accelerator, masks).ideal
 
     def losses(
         self, gemm: Gemm, accelerator: Accelerator, cycles: float, ideal: float, masks: bool = False
     ) -> Mapping[str, float]:
         """The engine's own account."""
-        return engine_cycles(gemm, accelerator, masks).losses
+        return lanes.engine_cycles(gemm, accelerator, masks).losses
