@@ -21,6 +21,7 @@ SUITES = {
     "gpu": "GPU kernel times against measured products: left-out shapes, cards and networks, dense and 2:4",
     "gpu_networks": "whole networks on GPUs as published, each in its software regime: inference, generation, training",
     "gpu_power": "time, energy and power of networks on three cards at locked clocks and under a power limit",
+    "memory": "memory of training and serving as published: optimizers, steps on one card, LoRA, layers over cards",
     "systems": "59 published systems of sparsity: their claims; whether they work here (1), partly (0.5) or not (0)",
 }
 """Suites by name, in the order in which they run, and what each holds."""
@@ -37,6 +38,7 @@ _MODULES = {
     "gpu": "gpu.products",
     "gpu_networks": "gpu.networks",
     "gpu_power": "gpu.power",
+    "memory": "gpu.memory",
     "systems": "systems",
 }
 """Where each is, in `suites/`."""
