@@ -57,6 +57,9 @@ _ARGUMENT = typer.Argument
 Prune = Annotated[str | None, _OPTION("--prune", help="Recipe; see `zerocast list recipes`.")]
 Training = Annotated[bool, _OPTION("--training", help="A training step, not inference.")]
 Batch = Annotated[int | None, _OPTION("--batch", help="Samples in one step.")]
+MaskUpdate = Annotated[
+    str | None, _OPTION("--mask-update", help="Of moving masks: amortised (default), never, or only (such a step).")
+]
 Dtype = Annotated[
     str | None, _OPTION("--dtype", help="Type of all floating tensors; fp16 by default; int8, w4a16 etc. in inference.")
 ]
@@ -106,6 +109,7 @@ def run(
     image: Image = None,
     model_arguments: ModelArguments = None,
     dense: Dense = None,
+    mask_update: MaskUpdate = None,
     regime: Regime = None,
     tensor_parallel: TensorParallel = None,
 ) -> None:
@@ -120,7 +124,7 @@ def run(
     one_of("--objective", objective, OBJECTIVES)
     network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, fidelity == "tile",
                       tokens, image, arguments_of(model_arguments or ()), tuple(dense or ()), cache,
-                      weights, update, tuple(checkpoint or ()))  # fmt: skip
+                      weights, update, tuple(checkpoint or ()), mask_update)  # fmt: skip
     settings = with_cards(settings, accelerator, tensor_parallel)
     machine = load_accelerator(accelerator, settings, regime)
     asked = Asked(network, accelerator, overrides([*settings, *([f"gpu.regime={regime}"] if regime else ())]), {
@@ -204,6 +208,7 @@ def lower(
     image: Image = None,
     model_arguments: ModelArguments = None,
     dense: Dense = None,
+    mask_update: MaskUpdate = None,
 ) -> None:
     """Save a network as a workload file.
 
@@ -223,7 +228,7 @@ def lower(
         raise AnalysisError("--masks belongs to --trace, and to inference: those of training are not recorded")
     network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, masks,
                       tokens, image, arguments_of(model_arguments or ()), tuple(dense or ()), cache,
-                      weights, update, tuple(checkpoint or ()))  # fmt: skip
+                      weights, update, tuple(checkpoint or ()), mask_update)  # fmt: skip
     if explain:
         with progress() as steps:
             nodes = explained(network, steps)

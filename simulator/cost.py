@@ -40,6 +40,7 @@ class OpRow:
     lost_*_cycles: why cycles are more than the ideal ones (`simulator.laws.lanes.losses`; of systolic arrays, whose
     folds lose by fill and edges alike, all but memory stays 0); port: an engine waiting for a buffer's port; memory:
     waiting for the off-chip link.
+    output_density: share of the outputs that are asked for; output_computed: of those that take time.
     expected_cycles: what the analytic fidelity gives for `cycles` under the same mapping; 0 where there is but one.
     spread_s: one standard deviation of the latency under random zeros.
     resident_saved_bytes, resident_saved_j: what the op moves off chip, and takes, less than if nothing stayed on chip.
@@ -92,6 +93,8 @@ class OpRow:
     batch: int = _column(0, "batch", adds="over products")
     input_density: float = 1.0
     weight_density: float = 1.0
+    output_density: float = 1.0
+    output_computed: float = 1.0
     dram_read_bytes: float = _column(0.0, "DRAM reads", "B", "over ops")
     dram_write_bytes: float = _column(0.0, "DRAM writes", "B", "over ops")
     dram_input_bytes: float = _column(0.0, "DRAM traffic of inputs", "B", "over products")
@@ -150,6 +153,11 @@ class Figures:
         nothing = np.zeros_like(self.latency_s)
         added = {name: self.columns.get(name, nothing) + value for name, value in more.items()}
         return replace(self, columns=self.columns | added)
+
+    def shared(self, share: float) -> Figures:
+        """Those of the mean step, of an op that runs in that share of all steps."""
+        columns = {name: share * value for name, value in self.columns.items()}
+        return Figures(share * self.link_s, share * self.weight_prologue_s, columns)
 
 
 @dataclass(frozen=True, slots=True)

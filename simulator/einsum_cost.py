@@ -77,6 +77,8 @@ class Pricer:
     def row(self, op: Einsum, products: Sequence[Gemm], figures: Figures) -> OpRow:
         """Row of an einsum on a single accelerator, from its figures, without its place in the schedule."""
         row = _merged([self._product(product).row() for product in products])
+        if op.share != 1:
+            row = _times(row, op.share)
         launch_s = float(figures.latency_s[0]) - row.latency_s if row.high_s else 0.0
         return replace(row, op=op.name, layer=op.layer, phase=op.phase, kind=op.kind, function=op.source,
                        latency_s=float(figures.latency_s[0]), low_s=row.low_s + launch_s,
@@ -142,12 +144,19 @@ def _as_run(product: Gemm) -> Gemm:
 def _own(row: OpRow, product: Gemm) -> OpRow:
     """A product's own part of the row of what ran in its place."""
     if product.beside:
-        share = product.n / (product.n + product.beside)
-        row = replace(row, **{column: getattr(row, column) * share for column in OVER_PRODUCTS})
+        row = _times(row, product.n / (product.n + product.beside))
     if product.computed is not None and product.computed.batch != product.batch:  # groups side by side
         row = replace(row, effectual_macs=effectual_macs(product), input_density=product.input.pattern.density,
                       weight_density=product.weight.pattern.density)  # fmt: skip
+    if product.computed is not None and not product.mask.is_dense:  # tiles of the output left out
+        row = replace(row, effectual_macs=effectual_macs(product), output_density=product.mask.density,
+                      output_computed=product.computed.n / product.n)  # fmt: skip
     return replace(row, macs=product.macs, m=product.m, n=product.n, k=product.k, batch=product.batch)
+
+
+def _times(row: OpRow, share: float) -> OpRow:
+    """A share of all that adds up in a row."""
+    return replace(row, **{column: getattr(row, column) * share for column in OVER_PRODUCTS if column != "batch"})
 
 
 @dataclass(frozen=True, slots=True)

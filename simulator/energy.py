@@ -13,6 +13,7 @@ from zerocast.accelerators.schema import Accelerator, Memory
 from zerocast.accelerators.schema.accelerator import memory_j_per_byte
 from zerocast.accelerators.tables import energy_table
 from zerocast.simulator.laws.array import multiplied_as
+from zerocast.simulator.laws.outputs import asked_share
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.pairs import SIDES, met_share
 from zerocast.simulator.products.traffic import PortBytes
@@ -48,13 +49,14 @@ def executed_macs(gemm: Gemm, accelerator: Accelerator, steps_share: ArrayLike, 
 
     An operand whose zeros are gated or skipped one by one switches nothing, so only its nonzeros count, where they
     meet nonzeros of the other; zeros that the array does not see (mode none) are multiplied like any other number.
-    `skipped` names the operand that the steps were skipped on: lanes that wait in step switch nothing.
+    `skipped` names the operand that the steps were skipped on: lanes that wait in step switch nothing. Nor does what
+    would compute outputs that nobody asks for, where the array knows of them.
     """
     share = np.asarray(steps_share, dtype=float)
     if skipped and getattr(accelerator.sparsity, skipped).mode == "skip":
         share = np.ones_like(share)
     seen = [side for side in SIDES if getattr(accelerator.sparsity, side).mode in ("gate", "skip")]
-    return gemm.macs * share * met_share(gemm, seen)
+    return gemm.macs * share * met_share(gemm, seen) * asked_share(gemm, accelerator)
 
 
 def register_bits(gemm: Gemm, accelerator: Accelerator) -> int:

@@ -145,3 +145,8 @@ def _zeros(rows: Sequence[OpRow]) -> Iterator[str]:
         )
     if idle := {row.layer for row in rows if row.kind == "einsum" and row.weight_density < 1 and not row.skipped}:
         yield f"{len(idle)} layers have zeros that the array cannot skip in at least one pass"
+    if whole := list(dict.fromkeys(row.layer for row in rows if row.output_computed > row.output_density)):
+        yield (
+            f"{len(whole)} layers compute outputs that their mask leaves out, since the array cannot leave out all of "
+            f"them (sparsity.output): {', '.join(whole[:5])}"
+        )

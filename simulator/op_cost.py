@@ -26,6 +26,7 @@ def op_figures(op: Op, program: Program, pricer: Pricer) -> Figures:
     before, or takes another's output on the fly, is launched with that. Of several cards, energies are those of all,
     all else is that of one."""
     figures, passing = on_all_cards(_figures(op, program, pricer), pricer.accelerator), program.passing.get(op.name, {})
+    figures = figures if op.share == 1 else figures.shared(op.share)
     for memory, (read, written) in passing.items():
         joules = (read + written) * pricer.rates.j_per_byte[memory]
         more: dict[str, float | Array] = {
@@ -82,6 +83,11 @@ def _with_passing(memories: str, op: Op, program: Program, pricer: Pricer) -> st
 
 def op_row(op: Op, program: Program, pricer: Pricer, figures: Figures) -> OpRow:
     """Row of an op on a single accelerator, from its `op_figures`, without its place in the schedule."""
+    row = _row(op, program, pricer, figures)
+    return row if op.share == 1 else replace(row, note=f"in {op.share:.2%} of the steps; {row.note}".removesuffix("; "))
+
+
+def _row(op: Op, program: Program, pricer: Pricer, figures: Figures) -> OpRow:
     if isinstance(op, Einsum):
         row = pricer.row(op, program.products[op.name], figures)
         row = replace(row, memories=_with_passing(row.memories, op, program, pricer))

@@ -53,7 +53,7 @@ def product_row(gemm: Gemm, dataflow: str, sums: Mapping[str, float], **told: An
     return OpRow(
         op="", layer="", phase="FF", kind="einsum", function="gemm", resource="array", dataflow=dataflow,
         m=gemm.m, n=gemm.n, k=gemm.k, input_density=gemm.input.pattern.density,
-        weight_density=gemm.weight.pattern.density, **every,
+        weight_density=gemm.weight.pattern.density, output_density=gemm.mask.density, **every,
     )  # fmt: skip
 
 

@@ -22,6 +22,11 @@ Array = NDArray[np.float64]
 
 
 TWO_PASSES = ("batch_norm", "batch_norm_backward")
+LONG_SELECTION = 4096
+"""Elements above which the largest are told digit by digit, not by comparing each with the rest of its group."""
+DIGITS = 4
+"""Passes of such a selection: histograms of the digits of 8 bits of an fp32 key, the most significant first (Alabi et
+al., "Fast k-selection algorithms for graphics processing units", ACM JEA 2012)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +69,9 @@ def moved_bytes(
     that `link` keeps them in (reads as the array's input, writes as its output).
 
     A transfer of no elements is a view and moves nothing; what is done in place leaves the rest of its first input
-    where it is. A gather reads the entries that it picks, not its table;
+    where it is. A gather reads the entries that it picks, not its table, an update those that it has elements for;
     a scatter writes its whole target, which starts from zeros. Batch statistics need a pass over all data before
-    the pass that uses them.
+    the pass that uses them, a selection among many elements one for each digit.
     """
     if isinstance(op, Transfer) and op.elements == 0:
         return 0, 0
@@ -77,8 +82,13 @@ def moved_bytes(
     if isinstance(op, Index) and op.function == "gather" and op.inputs[0] in reads:
         table = tensors[op.inputs[0]]
         reads[table.name] = min(reads[table.name], -(-op.elements * table.bits // 8))
+    if isinstance(op, Vector) and op.phase == "UPDATE":
+        reads, writes = ({name: min(size, -(-op.elements * tensors[name].bits // 8)) for name, size in way.items()}
+                         for way in (reads, writes))  # fmt: skip
     if isinstance(op, Vector) and op.function in TWO_PASSES:
         reads = {name: size * (2 if tensors[name].elements == op.elements else 1) for name, size in reads.items()}
+    if isinstance(op, Index) and op.function == "top_k" and op.group > LONG_SELECTION:
+        reads = {name: size * DIGITS for name, size in reads.items()}
     return sum(reads.values()), sum(writes.values())
 
 
@@ -113,7 +123,7 @@ def unit_cost(
     that the instructions of a GPU's kernel take beside its bytes.
 
     A unit that names `nm_select` is a selector bank; a general vector unit compares each element with the
-    rest of its group. Transfers and gathers take one lane step an element.
+    rest of its group, or counts digits where that is long. Transfers and gathers take one lane step an element.
     """
     rates = rates_of([accelerator]) if rates is None else rates
     elements = float(op.elements) if isinstance(op, (Vector, Index, Transfer)) else 0.0
@@ -126,7 +136,7 @@ def unit_cost(
         flops = elements
         cycles = selection_cycles(elements, op.group, lanes)
     else:
-        work = float(op.group) if isinstance(op, Index) else 1.0
+        work = float(op.group if op.group <= LONG_SELECTION else DIGITS) if isinstance(op, Index) else 1.0
         flops = elements * work if isinstance(op, Index) else 0.0
         cycles = unit_cycles(elements, work, lanes, depth)
     dram_s = streamed_s(accelerator, dram_bytes, rates.dram_bytes_per_s)

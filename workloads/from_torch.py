@@ -52,6 +52,7 @@ def capture(
     equal_layers_once: bool = False,
     per_layer: bool = False,
     checkpoints: Sequence[str] = (),
+    mask_update: str = "amortised",
 ) -> Workload:
     """Lower a model to the dataflow IR.
 
@@ -60,6 +61,8 @@ def capture(
     example_inputs: arguments of its forward, by position or by name; their shapes are the workload's.
     training: add loss, backward passes and the update by a rule of `training.rules`, `per_layer` as of
     `expand_training`; checkpoints: globs of modules whose activations are computed again (`with_checkpoints`).
+    mask_update: where a recipe's masks move, the mean of all steps (`amortised`), one that does not change them
+    (`never`), or one that does (`only`).
     pruning: what a recipe decided (`workloads.prune`); without one, zeros that the weights hold are found.
     dtype: of every floating tensor but the optimizer's state and master weights, which are fp32; int16, int8 or int4
     stand for a network quantised throughout, in inference, and fp16*int4 (or w4a16) for weights that products read in a
@@ -75,7 +78,7 @@ def capture(
     return capture_once(
         model, example_inputs, name=name, training=training, optimizer=optimizer, pruning=pruning, dtype=dtype,
         allow_unknown=allow_unknown, weights=weights, equal_layers_once=equal_layers_once,
-        per_layer=per_layer, checkpoints=checkpoints,
+        per_layer=per_layer, checkpoints=checkpoints, mask_update=mask_update,
     ).under(pruning or NOTHING_PRUNED)  # fmt: skip
 
 
@@ -83,8 +86,8 @@ def capture(
 class Captured:
     """A forward pass, lowered without any recipe, from which the workloads under recipes follow in no time.
 
-    optimizer, autograd, per_layer: of a training step, autograd None in inference. Zeros that the weights hold
-    themselves are in `forward`, so recipes must leave those weights as they are: models without data do.
+    optimizer, autograd, per_layer, mask_update: of a training step, autograd None in inference. Zeros that the weights
+    hold themselves are in `forward`, so recipes must leave those weights as they are: models without data do.
     """
 
     forward: Workload
@@ -92,13 +95,17 @@ class Captured:
     optimizer: str
     autograd: Autograd | None
     per_layer: bool = False
+    mask_update: str = "amortised"
 
     def under(self, pruning: Pruning) -> Workload:
         """The workload with what a recipe decided. Raises `WorkloadError` for a recipe of another model."""
         forward = _decided(self.forward, pruning, self.types)
         if self.autograd is None:
             return forward
-        return expand_training(forward, self.optimizer, pruning, autograd=self.autograd, per_layer=self.per_layer)
+        return expand_training(
+            forward, self.optimizer, pruning, autograd=self.autograd, per_layer=self.per_layer,
+            mask_update=self.mask_update,
+        )  # fmt: skip
 
 
 def capture_once(
@@ -115,6 +122,7 @@ def capture_once(
     equal_layers_once: bool = False,
     per_layer: bool = False,
     checkpoints: Sequence[str] = (),
+    mask_update: str = "amortised",
 ) -> Captured:
     """What `capture` has before a recipe is applied; arguments and errors as of `capture`. pruning: the recipe of the
     weights whose zeros are not looked for."""
@@ -141,7 +149,7 @@ def capture_once(
     fixed = {n for p, n in weight_names(module).items() if not module.get_parameter(p).requires_grad}
     autograd = Autograd(frozenset(fixed | set(build.stored)), build.stopped, build.checkpoints)
     autograd = with_checkpoints(forward, autograd, checkpoints) if checkpoints else autograd
-    return Captured(forward, types, optimizer, autograd, per_layer)
+    return Captured(forward, types, optimizer, autograd, per_layer, mask_update)
 
 
 def _decided(forward: Workload, pruning: Pruning, types: Types) -> Workload:

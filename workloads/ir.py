@@ -78,6 +78,7 @@ class Op:
 
     `of`: name of the op that this one is there for: the forward op whose gradient it computes, the op that a kernel
     converts an operand or a result of; "" for ops of the network itself.
+    share: of all steps, those in which the op runs; a run prices the mean step, so that it costs as much less.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Op:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     of: str = field(default="", kw_only=True)
+    share: float = field(default=1.0, kw_only=True)
 
     @property
     def kind(self) -> str:
@@ -115,7 +117,8 @@ class Einsum(Op):
 
     `sizes` gives each rank's extent, `index` the index expressions of (a, b, out), one `Affine` per dimension.
     The MAC count is the product of all sizes (boundary padding counts, as every FLOP counter does).
-    `patterns` overrides, per operand position (0 for a, 1 for b), the tensor's own pattern in this pass.
+    `patterns` overrides, per operand position (0 for a, 1 for b), the tensor's own pattern in this pass; that of
+    position 2 is the mask of the outputs that are asked for (a sampled product, SDDMM): all others may be left out.
     Pattern ranks are the einsum's rank names.
     `causal`: a product of attention under a causal mask: query i meets keys 0 to i alone. All sizes are whole, as FLOP
     counters have them; a kernel may leave the masked part out.
@@ -260,8 +263,8 @@ class Workload:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of all einsums, zeros included."""
-        return sum(op.macs for op in self.einsums)
+        """Multiply-accumulates of all einsums in the mean step, zeros included."""
+        return round(sum(op.macs * op.share for op in self.einsums))
 
     @property
     def parameters(self) -> int:
@@ -295,8 +298,9 @@ class Workload:
         return tuple(self.meta.get("outputs", ()))
 
     def pattern_of(self, op: Einsum, operand: int) -> Pattern:
-        """The pattern under which `op` sees its operand 0 or 1."""
-        return op.patterns.get(operand, self.tensors[op.inputs[operand]].pattern)
+        """The pattern under which `op` sees its operand 0 or 1; for 2, the mask of the outputs that are asked for."""
+        own = self.tensors[op.inputs[operand]].pattern if operand < 2 else DENSE
+        return op.patterns.get(operand, own)
 
     def dependencies(self) -> dict[str, tuple[str, ...]]:
         """For each op, the ops it must wait for: writers of what it reads, and readers and the writer of

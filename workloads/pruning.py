@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Einsum, Op, Phase, Workload
 from zerocast.workloads.patterns import Pattern
 
 _INSTEAD = {
-    ("weight", "WU"): ", or output_gradient for WU: a weight gradient is the product of activations and dY",
     ("output_gradient", "FF"): "; the forward pass sees W under `weight`",
 }
 """What was meant by a pass that does not read the operand."""
@@ -25,7 +25,8 @@ class LayerPruning:
     """The patterns of one layer, in terms of its forward ranks: `c` reduction channels, `k` output channels,
     `r`, `s` kernel position (see `workloads.lowering`).
 
-    weight: pattern of W in each pass that reads it, FF and BP (a pass that is missing sees W dense).
+    weight: pattern of W in each pass that reads it, FF and BP (a pass that is missing sees W dense), and under WU the
+    mask of dW: the entries of the weight gradient that the pass is asked for.
     output_gradient: pattern of dY in each pass that reads it, BP and WU (SDGP: BP only).
     generated_online: passes whose N:M operand must be generated while training, by a top-N selection
     in groups of M (the weights change at every step, and so do the gradients): FF and BP.
@@ -39,7 +40,7 @@ class LayerPruning:
 
     def __post_init__(self) -> None:
         for what, passes, readers in (
-            ("weight", self.weight, ("FF", "BP")),
+            ("weight", self.weight, ("FF", "BP", "WU")),
             ("output_gradient", self.output_gradient, ("BP", "WU")),
             ("generated_online", self.generated_online, ("FF", "BP")),
         ):
@@ -50,17 +51,33 @@ class LayerPruning:
                 )
 
 
+@dataclass(frozen=True, slots=True)
+class Refresh:
+    """How masks move while training: every `every` steps the share `drop` of the weights is dropped, those of least
+    magnitude of each layer or of the network, and as many grow again, where gradients are largest or at random.
+
+    Growing by gradients needs the dense gradient of a step, which then changes masks in place of weights.
+    """
+
+    scope: Literal["layer", "network"]
+    grow: Literal["gradient", "random", "nothing"]
+    every: int = 100
+    drop: float = 0.0
+
+
 @dataclass(frozen=True)
 class Pruning:
     """A recipe applied to a model. Keys of both maps are weight parameter names (`layer1.0.conv1.weight`).
 
     kept_dense: weights left dense, with the reason in words. removes_channels: what is pruned is gone from the shapes.
+    refresh: how the masks move; None where they stay.
     """
 
     recipe: str
     layers: Mapping[str, LayerPruning] = field(default_factory=dict)
     kept_dense: Mapping[str, str] = field(default_factory=dict)
     removes_channels: bool = False
+    refresh: Refresh | None = None
 
 
 NOTHING_PRUNED = Pruning("dense")

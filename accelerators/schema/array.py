@@ -164,6 +164,15 @@ class OperandSparsity(Part):
     """Mechanism that finds the effectual pairs."""
 
 
+class OutputSparsity(Part):
+    """What the array does about outputs that nobody asks for, such as the gradients of pruned weights."""
+
+    mode: Literal["none", "gate", "skip"] = "none"
+    """gate: their multiplications take no energy. skip: nor time where all outputs that are computed side by side are
+    left out (a fold of an output-stationary array, a step of unrolled ranks, a tile of a GPU's kernel of 128 x 128; of
+    engines of law dot single ones), and they are not stored: what is, lies in the order of the mask."""
+
+
 class Sparsity(Part):
     """Zero handling of the array per operand."""
 
@@ -171,3 +180,5 @@ class Sparsity(Part):
     """Operand a."""
     weight: OperandSparsity = OperandSparsity()
     """Operand b."""
+    output: OutputSparsity = OutputSparsity()
+    """The result."""

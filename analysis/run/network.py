@@ -18,6 +18,7 @@ from zerocast.simulator.products.given import read_page
 from zerocast.workloads.dtypes import types_of
 from zerocast.workloads.ir import Workload
 from zerocast.workloads.training.expand import PER_LAYER
+from zerocast.workloads.training.masks import MASK_UPDATES
 from zerocast.workloads.training.rules import optimizer_named
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Network:
     image, cache: sizes of the input, None for the model's own. arguments: of its constructor, by name. dense: globs of
     layers that the recipe leaves alone. weights: file or folder that they are read from, in place of the model's own.
     update: per-layer throws each gradient away as soon as its weight is updated; checkpoint: globs of modules whose
-    activations are computed again.
+    activations are computed again. mask_update: which step of training is taken where masks move, None for the mean.
     """
 
     model: str
@@ -68,6 +69,7 @@ class Network:
     weights: str | None = None
     update: str | None = None
     checkpoint: tuple[str, ...] = ()
+    mask_update: str | None = None
 
     @property
     def is_saved(self) -> bool:
@@ -81,11 +83,12 @@ class Network:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The user's files and folders that it names: of the model, its weights, its trace."""
+        """The user's files and folders that it names: of the model, its weights, its trace, its densities."""
         name = self.model.removeprefix("hf:") if self.is_of_hub else self.model.rpartition(":")[0] or self.model
         own = Path(name)
         is_named = own.is_dir() if self.is_of_hub else own.suffix in (".py", ".pt2", ".npz")
-        return (*((own,) * is_named), *(Path(each) for each in (self.weights, self.trace) if each))
+        densities = next((field[1:] for field in (self.prune or "").split(":") if field.startswith("@")), None)
+        return (*((own,) * is_named), *(Path(each) for each in (self.weights, self.trace, densities) if each))
 
 
 def check(network: Network) -> None:
@@ -95,7 +98,7 @@ def check(network: Network) -> None:
                  "--optimizer": network.optimizer, "--dtype": network.dtype, "--tokens": network.tokens,
                  "--image": network.image, "--cache": network.cache, "--weights": network.weights,
                  "--model-arg": network.arguments, "--dense": network.dense, "--update": network.update,
-                 "--checkpoint": network.checkpoint}  # fmt: skip
+                 "--checkpoint": network.checkpoint, "--mask-update": network.mask_update}  # fmt: skip
         if wrong := [option for option, value in given.items() if value]:
             raise AnalysisError(
                 f"{', '.join(wrong)} cannot change the saved workload {network.model!r}; "
@@ -121,7 +124,9 @@ def _check_training(network: Network) -> None:
     """Refuse what is wrong with how a network is trained, and what asks for training where there is none."""
     optimizer_named(network.optimizer or "sgd_momentum")
     one_of("--update", network.update or "whole", ("whole", PER_LAYER))
-    given = {"--update": network.update, "--checkpoint": network.checkpoint}
+    if network.mask_update is not None:
+        one_of("--mask-update", network.mask_update, MASK_UPDATES)
+    given = {"--update": network.update, "--checkpoint": network.checkpoint, "--mask-update": network.mask_update}
     if not network.training and (wrong := [option for option, value in given.items() if value]):
         raise AnalysisError(f"{wrong[0]}: is how a network is trained; add --training")
 
@@ -166,6 +171,7 @@ def _lower(network: Network, steps: Steps) -> Workload:
             allow_unknown=network.allow_unknown, weights=None if is_loaded else checkpoint,
             equal_layers_once=network.is_of_hub,
             per_layer=network.update == PER_LAYER, checkpoints=network.checkpoint,
+            mask_update=network.mask_update or "amortised",
         )  # fmt: skip
 
 

@@ -57,4 +57,5 @@ def _once(network: Network, steps: Steps) -> tuple[Any, Any, Captured]:
             optimizer=network.optimizer or "sgd_momentum", dtype=network.dtype or "fp16",
             allow_unknown=network.allow_unknown, equal_layers_once=network.is_of_hub,
             per_layer=network.update == PER_LAYER, checkpoints=network.checkpoint,
+            mask_update=network.mask_update or "amortised",
         )  # fmt: skip

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from zerocast.accelerators.schema import Accelerator, Dataflow
 from zerocast.simulator.laws.array import rate_of
+from zerocast.simulator.laws.outputs import computed_share
 from zerocast.simulator.products.gemm import Gemm
 
 if TYPE_CHECKING:
@@ -39,11 +40,13 @@ class Law(ABC):
     """How an array computes a product in one dataflow.
 
     by_tile: whether buffer tiles are folds of their own; else each tile has its share of the whole's cycles, which the
-    row then takes apart (`losses`).
+    row then takes apart (`losses`). by_block: outputs that nobody asks for are left out in blocks that the law's own
+    cycles do not know of (`laws.outputs`).
     """
 
     dataflow: Dataflow
     by_tile: ClassVar[bool] = False
+    by_block: ClassVar[bool] = True
 
     @property
     def loads_operand(self) -> bool:
@@ -90,7 +93,8 @@ class Law(ABC):
     ) -> ArrayLike:
         """Cycles of a full array with every skippable zero skipped, `steps_share` of K left."""
         rate = accelerator.compute.multipliers * rate_of(accelerator, gemm.types)
-        return gemm.macs * np.minimum(steps_share, 1.0) / rate
+        asked = gemm.mask.density if computed_share(gemm, accelerator, self.dataflow) < 1 else 1.0
+        return gemm.macs * np.minimum(steps_share, 1.0) * asked / rate
 
     def losses(
         self, gemm: Gemm, accelerator: Accelerator, cycles: float, ideal: float, masks: bool = False

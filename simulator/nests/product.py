@@ -13,6 +13,7 @@ from zerocast.accelerators.schema import Accelerator, Operand
 from zerocast.accelerators.schema.given import Extents, Given, GivenLevel, Spread
 from zerocast.simulator.cost import OpRow
 from zerocast.simulator.laws.array import rate_of, reduction_steps, skips
+from zerocast.simulator.laws.outputs import asked_share, computed_share
 from zerocast.simulator.nests.cost import NestCost
 from zerocast.simulator.nests.search import NestSearch
 from zerocast.simulator.objective import Objective
@@ -61,6 +62,7 @@ class NestProduct(EachDesign[NestCost]):
             utilisation=min(sums["ideal_cycles"] / max(spent, 1e-30), 1.0),
             bound=_bound(cost, sums, spent, float(self.figures.link_s[0]) * clock),
             skipped=skips(self.gemm, accelerator, cost.dataflow), order=ORDERS[int(np.ravel(top.order)[0])],
+            output_computed=computed_share(self.gemm, accelerator, cost.dataflow),
             tile_m=int(_one(top.m)), tile_n=int(_one(top.n)), tile_k=int(_one(top.k)),
             memories=json.dumps(memories), lost_memory_cycles=max(spent - sums["cycles"], 0.0),
         )  # fmt: skip
@@ -72,7 +74,8 @@ class NestProduct(EachDesign[NestCost]):
         peak = compute.multipliers * accelerator.copies(accelerator.depths + 1) * rate_of(accelerator, gemm.types)
         numbers = columns(
             gemm, accelerator, cost.executed_macs, cost.energy, cycles=cost.cycles,
-            ideal_cycles=gemm.macs * share / peak, latency_s=cost.latency_s, dram_read_bytes=_total(dram.read),
+            ideal_cycles=gemm.macs * share * asked_share(gemm, accelerator) / peak,
+            latency_s=cost.latency_s, dram_read_bytes=_total(dram.read),
             dram_write_bytes=_total(dram.write), buffer_read_bytes=_total(*(each.read for each in chip)),
             buffer_write_bytes=_total(*(each.write for each in chip)),
         )  # fmt: skip

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from zerocast.accelerators.schema import Accelerator, Compute, Dataflow
 from zerocast.simulator.laws import law_of
 from zerocast.simulator.laws.array import reduction_steps
+from zerocast.simulator.laws.outputs import computed_share
 from zerocast.simulator.products.gemm import ROLES, Gemm
 from zerocast.simulator.products.mapping import Mapping
 from zerocast.simulator.products.traffic import PortBytes, port_bytes
@@ -51,7 +52,9 @@ def _tile(gemm: Gemm, m: Array, n: Array, k: Array) -> Tile:
 def tile_cycles(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, m: Array, n: Array, k: Array) -> Array:
     """The array's cycles for single tiles."""
     steps = reduction_steps(gemm, accelerator, dataflow, k)
-    return law_of(dataflow).tile_cycles(_tile(gemm, m, n, k), accelerator, steps)
+    return law_of(dataflow).tile_cycles(_tile(gemm, m, n, k), accelerator, steps) * computed_share(
+        gemm, accelerator, dataflow
+    )
 
 
 def tile_ports(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow, m: Array, n: Array, k: Array) -> PortBytes:

@@ -125,6 +125,7 @@ class Gemm:
     streams: part of a kernel of attention that reads a cache as it lies, for queries fewer than a tile's. beside:
     columns of other products of the same input that run in the same kernel.
     computed: the smaller product that a kernel runs in its place, where it leaves out what a mask hides.
+    mask: of the outputs, those that are asked for; its ranks are those of output.across (along M) and output.fiber.
     given: what is fixed of its mapping. taken: bytes of on-chip memories, by name, that other tensors lie in meanwhile.
     """
 
@@ -145,6 +146,7 @@ class Gemm:
     computed: Gemm | None = None
     given: Given | None = None
     weight_dtype: str = ""
+    mask: Pattern = DENSE
     taken: tuple[tuple[str, float], ...] = ()
 
     @property
@@ -156,6 +158,11 @@ class Gemm:
     def free(self) -> Gemm:
         """The product with nothing fixed of its mapping."""
         return self if self.given is None else replace(self, given=None)
+
+    @property
+    def unmasked(self) -> Gemm:
+        """The product with all of its outputs."""
+        return replace(self, mask=DENSE)
 
     @property
     def bare(self) -> Gemm:
@@ -305,6 +312,7 @@ def _product(workload: Workload, op: Einsum, taps: dict[str, int], classes: int)
         tuple((rank, sizes[rank]) for rank in groups[kind]) for kind in ("k", "m", "n", "batch")
     )
     tensors = [workload.tensors[name] for name in (*op.inputs[:2], op.outputs[0])]
+    mask = workload.pattern_of(op, 2)
     if min(batch, m, n, k) < 1:
         raise SimulationError(f"op {op.name!r} has an empty rank; sizes are {dict(op.sizes)}")
     weight_share = extent(*taps) / math.prod(op.sizes[rank] for rank in taps) if taps else 1.0
@@ -316,11 +324,15 @@ def _product(workload: Workload, op: Einsum, taps: dict[str, int], classes: int)
             a_unique, tensors[0].bits, workload.pattern_of(op, 0), fiber, _halo(op, taps, groups["m"]), across_m
         ),
         weight=Operand(b_unique, tensors[1].bits, workload.pattern_of(op, 1), fiber, across=across_n),
-        output=Operand(m * n, tensors[2].bits, tensors[2].pattern, across_n),
+        output=Operand(
+            m * n, tensors[2].bits, tensors[2].pattern if mask.is_dense else DENSE, across_n,
+            across=() if mask.is_dense else across_m,
+        ),
         conv=None if taps else _conv(op, tensors[0].shape, groups),
         outer=outer,
         roles=_roles(op, sizes, groups, tuple(taps), classes),
         weight_dtype=tensors[1].dtype if tensors[1].dtype != tensors[0].dtype else "",
+        mask=mask,
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.energy import Energy, executed_macs, gemm_energy
 from zerocast.simulator.laws import law_of
 from zerocast.simulator.laws.array import reduction_steps, skips
+from zerocast.simulator.laws.outputs import computed_share
 from zerocast.simulator.objective import Objective, goal
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.mapping import Mapping
@@ -86,6 +87,8 @@ def array_cost(
     steps, last = tile_steps(gemm, accelerator, mapping, spread)
     flows = law.goes_on(gemm, accelerator, mapping) if flows is None else np.asarray(flows, dtype=bool)
     cycles, reduced, tile_shares = law.cycles(gemm, accelerator, mapping, steps, last, flows, masks)
+    if law.by_block:
+        cycles = cycles * computed_share(gemm, accelerator, mapping.dataflow)
     ports = port_bytes(gemm, accelerator, mapping, steps, last, flows)
     port_cycles = _port_cycles(accelerator, ports)
     share = np.minimum(reduced / gemm.k, 1.0)

@@ -17,9 +17,9 @@ SIDES = ("input", "weight")
 
 
 def effectual_macs(gemm: Gemm) -> float:
-    """Multiply-accumulates with both operands nonzero. Padding around an image counts as the image does: what is
-    counted are zeros of the tensors."""
-    return gemm.macs * met_share(gemm, SIDES)
+    """Multiply-accumulates with both operands nonzero, of the outputs that are asked for. Padding around an image
+    counts as the image does: what is counted are zeros of the tensors."""
+    return gemm.macs * met_share(gemm, SIDES) * gemm.mask.density
 
 
 def met_share(gemm: Gemm, sides: Collection[str]) -> float:

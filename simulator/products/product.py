@@ -12,6 +12,7 @@ from zerocast.accelerators.schema import Accelerator, Operand
 from zerocast.simulator.cost import Array, Figures, OpRow
 from zerocast.simulator.laws import law_of
 from zerocast.simulator.laws.array import skips
+from zerocast.simulator.laws.outputs import computed_share
 from zerocast.simulator.objective import Objective
 from zerocast.simulator.priced import columns, product_row
 from zerocast.simulator.products.gemm import Gemm
@@ -128,7 +129,8 @@ class Product:
             spread_s=wide - promised, utilisation=min(ideal / max(latency * clock, 1e-30), 1.0),
             bound=_bound(port_cycles, float(figures.link_s[0]), cycles, ideal, accelerator),
             skipped=skips(gemm, accelerator, mapping.dataflow), order=str(mapping.order),
-            tile_m=int(mapping.m), tile_n=int(mapping.n), tile_k=int(mapping.k), **more,
+            tile_m=int(mapping.m), tile_n=int(mapping.n), tile_k=int(mapping.k),
+            output_computed=computed_share(gemm, accelerator, mapping.dataflow), **more,
         )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from zerocast.accelerators.schema import Accelerator, Memory
 from zerocast.accelerators.schema import Operand as Side
 from zerocast.simulator.laws import law_of
+from zerocast.simulator.laws.outputs import computed_share
 from zerocast.simulator.products.gemm import Gemm, Operand
 from zerocast.simulator.products.mapping import ORDERS, Mapping
 from zerocast.workloads.formats import storage_bits
@@ -69,9 +70,16 @@ def element_bits(memory: Memory, side: str, operand: Operand) -> float:
 
 def link_bits(gemm: Gemm, accelerator: Accelerator, side: Side, memory: Memory | None = None) -> float:
     """Bits per element of an operand on its way from or to a memory, the off-chip one where none is named: nothing of
-    an operand that is on chip crosses that one's link."""
+    an operand that is on chip crosses that one's link. Outputs that the array leaves out are not stored; the others lie
+    in the order of the mask, whose places the weight tells."""
     memory, operand = memory or accelerator.dram, getattr(gemm, side)
-    return 0.0 if operand.on_chip and memory is accelerator.dram else element_bits(memory, side, operand)
+    bits = 0.0 if operand.on_chip and memory is accelerator.dram else element_bits(memory, side, operand)
+    return bits * _stored_share(gemm, accelerator) if side == "output" else bits
+
+
+def _stored_share(gemm: Gemm, accelerator: Accelerator) -> float:
+    """Share of the outputs that leave the array."""
+    return gemm.mask.density if accelerator.sparsity.output.mode == "skip" else 1.0
 
 
 @lru_cache(maxsize=256)
@@ -106,7 +114,7 @@ def tile_bytes(gemm: Gemm, accelerator: Accelerator, mapping: Mapping) -> TileBy
         input=inputs / (mapping.trips_m * mapping.trips_k),
         weight=weights / (mapping.trips_n * mapping.trips_k),
         output=sums * link_bits(gemm, accelerator, "output") / 8,
-        partial=sums * accelerator.compute.accumulate_bits / 8,
+        partial=sums * accelerator.compute.accumulate_bits / 8 * _stored_share(gemm, accelerator),
         input_stays=accelerator.buffer_of("input").keeps_tiles,
         weight_stays=accelerator.buffer_of("weight").keeps_tiles,
     )
@@ -317,6 +325,10 @@ def port_bytes(
     once = np.ones_like(mapping.trips_m * mapping.trips_n * mapping.trips_k)
     inputs = gemm.batch * gemm.m * gemm.k * bits["input"] / 8 * once
     weights = gemm.batch * gemm.n * gemm.k * bits["weight"] / 8 * once
-    sums, partial = gemm.batch * gemm.m * gemm.n * once, accelerator.compute.accumulate_bits / 8
+    if law_of(mapping.dataflow).by_block:  # what a block that is left out would read
+        computed = computed_share(gemm, accelerator, mapping.dataflow)
+        inputs, weights = inputs * computed, weights * computed
+    sums = gemm.batch * gemm.m * gemm.n * once * _stored_share(gemm, accelerator)
+    partial = accelerator.compute.accumulate_bits / 8
     return PortBytes(inputs * times.input, weights * times.weight, sums * times.sum_read * partial,
                      sums * times.sum_write * partial)  # fmt: skip

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from zerocast.accelerators.schema import Accelerator, Unit
 from zerocast.simulator.gpu.direct import is_depthwise
+from zerocast.simulator.laws.outputs import in_tiles
 from zerocast.simulator.products.gemm import Gemm, direct_product, gemms, packed
 from zerocast.simulator.program.conversions import in_tf32
 from zerocast.simulator.program.footprint import Span, Storage, footprint, lives
@@ -132,7 +133,7 @@ def program_key(accelerator: Accelerator) -> str:
     units = [(unit.name, unit.functions, unit.streams) for unit in accelerator.units]
     gpu = accelerator.gpu
     software = gpu and (gpu.software, gpu.cards, accelerator.peak_macs_per_s / accelerator.dram_bytes_per_s)
-    return repr((accelerator.schedule, units, accelerator.dram.formats, software))
+    return repr((accelerator.schedule, units, accelerator.dram.formats, accelerator.sparsity.output, software))
 
 
 def _products(
@@ -159,6 +160,8 @@ def _products(
             gemm = replace(gemm, dtype="tf32", weight_dtype="")
         if accelerator.gpu is not None and gemm.conv is not None and gemm.batch > 1 and not gemm.direct:
             gemm = replace(gemm, computed=packed(gemm, GROUPED))
+        if accelerator.gpu is not None and not gemm.mask.is_dense and gemm.computed is None:
+            gemm = in_tiles(gemm, accelerator)
         if op.name in planned.beside:
             gemm = replace(gemm, beside=planned.beside[op.name])
         if op.name in planned.attention and gemm.m < TILE:

@@ -59,6 +59,8 @@ def plan(workload: Workload, accelerator: Accelerator) -> Plan:
     """Apply the accelerator's controller switches."""
     on_chip: dict[str, set[str]] = {}
     along: dict[str, tuple[str, ...]] = {}
+    if accelerator.sparsity.output.mode == "skip":
+        workload = _without_masked(workload)
     if accelerator.schedule.pregenerate:
         workload = _pregenerate(workload, on_chip, along)
     if accelerator.schedule.joins_in_place:
@@ -68,6 +70,13 @@ def plan(workload: Workload, accelerator: Accelerator) -> Plan:
     if accelerator.gpu is None:
         return Plan(workload, kept, along)
     return _as_kernels(workload, accelerator, accelerator.gpu.software)
+
+
+def _without_masked(workload: Workload) -> Workload:
+    """Results of masked products as what is stored of them: the outputs that are asked for."""
+    masks = {op.outputs[0]: workload.pattern_of(op, 2) for op in workload.einsums}
+    masked = {name: replace(workload.tensors[name], pattern=mask) for name, mask in masks.items() if not mask.is_dense}
+    return workload.with_ops(workload.ops, **masked)
 
 
 def _pregenerate(workload: Workload, on_chip: dict[str, set[str]], along: dict[str, tuple[str, ...]]) -> Workload:

@@ -24,7 +24,10 @@ class Stored:
 
 
 def stored_bytes(tensor: Tensor) -> int:
-    """Bytes of a tensor off chip; a tensor kept as N:M values and offsets takes only those."""
+    """Bytes of a tensor off chip; a tensor kept as N:M values and offsets takes only those, a gradient or state of an
+    optimizer that is masked the values under the mask, whose places the weight tells."""
+    if tensor.role in ("gradient", "optimizer_state"):
+        return -(-round(tensor.elements * tensor.pattern.density) * tensor.bits // 8)
     return stored(tensor, tensor.pattern, ("nm_offsets",)).bytes
 
 

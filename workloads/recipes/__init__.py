@@ -21,17 +21,19 @@ def prune(
     example_inputs: Any = None,
     *,
     dense: Sequence[str] = (),
-    first_and_last_dense: bool = True,
+    first_and_last_dense: bool | None = None,
 ) -> tuple[nn.Module, Pruning]:
     """Prune `model` by `recipe` (see `recipes()`); returns the pruned model and what each pass sees.
 
-    The model given is never changed. `nm`, `magnitude`, `block` and `channel` return a copy, pruned for good;
-    the training recipes `bdwp`, `srste` and `sdgp` return the model itself, whose master weights stay dense.
+    The model given is never changed. `nm`, `magnitude`, `block`, `channel` and `static` return a copy, pruned for good;
+    the training recipes `bdwp`, `srste` and `sdgp` return the model itself, whose master weights stay dense, and so do
+    those whose masks move (`rigl`, `set`, `granet`, `gmp`).
     A model on the meta device is returned as it is, with statistical patterns in place of masks.
 
     example_inputs: a tensor, or arguments of forward by position or by name; only `channel` needs them.
     dense: names, parents or globs of layers or weights to leave alone (`"layer1"`, `"*.downsample.*"`).
-    first_and_last_dense: leave the layer that reads the network's input, and the classifier, dense.
+    first_and_last_dense: leave the layer that reads the network's input, and the classifier, dense; None for what the
+    recipe's authors do: sparse training prunes both by ERK, and spares the first layer where densities are uniform.
 
     Raises `WorkloadError` for a recipe that cannot be read, a `dense` that matches nothing, weights that are
     not finite, and a model of which nothing would be pruned.

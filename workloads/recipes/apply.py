@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,23 +18,27 @@ from zerocast.workloads.recipes.grammar import Recipe
 from zerocast.workloads.recipes.magnitude import magnitude
 from zerocast.workloads.recipes.nm import bdwp, nm, sdgp, srste
 from zerocast.workloads.recipes.plan import Plan
+from zerocast.workloads.recipes.sparse_training import REFRESHES, moving, static
 from zerocast.workloads.recipes.targets import Target, check_finite, is_meta, kept_dense, targets
 from zerocast.workloads.recipes.vnm import vnm
 
 _FAMILIES: dict[str, Callable[[Sequence[Target], Recipe, bool], Plan]] = {
     "nm": nm, "bdwp": bdwp, "srste": srste, "sdgp": sdgp, "magnitude": magnitude, "block": block,
-    "vnm": vnm,
+    "vnm": vnm, "static": static, **dict.fromkeys(REFRESHES, moving),
 }  # fmt: skip
 
 
 def apply(
-    model: nn.Module, recipe: Recipe, example_inputs: Any, dense: Sequence[str], first_and_last_dense: bool
+    model: nn.Module, recipe: Recipe, example_inputs: Any, dense: Sequence[str], first_and_last_dense: bool | None
 ) -> tuple[nn.Module, Pruning]:
     """See `workloads.recipes.prune`."""
     if recipe.family == "dense":
         return model, Pruning(recipe.text)
     found = targets(model)
-    reasons = kept_dense(model, found, dense, first_and_last_dense)
+    whole = first_and_last_dense is not None
+    first = bool(first_and_last_dense) if whole else not recipe.prunes_first
+    last = bool(first_and_last_dense) if whole else not recipe.prunes_ends
+    reasons = kept_dense(model, found, dense, first, last)
     meta = is_meta(model)
     if not meta:
         check_finite(found)
@@ -51,7 +56,10 @@ def apply(
         why = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:3])
         why = why or "it has no linear, convolution or recurrent layer"
         raise WorkloadError(f"recipe {recipe.text!r} prunes nothing of {type(model).__name__}: {why}")
-    return _zeroed(model, plan), Pruning(recipe.text, plan.layers, reasons)
+    refresh = REFRESHES.get(recipe.family)
+    if refresh is not None:
+        refresh = replace(refresh, every=recipe.every, drop=recipe.drop)
+    return _zeroed(model, plan), Pruning(recipe.text, plan.layers, reasons, refresh=refresh)
 
 
 def _zeroed(model: nn.Module, plan: Plan) -> nn.Module:

@@ -15,21 +15,41 @@ GRAMMAR = {
     "bdwp": ("bdwp:N:M", "training: N:M weights along input channels in FF, output channels in BP; WU dense"),
     "srste": ("srste:N:M", "training: N:M weights along input channels, selected at each step; WU dense"),
     "sdgp": ("sdgp:N:M", "training: N:M output gradients along output channels in BP; weights and WU dense"),
-    "magnitude": ("magnitude:DENSITY[:uniform|erk|global]", "largest weights of each layer or of all"),
+    "magnitude": ("magnitude:DENSITY[:uniform|erk|global]", "largest weights of each layer or of all; WU dense"),
+    "static": (
+        "static:DENSITY[:uniform|erk]",
+        "training: random masks for good, in FF, BP and WU; static:held, those of the zeros that the weights hold",
+    ),
+    "rigl": (
+        "rigl:DENSITY[:erk|uniform][:DT=100][:drop=0.3]",
+        "as static, but each layer drops its smallest weights every DT steps, with dense WU, and grows by gradients",
+    ),
+    "set": ("set:DENSITY[:erk|uniform][:DT=100][:drop=0.3]", "as rigl, but grows at random, without gradients"),
+    "granet": ("granet:DENSITY[:erk|uniform][:DT=100][:drop=0.5]", "as rigl, but drops the smallest of all layers"),
+    "gmp": ("gmp:DENSITY[:uniform|erk][:DT=100]", "as static, but masks follow the largest weights of all layers"),
     "block": ("block:BHxBW:DENSITY", "blocks of BH output by BW input channels with the largest norm"),
     "channel": ("channel:DENSITY[:inner]", "whole coupled channels are removed; inner: none that a shortcut adds to"),
 }
 """Family -> (how it is spelled, what it does)."""
 
 DISTRIBUTIONS = ("uniform", "erk", "global")
+MOVING = {"rigl": ("erk", 0.3), "set": ("erk", 0.3), "granet": ("erk", 0.5), "gmp": ("uniform", 0.0)}
+"""Recipes whose masks move while training: how they share a density among layers, and what they drop, if nothing is
+said. RigL: Evci et al., ICML 2020. SET: Mocanu et al., Nature Communications 2018. GraNet: Liu et al., NeurIPS 2021.
+GMP: Zhu, Gupta, arXiv 1710.01878."""
+HELD = "held"
+"""In place of a density: where the weights are nonzero."""
 _DENSITY_NOTE = "DENSITY is the share of nonzeros, 0.1 or sparsity=0.9"
+_FILE_NOTE = ", or @FILE.csv with columns layer and density"
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """A parsed recipe: `n` of `m`, or `density` (share of nonzeros) with its distribution or block (k, c).
 
-    v: output channels of a panel of V:N:M. inner: of channels, only those that no sum of two layers ties together."""
+    v: output channels of a panel of V:N:M. inner: of channels, only those that no sum of two layers ties together.
+    file: with the density of each layer, in place of one for all. held: the zeros are those of the weights.
+    every: steps from one change of masks to the next; drop: share of the weights that it replaces."""
 
     text: str
     family: str
@@ -40,6 +60,21 @@ class Recipe:
     distribution: str = "uniform"
     block: tuple[int, int] = (1, 1)
     inner: bool = False
+    file: str = ""
+    held: bool = False
+    every: int = 0
+    drop: float = 0.0
+
+    @property
+    def prunes_ends(self) -> bool:
+        """Whether the convention of the recipe prunes the classifier: sparse training spares the first layer at most,
+        where all layers have one density, and none where each has its own (Evci et al., ICML 2020, section 3)."""
+        return bool(self.file) or self.held or self.family in ("static", *MOVING)
+
+    @property
+    def prunes_first(self) -> bool:
+        """Whether its convention prunes the layer that reads the input, too."""
+        return self.prunes_ends and (bool(self.file) or self.held or self.distribution == "erk")
 
 
 def recipes() -> dict[str, str]:
@@ -68,10 +103,8 @@ def parse(text: str) -> Recipe:
         if v < 1 or not 0 < n <= COLUMNS <= m:
             raise WorkloadError(f"recipe {text!r}: V must be 1 or more, N between 1 and {COLUMNS}, M {COLUMNS} or more")
         return Recipe(text, family, n=n, m=m, v=v)
-    if family == "magnitude":
-        _expect(text, family, len(fields) in (1, 2))
-        return Recipe(text, family, density=_density(text, family, fields[0]),
-                      distribution=_distribution(text, fields[1:]))  # fmt: skip
+    if family in ("magnitude", "static", *MOVING):
+        return _unstructured(text, family, fields)
     if family == "block":
         shape = re.fullmatch(r"(\d+)x(\d+)", fields[0]) if len(fields) == 2 else None
         _expect(text, family, shape is not None and "0" not in shape.groups())
@@ -85,10 +118,49 @@ def parse(text: str) -> Recipe:
     return Recipe(text, family, density=density, inner=len(fields) == 2)
 
 
+def _unstructured(text: str, family: str, fields: list[str]) -> Recipe:
+    """A density, or a file of them, and what may follow it."""
+    first, *rest = fields or [""]
+    options = dict(field.split("=", 1) for field in rest if "=" in field) if family in MOVING else {}
+    words = [field for field in rest if field.partition("=")[0] not in options]
+    own, dropped = MOVING.get(family, ("uniform", 0.0))
+    allowed = {"DT", "drop"} if dropped else {"DT"}
+    held, file = family == "static" and first == HELD, first[1:] if first.startswith("@") else ""
+    _expect(text, family, len(words) <= (not file and not held) and set(options) <= allowed)
+    if held or file:
+        distribution, density = "uniform", 1.0
+    else:
+        density, distribution = _density(text, family, first), _distribution(text, words, own, family)
+    if family != "magnitude" and density == 0:
+        raise WorkloadError(f"recipe {text!r}: a network needs weights; give a density above 0")
+    return Recipe(
+        text, family, density=density, distribution=distribution, file=file, held=held,
+        every=_steps(text, options.get("DT", "100")) if family in MOVING else 0,
+        drop=_share(text, options.get("drop", str(dropped))),
+    )  # fmt: skip
+
+
+def _steps(text: str, field: str) -> int:
+    if not re.fullmatch(r"[1-9]\d*", field):
+        raise WorkloadError(f"recipe {text!r}: DT={field}: masks change every 1 or more whole steps")
+    return int(field)
+
+
+def _share(text: str, field: str) -> float:
+    try:
+        value = float(field)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise WorkloadError(f"recipe {text!r}: drop={field}: the share of weights that are replaced lies in [0, 1]")
+    return value
+
+
 def _expect(text: str, family: str, right: bool) -> None:
     if not right:
         grammar = GRAMMAR[family][0]
         note = f"; {_DENSITY_NOTE}" if "DENSITY" in grammar else ""
+        note += _FILE_NOTE if family in ("magnitude", "static", *MOVING) else ""
         raise WorkloadError(f"recipe {text!r} does not fit its grammar {grammar}{note}")
 
 
@@ -106,8 +178,9 @@ def _density(text: str, family: str, field: str) -> float:
     return round(1.0 - value, 10) if name == "sparsity" else value
 
 
-def _distribution(text: str, fields: list[str]) -> str:
-    if fields and fields[0] not in DISTRIBUTIONS:
-        hint = closest(fields[0], DISTRIBUTIONS)
+def _distribution(text: str, fields: list[str], own: str, family: str) -> str:
+    known = DISTRIBUTIONS if family == "magnitude" else DISTRIBUTIONS[:2]
+    if fields and fields[0] not in known:
+        hint = closest(fields[0], known)
         raise WorkloadError(f"recipe {text!r}: unknown distribution {fields[0]!r}; {hint}")
-    return fields[0] if fields else "uniform"
+    return fields[0] if fields else own

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.patterns import Uniform
+from zerocast.workloads.recipes.densities import densities_of
 from zerocast.workloads.recipes.grammar import Recipe
 from zerocast.workloads.recipes.plan import Plan, fixed, keep_largest, mask_pattern
 from zerocast.workloads.recipes.targets import Target
@@ -29,9 +29,8 @@ def magnitude(found: Sequence[Target], recipe: Recipe, real: bool) -> Plan:
             )
         plan.masks.update(_global_masks(found, recipe.density))
     else:
-        shapes = {target.name: tuple(target.parameter.shape) for target in found}
-        even = dict.fromkeys(shapes, recipe.density)
-        densities = erk_densities(shapes, recipe.density) if recipe.distribution == "erk" else even
+        densities = densities_of(found, recipe, plan)
+        found = [target for target in found if target.name in densities]
         for target in found:
             density = densities[target.name]
             if real:
@@ -48,21 +47,3 @@ def _global_masks(found: Sequence[Target], density: float) -> dict[str, torch.Te
     scores = torch.cat([target.values.abs().reshape(-1).float() for target in found])
     parts = keep_largest(scores, round(density * scores.numel())).split([target.size for target in found])
     return {target.name: part.reshape(target.shape) for target, part in zip(found, parts, strict=True)}
-
-
-def erk_densities(shapes: Mapping[str, tuple[int, ...]], density: float) -> dict[str, float]:
-    """Erdos-Renyi-kernel densities (Evci et al., RigL, ICML 2020, section 3): each layer's density is
-    proportional to sum(shape) / prod(shape), scaled so that all weights together have `density`; layers that
-    this would fill beyond 1 are dense, and the others share what is left.
-    """
-    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
-    raw = {name: sum(shape) / sizes[name] for name, shape in shapes.items()}
-    full: set[str] = set()
-    while True:
-        rest = [name for name in shapes if name not in full]
-        budget = density * sum(sizes.values()) - sum(sizes[name] for name in full)
-        scale = budget / sum(raw[name] * sizes[name] for name in rest) if rest else 0.0
-        over = {name for name in rest if scale * raw[name] > 1.0}
-        if not over:
-            return {name: 1.0 if name in full else scale * raw[name] for name in shapes}
-        full |= over

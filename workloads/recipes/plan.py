@@ -26,6 +26,11 @@ def fixed(pattern: Pattern) -> LayerPruning:
     return LayerPruning(weight={"FF": pattern, "BP": pattern})
 
 
+def trained(pattern: Pattern) -> LayerPruning:
+    """The same zeros in all three passes: what is pruned gets no gradient."""
+    return LayerPruning(weight={"FF": pattern, "BP": pattern, "WU": pattern})
+
+
 def mask_pattern(target: Target, keep: Tensor) -> Mask:
     """Pattern of a real mask in the target's viewed shape."""
     return Mask.of(keep.cpu().numpy(), target.ranks)

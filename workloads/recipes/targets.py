@@ -96,10 +96,13 @@ def _weights(module: nn.Module) -> Iterator[tuple[str, tuple[str, ...], tuple[in
                 yield attribute.removesuffix("_orig"), ("k", "c"), tuple(parameter.shape)
 
 
-def kept_dense(model: nn.Module, found: Sequence[Target], dense: Sequence[str], first_and_last: bool) -> dict[str, str]:
+def kept_dense(
+    model: nn.Module, found: Sequence[Target], dense: Sequence[str], first: bool, last: bool
+) -> dict[str, str]:
     """Weights that no recipe prunes -> the reason.
 
-    dense: names, parents or globs of layers or weights that the caller keeps dense.
+    dense: names, parents or globs of layers or weights that the caller keeps dense. first, last: whether the layer that
+    reads the input, and the classifier, are among them.
     Raises `WorkloadError` where one of them matches nothing.
     """
     reasons: dict[str, str] = {}
@@ -111,13 +114,13 @@ def kept_dense(model: nn.Module, found: Sequence[Target], dense: Sequence[str], 
             )
         reasons.update(dict.fromkeys(matched, f"asked for by dense={pattern!r}"))
     embeddings = {id(m.weight): path for path, m in model.named_modules() if isinstance(m, nn.Embedding)}
-    last = classifier(found)
+    head = classifier(found) if last else None
     for target in found:
-        if first_and_last and target is last:
+        if target is head:
             reasons.setdefault(target.name, "classifier")
         if id(target.parameter) in embeddings:
             reasons.setdefault(target.name, f"shared with the embedding {embeddings[id(target.parameter)]!r}")
-    if first_and_last:
+    if first:
         reasons = {**{target.name: "first layer" for target in _first(model, found)}, **reasons}
     return reasons
 

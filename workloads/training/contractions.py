@@ -21,6 +21,9 @@ def backward(tape: Tape, op: Einsum, gradient: str, pruning: Pruning) -> None:
         name = f"{op.name}.{phase}{mark(position if phase == 'BP' or alike else 0)}"
         index = (op.index[2], op.index[other], op.index[position])
         patterns = _patterns(tape, op, other, phase == "BP", pruning)
+        mask = mask_of(tape, target, pruning) if position == 1 else None
+        if mask is not None:
+            patterns[2] = mask
         inputs = (gradient, op.inputs[other])
         outputs = (tape.fresh(target),)
         tape.emit(Einsum(name, op.layer, phase, inputs, outputs, op.sizes, index, patterns, op.source))
@@ -28,6 +31,12 @@ def backward(tape: Tape, op: Einsum, gradient: str, pruning: Pruning) -> None:
         if bias in tape.needs:
             count = tape.tensors[op.outputs[0]].elements
             tape.vector(op, bias, "bias_gradient", (gradient,), count, 1.0, ".bias")
+
+
+def mask_of(tape: Tape, target: str, pruning: Pruning) -> Pattern | None:
+    """The entries of the gradient of a weight, or of what is made of one, that its recipe asks for; None for all."""
+    recipe = pruning.layers.get(tape.tensors[target].weight)
+    return None if recipe is None else recipe.weight.get("WU")
 
 
 def _patterns(tape: Tape, op: Einsum, other: int, input_gradient: bool, pruning: Pruning) -> dict[int, Pattern]:

@@ -11,6 +11,7 @@ from zerocast.workloads.training import contractions, movement, vectors
 from zerocast.workloads.training.again import run_again
 from zerocast.workloads.training.autograd import Autograd
 from zerocast.workloads.training.loss import seed
+from zerocast.workloads.training.masks import with_mask_updates
 from zerocast.workloads.training.online import with_selection
 from zerocast.workloads.training.rules import optimizer_named
 from zerocast.workloads.training.tape import Tape, needing
@@ -27,6 +28,7 @@ def expand_training(
     *,
     autograd: Autograd = NOTHING_SPECIAL,
     per_layer: bool = False,
+    mask_update: str = "amortised",
 ) -> Workload:
     """One training step: the forward ops, the loss, the backward of each op in reverse order, then the
     updates.
@@ -34,7 +36,8 @@ def expand_training(
     Tensors written in FF and read later are the saved activations. Network inputs and frozen weights need no
     gradient, so a first layer has no BP einsum. autograd: what else the module says of its gradients.
     optimizer: see `rules.optimizer_named`. per_layer: each weight is updated as soon as its gradient is whole, which is
-    then thrown away, in place of all of them at the end.
+    then thrown away, in place of all of them at the end. mask_update: which step it is where a recipe's masks move
+    (`with_mask_updates`).
     Raises `WorkloadError` for an unknown optimizer, or a model whose outputs depend on no trainable weight.
     """
     rule = optimizer_named(optimizer)
@@ -53,15 +56,15 @@ def expand_training(
             done.append((op, tape.ops[start:]))
             if per_layer:
                 for name in whole.pop(op.name, ()):
-                    update(tape, name, rule, name in inner)
+                    update(tape, name, rule, name in inner, contractions.mask_of(tape, name, pruning))
         if checkpoint is not None:
             run_again(tape, checkpoint, done[::-1], since)
     for name in [name for name, tensor in kept.tensors.items() if tensor.role == "weight"] if not per_layer else ():
-        update(tape, name, rule, name in inner)
+        update(tape, name, rule, name in inner, contractions.mask_of(tape, name, pruning))
     meta = {**forward.meta, "training": True, "optimizer": optimizer}
     meta |= {"update": PER_LAYER} if per_layer else {}
     step = replace(kept, ops=tuple(tape.ops), tensors=tape.tensors, meta=meta)
-    return with_selection(step, pruning)
+    return with_mask_updates(with_selection(step, pruning), pruning, mask_update)
 
 
 def _whole_after(forward: Workload) -> dict[str, list[str]]:

@@ -20,7 +20,8 @@ class Optimizer:
     function: what a unit must run. state: tensors kept of each weight. flops: per element of them (of the weight where
     there are none). dtype: of the states. master: weights narrower than fp32 have an fp32 copy. rank: states lie in a
     subspace of that rank of each inner weight matrix (GaLore), 0 for no such thing. scratch: intermediate tensors of a
-    weight's size and type that a multi-tensor kernel keeps of all weights at once.
+    weight's size and type that a multi-tensor kernel keeps of all weights at once. sparse: of a weight whose gradient
+    is masked, states and update are those of the entries under the mask alone.
     """
 
     function: str
@@ -30,6 +31,7 @@ class Optimizer:
     master: bool = True
     rank: int = 0
     scratch: int = 0
+    sparse: bool = False
 
     def stored(self, elements: int) -> str:
         """Type of the states of so many elements."""
@@ -56,14 +58,25 @@ OPTIMIZERS = {
 }
 
 
+SPARSE = "sparse"
+"""Behind an optimizer's name and a colon: `Optimizer.sparse`."""
+
+
 def optimizer_named(name: str) -> Optimizer:
     """The rule of a name: one of `OPTIMIZERS`; `adamw:bf16` keeps states of that type and no master copy,
-    `galore8bit:128` those of a subspace of that rank. Raises a `WorkloadError` that lists what there is."""
+    `galore8bit:128` those of a subspace of that rank; `:sparse` behind either, of the unpruned weights alone. Raises a
+    `WorkloadError` that lists what there is."""
+    plain = name.removesuffix(f":{SPARSE}")
+    return _named(plain) if plain == name else replace(_named(plain), sparse=True)
+
+
+def _named(name: str) -> Optimizer:
     base, colon, argument = name.partition(":")
     if base not in OPTIMIZERS:
         names = [f"{each}:RANK" if rule.rank else each for each, rule in OPTIMIZERS.items()]
         raise WorkloadError(
-            f"unknown optimizer {name!r}; use {', '.join(names)}, or with a type of its states, as adamw:bf16"
+            f"unknown optimizer {name!r}; use {', '.join(names)}, or with a type of its states, as adamw:bf16, and "
+            f":{SPARSE} behind it"
         )
     rule = OPTIMIZERS[base]
     if rule.rank:

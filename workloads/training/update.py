@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from zerocast.workloads.ir import Affine, Einsum, Tensor, Vector
+from zerocast.workloads.patterns import DENSE, Pattern
 from zerocast.workloads.training.rules import BLOCK, Optimizer
 from zerocast.workloads.training.tape import Tape
 
 
-def update(tape: Tape, name: str, rule: Optimizer, inner: bool) -> None:
+def update(tape: Tape, name: str, rule: Optimizer, inner: bool, mask: Pattern | None = None) -> None:
     """Update weight `name` by its gradient; nothing where the loss does not depend on it (as PyTorch skips
-    it). inner: the weight is a matrix that a subspace may be found of."""
+    it). inner: the weight is a matrix that a subspace may be found of. mask: of its gradient, where that is masked."""
     gradient = tape.gradient(name)
     if gradient is None:
         return
@@ -17,14 +18,16 @@ def update(tape: Tape, name: str, rule: Optimizer, inner: bool) -> None:
     if rule.rank and inner and len(weight.shape) == 2 and min(weight.shape) > rule.rank:
         _in_subspace(tape, weight, gradient, rule)
         return
-    kept = _states(tape, name, rule, weight.shape)
+    under = mask if mask is not None and rule.sparse else DENSE
+    kept = _states(tape, name, rule, weight.shape, under)
     if rule.master and weight.dtype not in ("fp32", "fp64"):
         master = f"{name}.master"
-        tape.tensors[master] = Tensor(master, weight.shape, "fp32", "optimizer_state", made_of=name)
+        tape.tensors[master] = Tensor(master, weight.shape, "fp32", "optimizer_state", under, made_of=name)
         read, kept = (gradient, master, *kept), (master, *kept)
     else:
         read = (gradient, name, *kept)
-    _emit(tape, name, "", read, (name, *kept), rule.function, weight.elements, rule.flops)
+    _emit(tape, name, "", read, (name, *kept), rule.function, round(weight.elements * under.density),
+          rule.flops)  # fmt: skip
 
 
 def _emit(
@@ -35,14 +38,16 @@ def _emit(
     tape.emit(Vector(f"{name}.UPDATE{part}", layer, "UPDATE", read, written, function, elements, flops, True))
 
 
-def _states(tape: Tape, name: str, rule: Optimizer, shape: tuple[int, ...]) -> tuple[str, ...]:
-    """Names of the states of a weight, made; 8-bit ones with a scale for each block."""
+def _states(tape: Tape, name: str, rule: Optimizer, shape: tuple[int, ...], under: Pattern = DENSE) -> tuple[str, ...]:
+    """Names of the states of a weight, made; 8-bit ones with a scale for each block. under: the entries that have
+    states."""
     made = []
     for state in rule.state:
         held = Tensor(f"{name}.{state}", shape, "fp32", "optimizer_state")
-        made.append(held := Tensor(held.name, shape, rule.stored(held.elements), held.role))
+        count = round(held.elements * under.density)
+        made.append(held := Tensor(held.name, shape, rule.stored(count), held.role, under))
         if held.dtype == "int8":
-            made.append(Tensor(f"{held.name}.scales", (-(-held.elements // BLOCK),), "fp32", held.role))
+            made.append(Tensor(f"{held.name}.scales", (-(-count // BLOCK),), "fp32", held.role))
     tape.tensors.update({each.name: each for each in made})
     return tuple(each.name for each in made)
 

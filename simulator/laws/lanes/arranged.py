@@ -41,6 +41,7 @@ def quickest_arrangement(gemm: Gemm, skipping: Skipping, skips: Skips, runs: Run
     hows = skipping.arrangements
     order: Sequence[int] = range(len(hows))
     known = a is not None and w is not None and not (skipping.wait == "step" and len(a) * len(w) > 1)
+    known = known and gemm.mask.shares_along(gemm.output.fiber) is not None
     if known or len(hows) > GLANCES:
         means = [np.asarray([operand.pattern.density]) for operand in (gemm.input, gemm.weight)]
         shares = means[0] if a is None else a, means[1] if w is None else w

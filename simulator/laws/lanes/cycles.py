@@ -10,10 +10,11 @@ from functools import lru_cache
 from zerocast.accelerators.schema import Accelerator, Operand, Skipping
 from zerocast.simulator.laws.lanes.arranged import Runs, Skips, quickest_arrangement, turns
 from zerocast.simulator.laws.lanes.losses import EngineCycles
-from zerocast.simulator.laws.lanes.operands import operand_bits, scattered
+from zerocast.simulator.laws.lanes.operands import of_outputs, operand_bits, scattered
 from zerocast.simulator.laws.lanes.times.packed import packed_cycles
 from zerocast.simulator.laws.lanes.times.walked import walked_cycles
 from zerocast.simulator.laws.lanes.times.window import window_cycles
+from zerocast.simulator.laws.outputs import asked
 from zerocast.simulator.products.gemm import Gemm
 
 
@@ -27,7 +28,7 @@ def engine_cycles(gemm: Gemm, accelerator: Accelerator, masks: bool = False) -> 
     assert skipping is not None  # the schema couples it to the dataflow
     skips = _skips(accelerator)
     runs = (_run_bits(accelerator, "input"), _run_bits(accelerator, "weight"))
-    found = _engine_cycles(gemm.bare, skipping, skips, runs, accelerator.compute.multipliers, masks)
+    found = _engine_cycles(asked(gemm.bare, accelerator), skipping, skips, runs, accelerator.compute.multipliers, masks)
     if skipping.law == "packed" or not found.cycles:
         return found
     exposed = skipping.tree_cycles(skipping.tree_leaves) + _channel_cycles(gemm, accelerator, skips[0])
@@ -74,7 +75,9 @@ def _engine_cycles(
     conv = scattered(gemm, skipping)
     a, w = (operand_bits(gemm, side, conv is not None) for side in ("input", "weight"))
     taps, useful = (conv.taps, conv.useful) if conv is not None else (1, 1.0)
-    found = walked_cycles(a, w, skipping, skipping.arrangements[quickest.arrangement], skips, runs, taps, useful)
+    mask = None if gemm.mask.is_dense else operand_bits(of_outputs(gemm), "weight")
+    how = skipping.arrangements[quickest.arrangement]
+    found = walked_cycles(a, w, skipping, how, skips, runs, taps, useful, mask)
     return replace(found, arrangement=quickest.arrangement)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +13,7 @@ from zerocast.accelerators.schema import Accelerator, Dataflow
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.laws import lanes
 from zerocast.simulator.laws.law import Array, Flags, Law, PortTimes, Unit, even_shares
+from zerocast.simulator.laws.outputs import asked_share
 from zerocast.simulator.products.gemm import Gemm
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Lanes(Law):
     """Buffer tiles do not change an engine's cycles: mappings are searched for traffic alone."""
 
     dataflow: Dataflow = "zero_skipping"
+    by_block: ClassVar[bool] = False
 
     def grain(self, gemm: Gemm, accelerator: Accelerator) -> tuple[Unit, Unit, Unit]:
         """Any tile of whole windows."""
@@ -35,7 +37,7 @@ class Lanes(Law):
     ) -> tuple[Array, Array, Array]:  # fmt: skip
         """Those of the engine's quickest arrangement; what is left of K is the share of products that it makes."""
         engine = lanes.engine_cycles(gemm, accelerator, masks)
-        share = engine.ideal * accelerator.compute.multipliers / gemm.macs
+        share = engine.ideal * accelerator.compute.multipliers / (gemm.macs * asked_share(gemm, accelerator))
         cycles = engine.cycles * np.ones_like(mapping.trips_k)
         return cycles, np.asarray(gemm.k * share), even_shares(gemm, mapping)
 

@@ -58,6 +58,11 @@ def operand_bits(gemm: Gemm, side: str, scatter: bool = False, beyond: bool = Fa
     return np.repeat(bits, classes, axis=0) if classes > 1 else bits
 
 
+def of_outputs(gemm: Gemm) -> Gemm:
+    """The product with the mask of its outputs in the place of the weight: rows along M, and N for K."""
+    return replace(gemm, weight=replace(gemm.output, pattern=gemm.mask))
+
+
 @lru_cache(maxsize=4)
 def pool(gemm: Gemm, side: str, scatter: bool = False, most: int = POOL_ELEMENTS) -> Bits:
     """`operand_bits`, but of an operand of more than `most` elements only a part: [some batch, some rows, K]."""

@@ -104,12 +104,16 @@ def cartesian_parts(a: Side, w: Side, lay: Layout, pace: float = 0.0) -> Iterato
 
 
 def dot_parts(
-    a: Bits, w: Bits, lay: Layout, chunk: int | None, width: int, skips: tuple[bool, bool]
+    a: Bits, w: Bits, lay: Layout, chunk: int | None, width: int, skips: tuple[bool, bool], mask: Bits | None = None
 ) -> Iterator[tuple[slice, Array]]:
     """Lane times of an engine that walks matching pairs; the shape is that of `cartesian_parts`.
 
-    Where neither the input nor the weight is skipped on, one row (or column) stands for all.
+    Where neither the input nor the weight is skipped on, one row (or column) stands for all, unless some of the
+    outputs alone are asked for (mask [batch, M, N]).
     """
+    if mask is not None:
+        a, w = (bits if skip else np.ones_like(bits) for bits, skip in zip((a, w), skips, strict=True))
+        skips = (True, True)
     places = lay.k.places().reshape(lay.k.rounds * lay.k.lanes, -1)
     step = min(chunk or places.shape[1], places.shape[1])
     left = _taken((a if skips[0] else np.ones_like(a[:, :1])).astype(np.float32), places)
@@ -124,6 +128,8 @@ def dot_parts(
         for at in range(0, places.shape[1], step):
             matched = np.einsum("bxgt,bygt->bgxy", part[..., at : at + step], right[..., at : at + step], optimize=True)
             turns = np.ceil(matched / width)
+            if mask is not None:
+                turns = turns * mask[:, None, mine]
             turns = _summed(turns, lay.n, w.shape[1], skips[1], n_shares, 3)
             held = lay.m.holders[mine] - lanes.start
             total += _rows(turns, held, skips[0], m_shares[lanes])

@@ -14,7 +14,7 @@ from torch.nn.utils import prune as torch_prune
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.patterns import NM, Block, Mask, Uniform
 from zerocast.workloads.recipes import prune
-from zerocast.workloads.recipes.magnitude import erk_densities
+from zerocast.workloads.recipes.densities import erk_densities
 from zerocast.workloads.recipes.nm import nm_mask
 
 N8 = NM(2, 8, "c")

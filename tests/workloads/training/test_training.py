@@ -267,7 +267,6 @@ def test_a_model_without_weights_cannot_be_trained() -> None:
 @pytest.mark.parametrize(
     ("fields", "remedy"),
     [
-        (({"WU": W},), "LayerPruning.weight: pass WU .* output_gradient for WU"),
         (({"FF": W, "UPDATE": W},), "LayerPruning.weight: pass UPDATE .* FF or BP"),
         (({}, {"FF": DY}), "LayerPruning.output_gradient: pass FF .* under `weight`"),
         (({"FF": W}, {}, frozenset({"WU"})), "LayerPruning.generated_online: pass WU"),

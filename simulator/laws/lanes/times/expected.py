@@ -38,7 +38,7 @@ def expected_cycles(
     lay = layout(arrangement, gemm.batch, rows, gemm.n * taps, gemm.k // taps, taps)
     total = _Total(skipping, lay)
     for kind in kinds_of(lay):
-        total.add(kind, lane_times(skipping, lay, kind, shares, runs))
+        total.add(kind, lane_times(skipping, lay, kind, shares, runs, gemm.mask.density))
     return total.result(conv.useful if conv is not None else 1.0)
 
 

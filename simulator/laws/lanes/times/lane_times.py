@@ -66,9 +66,11 @@ class LaneTimes:
 
 
 def lane_times(
-    skipping: Skipping, lay: Layout, kind: Kind, shares: tuple[Array, Array], runs: tuple[int | None, int | None]
-) -> LaneTimes:
-    """Moments of the lane times of one kind of round; `shares` and `runs` as in `expected_cycles`."""
+    skipping: Skipping, lay: Layout, kind: Kind, shares: tuple[Array, Array], runs: tuple[int | None, int | None],
+    asked: float = 1.0,
+) -> LaneTimes:  # fmt: skip
+    """Moments of the lane times of one kind of round; `shares` and `runs` as in `expected_cycles`. asked: share of the
+    outputs that are asked for, law dot."""
     a_share, w_share = shares
     if len(a_share) == len(w_share) == 1:
         alike = lay.k.kinds()
@@ -83,7 +85,7 @@ def lane_times(
         whole = [np.broadcast_to(share, (lay.k.size,)) for share in (a_share, w_share)]
         at = [np.take(np.append(share, share[-1]), places) for share in whole]
     if skipping.law == "dot":
-        return _dot(skipping, lay, kind, at, here, weight)
+        return _dot(skipping, lay, kind, at, here, weight, asked)
     free, x = (vectors(kind.m, at[0], skipping.vector.input, runs[0], pace)
                for pace in (0.0, skipping.accumulate_pace))  # fmt: skip
     y = vectors(kind.n, at[1], skipping.vector.weight, runs[1])
@@ -172,10 +174,12 @@ def _in_live_rounds(mean: Array, variance: Array, some: Array, share: float) -> 
     return np.asarray(np.maximum(variance / alive - share * mean**2 * (1 - alive) / alive**2, 0.0))
 
 
-def _dot(skipping: Skipping, lay: Layout, kind: Kind, shares: list[Array], here: Array, weight: Array) -> LaneTimes:
+def _dot(
+    skipping: Skipping, lay: Layout, kind: Kind, shares: list[Array], here: Array, weight: Array, asked: float
+) -> LaneTimes:
     """Pairs of a chunk are binomial; outputs of a lane count as independent, rows as equal where the input is not
-    skipped on. Of the variance p (1 - p) of a pair, p = a w, the part p (1 - a) w stems from the input, p a (1 - w)
-    from the weight, the rest from both."""
+    skipped on, and so do those that are asked for (a binomial number of them). Of the variance p (1 - p) of a pair,
+    p = a w, the part p (1 - a) w stems from the input, p a (1 - w) from the weight, the rest from both."""
     slots = here.sum(axis=2)
     chunk = float(skipping.chunk or slots.max())
     density = (np.broadcast_to(shares[0] * shares[1], here.shape) * here).sum(axis=2) / np.maximum(slots, 1)
@@ -185,9 +189,13 @@ def _dot(skipping: Skipping, lay: Layout, kind: Kind, shares: list[Array], here:
         turns = vectors(np.array([elements]), density, skipping.vector.weight, None)
         mean = mean + count * turns.mean[0]
         variance = variance + count * (turns.square - turns.mean**2)[0]
-    outputs = np.multiply.outer(kind.m, kind.n).astype(float)[None, :, :, None]
+    held = np.multiply.outer(kind.m, kind.n).astype(float)[None, :, :, None]
+    outputs = held * asked
     equal = np.ones_like(outputs) if (shares[0] < 1).any() else kind.m[None, :, None, None]
     some = _some_match(skipping, lay, kind, shares, here)
+    # variance of how many outputs a lane has, which all rounds along K share
+    number = held * asked * (1 - asked)
+    numbers = (mean * (weight[:, None] * mean).sum(axis=0))[:, None, None, :] * number
     pairs = float((weight[:, None] * slots * density).sum() * outputs.sum())
     lane = mean[:, None, None, :] * outputs
     work = float((weight[:, None, None, None] * lane).sum())
@@ -195,10 +203,10 @@ def _dot(skipping: Skipping, lay: Layout, kind: Kind, shares: list[Array], here:
     own = (own_a * (1 - a) * w + own_w * a * (1 - w) + (1 - a) * (1 - w)) / max(1 - a * w, 1e-12)
     spread = own * variance[:, None, None, :] * outputs * equal
     again = kind.ms * kind.ns * (1 if (shares[0] < 1).any() else kind.ms) * (1 if (shares[1] < 1).any() else kind.ns)
-    variance = again * spread if skipping.wait == "never" else spread
-    lively = _in_live_rounds(lane, spread, some, own)
+    variance = again * spread + kind.ms * kind.ns * numbers if skipping.wait == "never" else spread + numbers
+    lively = _in_live_rounds(lane, spread + mean[:, None, None, :] ** 2 * number, some, own)
     width = skipping.vector.weight
-    most = (whole * np.ceil(chunk / width) + np.ceil(rest / width))[:, None, None, :] * outputs
+    most = (whole * np.ceil(chunk / width) + np.ceil(rest / width))[:, None, None, :] * held
     return LaneTimes(weight, lane, variance, lively, most, some, pairs, work, work)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from zerocast.accelerators.schema import Arrangement, Skipping
 from zerocast.simulator.laws.lanes.dealing import Dealt
 from zerocast.simulator.laws.lanes.losses import CAUSES, EngineCycles
-from zerocast.simulator.laws.lanes.operands import POOL_ELEMENTS, Bits, fiber_of, pool, scattered
+from zerocast.simulator.laws.lanes.operands import POOL_ELEMENTS, Bits, fiber_of, of_outputs, pool, scattered
 from zerocast.simulator.laws.lanes.times.walked import walked_cycles
 from zerocast.simulator.laws.lanes.work import Layout, layout
 from zerocast.simulator.products.gemm import Gemm
@@ -55,7 +55,10 @@ def sampled_cycles(
     row_places, item_places = _some(lay.m, m_rounds), _some(lay.batch, items)
     a = _bits(gemm, "input", conv is not None, skips[0], item_places, row_places, lay.k.size)
     w = _bits(gemm, "weight", conv is not None, skips[1], item_places, np.arange(lay.n.size), lay.k.size)
-    found = walked_cycles(a, w, skipping, arrangement, skips, runs, taps, useful)
+    mask = None
+    if not gemm.mask.is_dense:
+        mask = _bits(of_outputs(gemm), "weight", False, True, item_places, row_places, lay.n.size)
+    found = walked_cycles(a, w, skipping, arrangement, skips, runs, taps, useful, mask)
     part = _part(lay.m, m_rounds, row_places) * _part(lay.batch, items, item_places)
     scaled = {name: getattr(found, name) / part for name in ("cycles", "ideal", *CAUSES)}
     return found if part == 1 else replace(found, **scaled)

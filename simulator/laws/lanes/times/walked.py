@@ -24,11 +24,13 @@ def walked_cycles(
     runs: tuple[int | None, int | None] = (None, None),
     taps: int = 1,
     useful: float = 1.0,
+    mask: Bits | None = None,
 ) -> EngineCycles:
     """Cycles with the bits a [batch, M, K] and w [batch, N, K]; laws cartesian and dot.
 
     skips: whether zeros of (a, w) take no time. runs: width of the run field in which each is held, if any.
     taps: columns of w that stand for one output channel of the arrangement. useful: as in `split_cycles`.
+    mask: outputs that are asked for [batch, M, N], law dot; None for all.
     """
     lay = layout(arrangement, len(a), a.shape[1], w.shape[1], a.shape[2], taps)
     left = side(a, lay.m, skipping.vector.input, runs[0], skips[0])
@@ -37,14 +39,14 @@ def walked_cycles(
     if skipping.law == "cartesian":
         parts = cartesian_parts(left, right, lay, skipping.accumulate_pace)
     else:
-        parts = dot_parts(a, w, lay, skipping.chunk, skipping.vector.weight, skips)
+        parts = dot_parts(a, w, lay, skipping.chunk, skipping.vector.weight, skips, mask)
     for rows, times in parts:
         waits.add(rows, times)
     pairs = _products(left.nonzeros, right.nonzeros)
     if skipping.law == "cartesian":
         work = LaneWork(pairs, _products(left.bare, right.bare), _products(left.cycles, right.cycles), waits.work)
     else:
-        work = LaneWork(_matches(a, w, skips), waits.work, waits.work, waits.work)
+        work = LaneWork(_matches(a, w, skips, mask), waits.work, waits.work, waits.work)
     cycles, ramp = waits.slowest()
     return split_cycles(skipping, cycles, work, waits.edge, ramp, useful)
 
@@ -54,8 +56,12 @@ def _products(a: Array, w: Array) -> float:
     return float((a.sum(axis=1, dtype=float) * w.sum(axis=1, dtype=float)).sum())
 
 
-def _matches(a: Bits, w: Bits, skips: tuple[bool, bool]) -> float:
+def _matches(a: Bits, w: Bits, skips: tuple[bool, bool], mask: Bits | None) -> float:
     """Pairs that an engine of law dot multiplies."""
+    if mask is not None:
+        taken = (bits if skip else np.ones_like(bits) for bits, skip in zip((a, w), skips, strict=True))
+        left, right = (bits.astype(np.float32) for bits in taken)
+        return sum(float(((x @ y.T) * asked).sum(dtype=float)) for x, y, asked in zip(left, right, mask, strict=True))
     counts = [
         bits.sum(axis=1, dtype=float) if skip else np.full(bits.shape[::2], float(bits.shape[1]))
         for bits, skip in zip((a, w), skips, strict=True)
