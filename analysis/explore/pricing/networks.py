@@ -53,7 +53,7 @@ class Networks:
         """Hash of what a workload is made from: its options, this program, the user's own files that it names, and
         the Python files beside these, which they may import."""
         if network not in self._sources:
-            facts = {**asdict(network), "code": code_version()}
+            facts = {**asdict(network), "code": code_version(), "lowering": type(self._lowering).__name__}
             for file in (each for named in network.files for each in _with_beside(named)):
                 if file.is_file():
                     with file.open("rb") as content:

@@ -1,15 +1,19 @@
 """A run under a schedule is the sum of its steps, priced once each."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import zerocast
 from zerocast.analysis.cli import main
+from zerocast.analysis.explore.pricing.networks import Networks
+from zerocast.analysis.explore.pricing.store import Store
 from zerocast.analysis.explore.pricing.sweep import Sweep
-from zerocast.analysis.run.network import Network
+from zerocast.analysis.run.network import Network, lower, silent
 from zerocast.analysis.train import Trained, train
+from zerocast.analysis.train.captured import Lowering
 from zerocast.workloads.schedules import parse_schedule
 
 ARRAY = "systolic-32x32"
@@ -98,6 +102,13 @@ def test_a_second_run_prices_nothing(model: str, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(Sweep, "price", lambda *_: pytest.fail("priced again"))
     again = run(model, "linear:0-0.5@0%-100%", 200, tmp_path)
     assert again.time_s == pytest.approx(2 * first.time_s)
+
+
+def test_real_masks_of_explore_and_laws_of_a_run_do_not_mix_in_a_folder(model: str, tmp_path: Path) -> None:
+    network = Network(model, "magnitude:0.5", training=True)
+    with closing(Store(tmp_path, writing=True)) as store:
+        sources = {Networks(tmp_path, store, silent, lowering).source(network) for lowering in (lower, Lowering())}
+    assert len(sources) == 2
 
 
 def test_the_command_writes_table_totals_and_picture(model: str, tmp_path: Path, capsys) -> None:
