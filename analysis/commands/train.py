@@ -6,6 +6,7 @@ Registered by `app.command("train")(train_command)`.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -128,11 +129,12 @@ def print_trained(console: Console, trained: Trained) -> None:
             si(peak, "B") if peak else "",
         )  # fmt: skip
     console.print(table)
+    density = trained.schedule.density
+    pruned = "" if math.isnan(density) else f"; of the weights that the recipe prunes {density:.4g}"
     console.print(
         f"\nagainst dense: time {times(trained.dense.time_s / trained.time_s)}, operations "
         f"{trained.total('flops') / trained.dense.flops:.3f} of them, weights on average "
-        f"{trained.average_weights / trained.parameters:.3f} of {si(trained.parameters)}; of the weights that the "
-        f"recipe prunes {trained.schedule.density:.4g}",
+        f"{trained.average_weights / trained.parameters:.3f} of {si(trained.parameters)}{pruned}",
         soft_wrap=True,
     )
     console.print(

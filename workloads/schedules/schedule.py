@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -121,8 +122,10 @@ def _density(segment: Segment) -> float:
 
 
 def density_of(recipe: str) -> float:
-    """Share of the pruned weights that a recipe keeps."""
+    """Share of the pruned weights that a recipe keeps; NaN where files or the weights themselves tell it."""
     parsed = parse(recipe)
+    if parsed.file or parsed.held:
+        return math.nan
     return parsed.n / parsed.m if parsed.m > 1 else parsed.density
 
 

@@ -41,9 +41,9 @@ def test_there_are_59_and_each_is_whole() -> None:
             assert not claim.key or isinstance(claim.value, (int, float))
 
 
-def test_the_nine_that_worked_first_and_five_of_training_work() -> None:
+def test_the_nine_that_worked_first_and_nine_of_training_work() -> None:
     working = {system.number for system in WORKING}
-    assert working >= {2, 4, 10, 15, 28, 33, 37, 49, 57} | {1, 19, 25, 46, 53}
+    assert working >= {2, 4, 10, 15, 28, 33, 37, 49, 57} | {1, 12, 19, 20, 25, 32, 46, 52, 53}
 
 
 def test_a_status_follows_from_what_is_found() -> None:

@@ -122,10 +122,17 @@ def test_refusals_say_what_is_wrong_in_one_line(text: str, message: str) -> None
 
 
 def test_a_recipe_must_have_what_the_schedule_varies() -> None:
-    with pytest.raises(WorkloadError, match="take magnitude, block"):
+    with pytest.raises(WorkloadError, match="take magnitude, static, rigl"):
         parse_schedule("cubic:0-0.8@25%-75%", "nm:2:4")
     with pytest.raises(WorkloadError, match="take nm, bdwp, srste, sdgp"):
         parse_schedule("nm-decay:fine:1:4", "magnitude")
+
+
+def test_recipes_of_sparse_training_take_the_density_of_a_ramp() -> None:
+    schedule = parse_schedule("cubic:0.5-0.8@0%-30%", "granet:erk:DT=4000")
+    assert [segment.recipe for segment in schedule.segments] == ["granet:erk:DT=4000", "granet:0.2:erk:DT=4000"]
+    # the mean of a cubic ramp lies a quarter from its end
+    assert schedule.density == pytest.approx(0.3 * (0.2 + 0.3 / 4) + 0.7 * 0.2)
 
 
 def test_segments_of_ones_own_must_cover_the_run() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
@@ -13,8 +14,9 @@ from zerocast.simulator import plain_gemm
 from zerocast.simulator.gpu import gpu_rows
 from zerocast.workloads import build, prune
 from zerocast.workloads.from_torch import capture_once
+from zerocast.workloads.ir import Workload
 from zerocast.workloads.patterns import DENSE, NM, VNM, Pattern
-from zerocast.workloads.recipes.targets import targets
+from zerocast.workloads.recipes.targets import Target, targets
 from zerocast.workloads.schedules import parse_schedule
 from zerocast.workloads.schedules.schedule import density_of
 from zerocast.workloads.schedules.upkeep import kept_shares
@@ -113,25 +115,100 @@ def _macs(factory: str, arguments: tuple[tuple[str, Any], ...]) -> int:
 
 
 def gradual(trial: Trial) -> Mapping[str, float]:
-    """Nonzeros at 90 %, forward operations and stored bytes (4 of each nonzero, a bit of each weight) of MobileNet-v1
-    under two ways to share a density; depthwise layers stay dense, under the even one the first layer too."""
+    """Nonzeros at 90 %; operations and storage of MobileNet-v1, whose depthwise layers stay dense, under the even law
+    the first layer too."""
     found = {"nonzeros": 1 / density_of(trial.trained.schedule.segments[-1].recipe)}
     module, inputs = build("mobilenet_v1")
     module = module.to("meta")
     layers = targets(module)
     depthwise = [target.layer for target in layers if "g" in target.ranks]
     captured = capture_once(module, inputs)
-    sizes = {target.name: target.size for target in layers}
     for law, dense in (("erk", depthwise), ("uniform", [*depthwise, layers[0].layer])):
         for sparsity in (75, 90, 95):
             recipe = f"magnitude:{1 - sparsity / 100:.4g}:{law}"
             _, pruning = prune(module, recipe, dense=dense, first_and_last_dense=False)
             forward = captured.under(pruning)
-            macs = sum(op.macs * forward.pattern_of(op, 1).density for op in forward.einsums)
-            kept = kept_shares(forward)
-            found[f"{law}-{sparsity}"] = 2 * macs / 1e6
-            found[f"{law}-{sparsity}-mb"] = sum((4 * kept[name] + 1 / 8) * size for name, size in sizes.items()) / 1e6
+            found[f"{law}-{sparsity}"] = 2 * effectual_macs(forward) / 1e6
+            found[f"{law}-{sparsity}-mb"] = _stored_mb(layers, kept_shares(forward))
     return found
+
+
+def _stored_mb(layers: Sequence[Target], kept: Mapping[str, float]) -> float:
+    """As RigL counts: 4 bytes of each nonzero, a bit of each weight, 4 bytes of a bias for each output of a layer that
+    is not depthwise."""
+    biases = sum(target.extent("k") for target in layers if "g" not in target.ranks)
+    return (sum((4 * kept[target.name] + 1 / 8) * target.size for target in layers) + 4 * biases) / 1e6
+
+
+def effectual_macs(forward: Workload) -> float:
+    """Multiply-accumulates of a forward pass whose operands are not zero."""
+    densities = {op.name: [forward.pattern_of(op, operand).density for operand in (0, 1)] for op in forward.einsums}
+    return sum(op.macs * math.prod(densities[op.name]) for op in forward.einsums)
+
+
+def _forward(recipe: str | None) -> Workload:
+    """ResNet-50 for ImageNet, on which RigL's table is."""
+    return lowered(Network("resnet50", recipe))
+
+
+def _share(recipe: str) -> float:
+    """Operations of a forward pass under a recipe, of the dense one."""
+    return effectual_macs(_forward(recipe)) / effectual_macs(_forward(None))
+
+
+def random_pruning(trial: Trial) -> Mapping[str, float]:
+    """Inference and storage of static masks."""
+    del trial
+    module, _ = build("resnet50")
+    layers = targets(module)
+    found = {}
+    for sparsity in (80, 90):
+        forward = _forward(f"static:{1 - sparsity / 100:.4g}:erk")
+        found[f"erk-{sparsity}"] = effectual_macs(forward) / effectual_macs(_forward(None))
+        found[f"erk-{sparsity}-mb"] = _stored_mb(layers, kept_shares(forward))
+    return found
+
+
+DENSE_EVERY = 100
+"""Steps from one dense gradient to the next, as RigL has it."""
+
+
+def dynamic(trial: Trial) -> Mapping[str, float]:
+    """Training operations of masks that move, of one dense run; a backward pass counts two forward ones (Evci et al.,
+    2020, appendix H)."""
+    del trial
+    found = {}
+    for law, sparsities in (("erk", (80, 90, 96.5)), ("uniform", (80, 90))):
+        for sparsity in sparsities:
+            share = _share(f"rigl:{1 - sparsity / 100:.4g}:{law}")
+            step = (3 * share * DENSE_EVERY + 2 * share + 1) / (DENSE_EVERY + 1) / 3
+            found |= {f"{law}-{sparsity:g}": step, f"{law}-{sparsity:g}-5x": 5 * step}
+    del found["erk-96.5"]  # of which the table has the long run alone
+    return found
+
+
+def granet(trial: Trial) -> Mapping[str, float]:
+    """Forward operations over the ramp and after it, priced at nine sparsities."""
+    schedule, steps = parse_schedule(trial.asked["schedule"], trial.asked["recipe"]), trial.asked["steps"]
+    mean = 0.0
+    for segment in schedule.segments:
+        knots = [0.5 + 0.3 * place / 8 for place in range(9)] if segment.ramp else []
+        mean += sum(point.steps * _share(point.recipe) for point in schedule.points(segment, steps, knots)) / steps
+    return {"mean": mean, "last": _share(schedule.segments[-1].recipe)}
+
+
+def sparse_pretraining(trial: Trial) -> Mapping[str, float]:
+    """Operations of a sequence of 2,048 tokens, a backward pass counted as two forward ones."""
+    del trial
+    sizes = {"s": (), "xl": (("n_embd", 2048), ("n_head", 16), ("n_layer", 24))}
+    found = {}
+    for size, arguments in sizes.items():
+        for sparsity in (0, 50) if size == "s" else (0, 75):
+            recipe = f"static:{1 - sparsity / 100:.4g}" if sparsity else None
+            network = Network("hf:openai-community/gpt2", recipe, tokens=2048,
+                              arguments=(*arguments, ("n_positions", 2048)))  # fmt: skip
+            found[f"{size}-{sparsity}"] = 6 * effectual_macs(lowered(network))
+    return found | {"speedup": found["xl-0"] / found["xl-75"]}
 
 
 def journey(trial: Trial) -> Mapping[str, float]:
@@ -144,6 +221,7 @@ def journey(trial: Trial) -> Mapping[str, float]:
 
 
 PREDICTIONS: dict[int, Predict] = {
-    1: progressive_gradient_flow, 2: hierarchical, 4: bidirectional, 10: essential, 19: gradual, 25: journey, 46: soups,
-    49: predefined, 53: lottery, 57: soft_masks,
+    1: progressive_gradient_flow, 2: hierarchical, 4: bidirectional, 10: essential, 12: random_pruning, 19: gradual,
+    20: sparse_pretraining, 25: journey, 32: granet, 46: soups,
+    49: predefined, 52: dynamic, 53: lottery, 57: soft_masks,
 }  # fmt: skip
