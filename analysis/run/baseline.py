@@ -16,8 +16,15 @@ def has_zeros(workload: Workload) -> bool:
     """True where a recipe (or the model's own weights) left zeros in a weight or a gradient."""
     tensors = workload.tensors
     seen = [(name, tensor.pattern) for name, tensor in tensors.items()]
-    seen += [(op.inputs[operand], pattern) for op in workload.einsums for operand, pattern in op.patterns.items()]
+    for op in workload.einsums:
+        operands = (*op.inputs, *op.outputs)
+        seen += [(operands[operand], pattern) for operand, pattern in op.patterns.items()]
     return any(not pattern.is_dense and _of_the_recipe(tensors[name]) for name, pattern in seen)
+
+
+def has_moving_masks(workload: Workload) -> bool:
+    """True where some ops run in a share of the steps alone, which change masks."""
+    return any(op.share != 1 for op in workload.ops)
 
 
 def without_zeros(workload: Workload) -> Workload:
@@ -26,12 +33,18 @@ def without_zeros(workload: Workload) -> Workload:
     Measured zeros of activations belong to the network and stay, unless no recipe made others: then it is they whose
     worth is asked for, and the baseline has none.
 
-    Raises `AnalysisError` for a recipe that removed channels: those are gone from the shapes.
+    Raises `AnalysisError` for a recipe that removed channels, which are gone from the shapes, and for one whose masks
+    move.
     """
     if workload.meta.get("channels_removed"):
         raise AnalysisError(
             f"workload {workload.name!r} was pruned by {workload.meta['recipe']!r}, which removed channels: "
             "it has no dense network inside; save the dense one too and give it as --baseline FILE.npz"
+        )
+    if has_moving_masks(workload):
+        raise AnalysisError(
+            f"workload {workload.name!r} was pruned by {workload.meta['recipe']!r}, whose masks move: its ops are "
+            "those of the mean step; save the dense one too and give it as --baseline FILE.npz"
         )
     if workload.meta.get("trace") and workload.meta.get("recipe") == "dense":
         return _all_dense(workload)

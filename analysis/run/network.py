@@ -12,7 +12,7 @@ import yaml
 
 from zerocast.accelerators import Accelerator
 from zerocast.analysis.errors import AnalysisError
-from zerocast.analysis.run.baseline import has_zeros, same_work, without_zeros
+from zerocast.analysis.run.baseline import has_moving_masks, has_zeros, same_work, without_zeros
 from zerocast.simulator import Result, SimulationError, simulate
 from zerocast.simulator.products.given import read_page
 from zerocast.workloads.dtypes import types_of
@@ -226,7 +226,7 @@ def baseline_of(network: Network, workload: Workload, wanted: str | None, steps:
     if wanted is None and not (removed or has_zeros(workload) or workload.meta.get("trace")):
         return None
     if wanted in (None, "dense"):
-        again = removed and not network.is_saved
+        again = (removed or has_moving_masks(workload)) and not network.is_saved
         return lower(replace(network, prune=None, dense=()), steps) if again else without_zeros(workload)
     if network.is_saved:
         raise AnalysisError(f"--baseline {wanted!r}: a saved workload compares with dense, none or FILE.npz")

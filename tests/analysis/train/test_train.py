@@ -11,7 +11,7 @@ from zerocast.analysis.cli import main
 from zerocast.analysis.explore.pricing.networks import Networks
 from zerocast.analysis.explore.pricing.store import Store
 from zerocast.analysis.explore.pricing.sweep import Sweep
-from zerocast.analysis.run.network import Network, lower, silent
+from zerocast.analysis.run.network import Network, compare, lower, silent
 from zerocast.analysis.train import Trained, train
 from zerocast.analysis.train.captured import Lowering
 from zerocast.workloads.schedules import parse_schedule
@@ -137,3 +137,14 @@ def test_mistakes_are_one_line(model: str, tmp_path: Path, capsys, change: dict[
     assert main(["train", model, *(part for pair in (options | change).items() for part in pair)]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("recipe", ["static:0.25", "rigl:0.25:uniform:DT=10"])
+def test_sparse_training_compares_with_the_dense_step(model: str, tmp_path: Path, recipe: str) -> None:
+    """Masked weight gradients are no operand, and ops of the mean step are none of the dense one."""
+    network = Network(model, recipe, training=True)
+    result, dense = compare(network, zerocast.load(ARRAY), silent)
+    plain, _ = compare(Network(model, training=True), zerocast.load(ARRAY), silent)
+    assert dense is not None
+    assert dense.latency_s == pytest.approx(plain.latency_s, rel=1e-12)
+    assert result.total("effectual_macs") < dense.total("effectual_macs") == plain.total("effectual_macs")
