@@ -103,7 +103,7 @@ def predefined(trial: Trial) -> Mapping[str, float]:
     for name in ("resnet56-a", "resnet56-b", "resnet110-a"):
         whole = name.partition("-")[0]
         pairs[name] = (("resnet_cifar", (("variant", whole),)), ("resnet_cifar", (("variant", name),)))
-    found = {}
+    found: dict[str, float] = {}
     for name, cases in pairs.items():
         dense, narrow = (_macs(factory, arguments) for factory, arguments in cases)
         found[name] = round(100 * (1 - narrow / dense), 1)
@@ -161,7 +161,7 @@ def random_pruning(trial: Trial) -> Mapping[str, float]:
     del trial
     module, _ = build("resnet50")
     layers = targets(module)
-    found = {}
+    found: dict[str, float] = {}
     for sparsity in (80, 90):
         forward = _forward(f"static:{1 - sparsity / 100:.4g}:erk")
         found[f"erk-{sparsity}"] = effectual_macs(forward) / effectual_macs(_forward(None))
@@ -177,7 +177,7 @@ def dynamic(trial: Trial) -> Mapping[str, float]:
     """Training operations of masks that move, of one dense run; a backward pass counts two forward ones (Evci et al.,
     2020, appendix H)."""
     del trial
-    found = {}
+    found: dict[str, float] = {}
     for law, sparsities in (("erk", (80, 90, 96.5)), ("uniform", (80, 90))):
         for sparsity in sparsities:
             share = _share(f"rigl:{1 - sparsity / 100:.4g}:{law}")
@@ -200,8 +200,8 @@ def granet(trial: Trial) -> Mapping[str, float]:
 def sparse_pretraining(trial: Trial) -> Mapping[str, float]:
     """Operations of a sequence of 2,048 tokens, a backward pass counted as two forward ones."""
     del trial
-    sizes = {"s": (), "xl": (("n_embd", 2048), ("n_head", 16), ("n_layer", 24))}
-    found = {}
+    sizes: dict[str, tuple[tuple[str, int], ...]] = {"s": (), "xl": (("n_embd", 2048), ("n_head", 16), ("n_layer", 24))}
+    found: dict[str, float] = {}
     for size, arguments in sizes.items():
         for sparsity in (0, 50) if size == "s" else (0, 75):
             recipe = f"static:{1 - sparsity / 100:.4g}" if sparsity else None
