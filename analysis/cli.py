@@ -16,19 +16,23 @@ from zerocast.analysis.commands.command_line import (
     AcceleratorName,
     Cache,
     Checkpoint,
+    DataParallel,
     Dense,
     Fidelity,
     GivenMapping,
     Image,
+    MicroBatches,
     ModelArguments,
     Objective,
     Optimizer,
+    Pipeline,
     Regime,
     Settings,
     TensorParallel,
     Tokens,
     Update,
     Weights,
+    layout_of,
     load_accelerator,
     spare,
     with_cards,
@@ -112,6 +116,9 @@ def run(
     mask_update: MaskUpdate = None,
     regime: Regime = None,
     tensor_parallel: TensorParallel = None,
+    pipeline: Pipeline = None,
+    data_parallel: DataParallel = None,
+    micro_batches: MicroBatches = None,
 ) -> None:
     """Simulate a network and write a report.
 
@@ -127,25 +134,32 @@ def run(
                       weights, update, tuple(checkpoint or ()), mask_update)  # fmt: skip
     settings = with_cards(settings, accelerator, tensor_parallel)
     machine = load_accelerator(accelerator, settings, regime)
+    layout = layout_of(pipeline, data_parallel, micro_batches)
     asked = Asked(network, accelerator, overrides([*settings, *([f"gpu.regime={regime}"] if regime else ())]), {
         "objective": objective, "fidelity": fidelity, "allow_overflow": allow_overflow,
         "mapping": None if mapping is None else str(mapping),
     })  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     from zerocast.analysis.commands.console import output, progress
+    from zerocast.analysis.reports.iteration_text import print_iteration, write_iteration
     from zerocast.analysis.reports.page import report
     from zerocast.analysis.reports.summary_text import print_run
+    from zerocast.simulator.cards import iteration
 
     with progress() as steps:
         result, other = compare(
             network, machine, steps, baseline=baseline, objective=objective, fidelity=fidelity,
-            mapping=mapping, allow_overflow=allow_overflow,
+            mapping=mapping, allow_overflow=allow_overflow or layout is not None,
         )  # fmt: skip
+        iterations = [] if layout is None else [iteration(run, machine, layout) for run in (result, other) if run]
         with steps("write the report"):
             page = report(result, other, out, machine)
             save_record(asked, out)
     console = output()
     print_run(console, result, other, machine)
+    if iterations:
+        print_iteration(console, *iterations)
+        write_iteration(iterations[0], out)
     console.print(f"\nwritten: {page}", soft_wrap=True)
 
 

@@ -19,8 +19,9 @@ AGREE = 0.03
 
 
 def run_notes(
-    planned: Program, accelerator: Accelerator, peak_bytes: int, rows: Sequence[OpRow], without: Mapping[str, float]
-) -> Iterator[str]:
+    planned: Program, accelerator: Accelerator, peak_bytes: int, rows: Sequence[OpRow], latency_s: float,
+    without: Mapping[str, float],
+) -> Iterator[str]:  # fmt: skip
     """Notes on a program whose ops have been priced. without: totals of the run with nothing that stays on chip, where
     something may."""
     yield from _weights(planned.plan.workload, accelerator)
@@ -46,7 +47,7 @@ def run_notes(
             f"SM clock {clock / 1e6:.0f} of at most {power.max_clock_hz / 1e6:.0f} MHz, lower where the power limit of "
             f"{accelerator.gpu.limit_w:g} W asks for it"
         )
-        low_s, high_s = latency_bounds(rows)
+        low_s, high_s = latency_bounds(rows, latency_s)
         yield f"9 of 10 measurements are to take between {low_s * 1e3:.3g} and {high_s * 1e3:.3g} ms"
     yield from _zeros(rows)
 

@@ -336,7 +336,7 @@ class _Run:
             layers=dict(workload.layers),
             resources=size.resources,
             area=size.area_mm2,
-            notes=(*run_notes(planned, accelerator, self.footprint.peak_bytes, rows, without), *size.notes),
+            notes=(*run_notes(planned, accelerator, self.footprint.peak_bytes, rows, latency, without), *size.notes),
             found=dict(workload.found),
             products={name: pricer.mapped(products) for name, products in planned.products.items()},
             residents=tuple(

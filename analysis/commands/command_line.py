@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from zerocast.accelerators import Accelerator
+    from zerocast.simulator.cards import Layout
 
 _OPTION = typer.Option
 AcceleratorName = Annotated[str, _OPTION("--accelerator", help="Template name or YAML file.")]
@@ -62,6 +63,15 @@ TensorParallel = Annotated[
     int | None,
     _OPTION("--tensor-parallel", metavar="N", help="GPUs that share each product over their link (`gpu.link`)."),
 ]
+Pipeline = Annotated[
+    int | None, _OPTION("--pipeline", metavar="N", help="GPUs, or groups of them, that layers are dealt to in order.")
+]
+DataParallel = Annotated[
+    int | None, _OPTION("--data-parallel", metavar="N", help="Replicas, each with batches of its own.")
+]
+MicroBatches = Annotated[
+    int | None, _OPTION("--micro-batches", metavar="N", help="Batches in a replica before the weights are updated.")
+]
 OBJECTIVES = ("latency", "energy", "edp", "cycles")
 FIDELITIES = ("analytic", "tile")
 
@@ -88,6 +98,14 @@ def with_cards(settings: list[str] | None, accelerator: str, tensor_parallel: in
     if load(accelerator).gpu is None:
         raise AnalysisError(f"--tensor-parallel: {accelerator} is no GPU; describe several cores as levels of memory")
     return [*(settings or ()), f"gpu.cards={tensor_parallel}"]
+
+
+def layout_of(pipeline: int | None, data_parallel: int | None, micro_batches: int | None) -> Layout | None:
+    """The groups of cards that are asked for; None where nothing is."""
+    from zerocast.simulator.cards import Layout
+
+    given = pipeline, data_parallel, micro_batches
+    return None if given == (None, None, None) else Layout(*(1 if each is None else each for each in given))
 
 
 def listed(option: str, text: str) -> list[str]:

@@ -50,7 +50,9 @@ def rank(tried: Sequence[Tried]) -> list[Ranked]:
 def _ranked(case: Case, result: Result, results: dict[Case, Result]) -> Ranked:
     dense = results.get(Case(case.accelerator, DENSE, case.dtype, case.batch))
     better = None if dense is None or case.recipe == DENSE else gain(result, dense)
-    low_s, high_s = latency_bounds(result.rows) if any(row.high_s for row in result.rows) else (None, None)
+    low_s, high_s = (
+        latency_bounds(result.rows, result.latency_s) if any(row.high_s for row in result.rows) else (None, None)
+    )
     samples = case.batch or int(result.meta.get("batch") or 1)
     losing = dict.fromkeys(row.layer for row in result.rows if row.fallback == "slower")
     return Ranked(

@@ -23,12 +23,14 @@ def unit_bounds(op: Op, latency_s: float) -> tuple[float, float]:
     return 0.0 if fusible else latency_s * math.exp(-UNSEEN_BAR), latency_s * math.exp(UNSEEN_BAR)
 
 
-def latency_bounds(rows: Sequence[OpRow]) -> tuple[float, float]:
-    """Seconds between which 9 of 10 measurements of a network are to lie, from those of its kernels.
+def latency_bounds(rows: Sequence[OpRow], latency_s: float) -> tuple[float, float]:
+    """Seconds between which 9 of 10 measurements of a network are to lie that is said to take `latency_s`.
 
     Errors of kernels of one kind have one cause (the library, its version, the clock) and do not average out, so bounds
-    add up as they are. A host that launches kernels one by one may be the slower part of a run, which no kernel's time
-    knows of: the upper bound is at least a launch for each kernel.
+    add up as they are; time in which kernels wait for the host is in both. A host that launches kernels one by one may
+    be the slower part of a run, which no kernel's time knows of: the upper bound is at least a launch for each kernel.
     """
     launched = sum(row.latency_s > 0 for row in rows)
-    return sum(row.low_s for row in rows), max(sum(row.high_s for row in rows), launched * ONE_BY_ONE_S)
+    waits = max(latency_s - sum(row.latency_s for row in rows), 0.0)
+    low, high = (sum(bounds) + waits for bounds in ((r.low_s for r in rows), (r.high_s for r in rows)))
+    return low, max(high, launched * ONE_BY_ONE_S)

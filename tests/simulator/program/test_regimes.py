@@ -253,7 +253,10 @@ def test_a_cache_is_copied_where_nothing_grows_in_place() -> None:
 
 
 def test_unknown_regimes_and_machines_without_any() -> None:
-    with pytest.raises(AcceleratorError, match="no software regime 'tensorrt'; choose eager, compiled, graph, engine"):
+    with pytest.raises(
+        AcceleratorError,
+        match="no software regime 'tensorrt'; choose eager, megatron, compiled, graph, engine, serving",
+    ):
         simulate(block(side=4), CARD, regime="tensorrt")
     with pytest.raises(AcceleratorError, match="sat-vcu1525 is no GPU and has no software regimes"):
         simulate(block(side=4), "sat-vcu1525", regime="eager")

@@ -1,0 +1,130 @@
+"""Iterations over groups of cards: layers dealt in order, batches to replicas."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zerocast.accelerators import Accelerator, load
+from zerocast.analysis.cli import main
+from zerocast.simulator import SimulationError, simulate
+from zerocast.simulator.cards import Layout, iteration
+from zerocast.simulator.gpu.streaming import streamed_s
+from zerocast.simulator.result import Result
+from zerocast.workloads import capture
+
+CARD = "nvidia-a100-sxm-80g"
+WIDTH, ROWS, LAYERS = 1024, 512, 6
+
+
+@cache
+def run(training: bool = True) -> Result:
+    """A step of six layers of 1,024 x 1,024 for 512 rows, in 16 bits."""
+    layers = [torch.nn.Linear(WIDTH, WIDTH, bias=False, device="meta") for _ in range(LAYERS)]
+    model = torch.nn.Sequential(*layers)
+    work = capture(model, torch.zeros(ROWS, WIDTH, device="meta"), training=training, dtype="fp16")
+    return simulate(work, load(CARD), regime="eager")
+
+
+def test_one_group_and_one_micro_batch_is_the_run() -> None:
+    found = iteration(run(), load(CARD), Layout())
+    assert found.latency_s == pytest.approx(run().latency_s, rel=1e-12)
+    assert found.energy_j == pytest.approx(run().energy_j, rel=1e-12)
+    assert found.cards == 1 and found.idle_share == pytest.approx(0.0, abs=1e-12)
+
+
+@given(st.sampled_from([1, 2, 3, 6]), st.integers(1, 40))
+@settings(max_examples=20, deadline=None)
+def test_stages_share_the_run_and_more_micro_batches_wait_less(stages: int, batches: int) -> None:
+    found = iteration(run(), load(CARD), Layout(stages, 1, batches))
+    send_s = 2 * (1e-5 + ROWS * WIDTH * 2 / (300e9 * 0.78)) if stages > 1 else 0.0
+    own = sum(stage.micro_batch_s + stage.update_s for stage in found.stages) - (stages - 1) * send_s
+    assert own == pytest.approx(run().latency_s, rel=1e-9)
+    slowest, update = (max(getattr(stage, name) for stage in found.stages) for name in ("micro_batch_s", "update_s"))
+    once = sum(stage.micro_batch_s for stage in found.stages)
+    assert found.latency_s == pytest.approx(once + (batches - 1) * slowest + update, rel=1e-9)
+    assert iteration(run(), load(CARD), Layout(stages, 1, batches + 1)).idle_share <= found.idle_share + 1e-12
+
+
+def test_layers_are_dealt_in_order_and_as_many_to_each_stage() -> None:
+    found = iteration(run(), load(CARD), Layout(3))
+    layers = [str(number) for number in range(LAYERS)]
+    assert [(stage.first_layer, stage.last_layer) for stage in found.stages][:2] == [("0", "1"), ("2", "3")]
+    assert found.stages[2].first_layer == layers[4]
+    weights, kept = 2 * WIDTH * WIDTH * 2, 2 * ROWS * WIDTH * 2
+    states = 2 * 2 * weights  # momentum and master copy, both in fp32
+    sizes = [stage.memory_bytes for stage in found.stages]
+    assert sizes[1] == 2 * weights + states + kept  # weights, gradients, momentum; the outputs of two layers
+    deep = iteration(run(), load(CARD), Layout(3, 1, 8)).stages
+    assert [stage.memory_bytes - size for stage, size in zip(deep, sizes, strict=True)][
+        1
+    ] == kept  # one more on its way
+
+
+def test_blocks_are_cut_where_the_least_is_sent() -> None:
+    """A block of normalisation, product and residual: one tensor lies between blocks, two within."""
+
+    class Block(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm, self.product = torch.nn.LayerNorm(WIDTH), torch.nn.Linear(WIDTH, WIDTH)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + self.product(self.norm(x))
+
+    model = torch.nn.Sequential(*(Block() for _ in range(4))).to("meta")
+    work = capture(model, torch.zeros(ROWS, WIDTH, device="meta"), dtype="fp16")
+    found = iteration(simulate(work, load(CARD), regime="eager"), load(CARD), Layout(2))
+    assert [stage.first_layer for stage in found.stages] == ["0.norm", "2.norm"]
+
+
+def test_replicas_add_up_their_gradients() -> None:
+    """Six weights of 2 MiB over 4 replicas: 2 * 3/4 of 12.6 MB at 0.78 of 300 GB/s and 10 us, copied twice."""
+    found = iteration(run(), load(CARD), Layout(1, 4))
+    gradients = LAYERS * WIDTH * WIDTH * 2
+    copies = float(streamed_s(load(CARD), 4 * gradients))
+    assert found.stages[0].reduce_s == pytest.approx(copies + 1e-5 + 1.5 * gradients / (300e9 * 0.78))
+    assert found.latency_s == pytest.approx(run().latency_s + found.stages[0].reduce_s)
+    assert found.cards == 4
+    assert iteration(run(False), load(CARD), Layout(1, 4)).stages[0].reduce_s == 0.0
+
+
+def test_what_cannot_be_is_refused_in_words() -> None:
+    with pytest.raises(SimulationError, match="6 layers with weights"):
+        iteration(run(), load(CARD), Layout(7))
+    for numbers in itertools.permutations((0, 1, 1)):
+        with pytest.raises(SimulationError, match="must be 1 or more"):
+            Layout(*numbers)
+    with pytest.raises(SimulationError, match="no GPU"):
+        iteration(run(), load("systolic-32x32"), Layout(2))
+    with pytest.raises(SimulationError, match=r"describe one in gpu\.link"):
+        iteration(run(), alone(), Layout(2))
+    with pytest.raises(SimulationError, match=r"stage 1 of 2 needs 0\.0 GB"):
+        iteration(run(), load(CARD, {"memories.hbm.capacity_bytes": 1e6}), Layout(2))
+
+
+def alone() -> Accelerator:
+    """The card without a link."""
+    card = load(CARD)
+    assert card.gpu is not None
+    return card.model_copy(update={"gpu": card.gpu.model_copy(update={"link": None})})
+
+
+def test_run_tells_of_the_iteration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["run", "resnet18", "--image", "64", "--training", "--accelerator", CARD, "--pipeline", "2",
+             "--data-parallel", "2", "--micro-batches", "4", "--out", str(tmp_path)]  # fmt: skip
+    assert main(asked) == 0
+    told = json.loads((tmp_path / "iteration.json").read_text(encoding="utf-8"))
+    assert "4 micro-batches on each of 2 replicas of 2 stages, 4 cards" in " ".join(capsys.readouterr().out.split())
+    paces = [stage["micro_batch_s"] for stage in told["stages"]]
+    last = max(stage["update_s"] + stage["reduce_s"] for stage in told["stages"])
+    assert told["latency_s"] == pytest.approx(sum(paces) + 3 * max(paces) + last)
+    assert main([*asked[:-2], "--pipeline", "0", "--out", str(tmp_path)]) != 0
+    assert "pipeline: 0; must be 1 or more" in capsys.readouterr().err
