@@ -206,6 +206,7 @@ def lower(
     model: Model,
     out: Annotated[Path | None, typer.Option("--out", help="File to write, .npz.")] = None,
     explain: Annotated[bool, _OPTION("--explain", help="Print what every node of the graph became.")] = False,
+    flops: Annotated[bool, _OPTION("--flops", help="Print MACs and FLOPs by pass, dense and effectual.")] = False,
     prune: Prune = None,
     training: Training = False,
     batch: Batch = None,
@@ -234,8 +235,8 @@ def lower(
     from zerocast.analysis.run.network import Network, arguments_of, explained
     from zerocast.analysis.run.network import lower as lower_network
 
-    if out is None and not explain:
-        raise AnalysisError("lower: give --out FILE.npz to write to, --explain, or both")
+    if out is None and not (explain or flops):
+        raise AnalysisError("lower: give --out FILE.npz to write to, --explain or --flops, or several of them")
     if out is not None:
         writable(out, "a workload file", [".npz"])
     if masks and (trace is None or training):
@@ -247,10 +248,16 @@ def lower(
         with progress() as steps:
             nodes = explained(network, steps)
         print_nodes(nodes)
-    if out is None:
+    if out is None and not flops:
         return
     with progress() as steps:
         workload = lower_network(network, steps)
+    if flops:
+        from zerocast.analysis.commands.flops import print_flops
+
+        print_flops(workload)
+    if out is None:
+        return
     from zerocast.workloads.store import save
 
     save(workload, out)

@@ -59,7 +59,7 @@ def test_the_command() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [(["resnet18"], "give --out FILE.npz to write to, --explain, or both"),
+    ("words", "said"), [(["resnet18"], "give --out FILE.npz to write to, --explain or --flops, or several of them"),
                         (["w.npz", "--explain"], "w.npz is lowered already")]
 )  # fmt: skip
 def test_what_cannot_be_explained(words: list[str], said: str) -> None:

@@ -33,7 +33,8 @@ def prune(
     example_inputs: a tensor, or arguments of forward by position or by name; only `channel` needs them.
     dense: names, parents or globs of layers or weights to leave alone (`"layer1"`, `"*.downsample.*"`).
     first_and_last_dense: leave the layer that reads the network's input, and the classifier, dense; None for what the
-    recipe's authors do: sparse training prunes both by ERK, and spares the first layer where densities are uniform.
+    recipe's authors do: sparse training prunes both by ERK, and spares the first layer where densities are uniform
+    and depthwise convolutions always (Evci et al., ICML 2020, section 4).
 
     Raises `WorkloadError` for a recipe that cannot be read, a `dense` that matches nothing, weights that are
     not finite, and a model of which nothing would be pruned.

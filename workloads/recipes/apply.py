@@ -19,7 +19,7 @@ from zerocast.workloads.recipes.magnitude import magnitude
 from zerocast.workloads.recipes.nm import bdwp, nm, sdgp, srste
 from zerocast.workloads.recipes.plan import Plan
 from zerocast.workloads.recipes.sparse_training import REFRESHES, moving, static
-from zerocast.workloads.recipes.targets import Target, check_finite, is_meta, kept_dense, targets
+from zerocast.workloads.recipes.targets import Target, check_finite, is_depthwise, is_meta, kept_dense, targets
 from zerocast.workloads.recipes.vnm import vnm
 
 _FAMILIES: dict[str, Callable[[Sequence[Target], Recipe, bool], Plan]] = {
@@ -39,6 +39,8 @@ def apply(
     first = bool(first_and_last_dense) if whole else not recipe.prunes_first
     last = bool(first_and_last_dense) if whole else not recipe.prunes_ends
     reasons = kept_dense(model, found, dense, first, last)
+    if recipe.prunes_ends and not whole and not (recipe.file or recipe.held):
+        reasons = dict.fromkeys((t.name for t in found if is_depthwise(t)), "depthwise") | reasons
     meta = is_meta(model)
     if not meta:
         check_finite(found)

@@ -159,6 +159,11 @@ def classifier(found: Sequence[Target]) -> Target | None:
     return last if (named or last is found[-1]) and not repeated else None
 
 
+def is_depthwise(target: Target) -> bool:
+    """Whether a weight is that of a convolution of one input channel for each group."""
+    return isinstance(target.module, _ConvNd) and "g" in target.ranks and target.extent("c") == 1
+
+
 def check_finite(found: Sequence[Target]) -> None:
     """Raise `WorkloadError` naming the first weight that is not finite: magnitudes could not be ranked."""
     for target in found:
