@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from zerocast.workloads.errors import WorkloadError
@@ -14,6 +15,10 @@ SHORT = {"w4a16": "fp16*int4", "w8a16": "fp16*int8", "w8a8": "int8", "w4a8": "in
 """What those who quantise call widths of weights and activations."""
 SCALED = 128
 """Weights that share a 16-bit scale where they are given fewer bits, as GPTQ and AWQ have it by default."""
+NORMAL = "nf4"
+"""Weights alone: one of 16 quantiles of a normal law each, with an fp32 scale for every 64 (Dettmers et al., QLoRA,
+NeurIPS 2023, without double quantisation): 0.5 + 1/16 bytes."""
+NORMAL_SCALED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +34,14 @@ def types_of(dtype: str, training: bool = False) -> Types:
     or w4a16 for the same. Raises `WorkloadError` for a type that a network cannot be given."""
     first, _, second = SHORT.get(dtype, dtype).partition("*")
     types = Types(first, "" if second == first else second)
-    if first not in (*FLOATING, *QUANTISED) or second not in ("", *FLOATING, *QUANTISED):
+    if first not in (*FLOATING, *QUANTISED) or second not in ("", *FLOATING, *QUANTISED, NORMAL):
         raise WorkloadError(
             f"dtype {dtype!r}: use {', '.join(FLOATING)}, or in inference {', '.join(QUANTISED)}, or a pair of "
-            f"activations and weights such as fp16*int4; short: {', '.join(SHORT)}"
+            f"activations and weights such as fp16*int4; short: {', '.join(SHORT)}; {NORMAL} for weights alone"
         )
-    if training and (types.weights or first in QUANTISED):
-        raise WorkloadError(f"dtype {dtype!r} is for inference; a training step takes {', '.join(FLOATING)}")
+    if training and (first in QUANTISED or types.weights not in ("", NORMAL)):
+        raise WorkloadError(f"dtype {dtype!r} is for inference; a training step takes {', '.join(FLOATING)}, or a pair "
+                            "such as bf16*nf4 for weights that are frozen")  # fmt: skip
     if types.weights and BITS[types.weights] > BITS[first]:
         raise WorkloadError(
             f"dtype {dtype!r}: weights are wider than what they are multiplied with; turn the pair round"
@@ -43,18 +49,22 @@ def types_of(dtype: str, training: bool = False) -> Types:
     return types
 
 
-def with_weights(workload: Workload, dtype: str) -> Workload:
+def with_weights(workload: Workload, dtype: str, only: Collection[str] | None = None) -> Workload:
     """The workload with the weights of its products stored in a narrower type, with scales.
 
     As tools that quantise leave them, weights that a lookup reads too (tied embeddings) and those of the layer whose
     result the network returns (its head) keep their type. `meta` tells how many were changed, `layers` nothing new.
+    only: those that may be narrowed (in training the frozen ones), None for all.
     """
     inner = workload.inner_weights
+    inner = inner if only is None else inner.intersection(only)
     names = [name for name, tensor in workload.tensors.items() if name in inner and tensor.bits > BITS[dtype]]
     if not names:
-        raise WorkloadError(f"dtype of weights {dtype!r}: no product of {workload.name!r} has weights to be narrowed")
+        kind = "weights" if only is None else "frozen weights"
+        raise WorkloadError(f"dtype of weights {dtype!r}: no product of {workload.name!r} has {kind} to be narrowed")
     tensors = {name: replace(workload.tensors[name], dtype=dtype) for name in names}
-    scales = sum(2 * -(-tensor.elements // SCALED) for tensor in tensors.values())
+    size, share = (4, NORMAL_SCALED) if dtype == NORMAL else (2, SCALED)
+    scales = sum(size * -(-tensor.elements // share) for tensor in tensors.values())
     types = {*str(workload.meta.get("stored_types", "")).split(", "), dtype} - {""}
     meta = {
         **workload.meta, "stored_types": ", ".join(sorted(types)),

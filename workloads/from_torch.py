@@ -99,7 +99,8 @@ class Captured:
 
     def under(self, pruning: Pruning) -> Workload:
         """The workload with what a recipe decided. Raises `WorkloadError` for a recipe of another model."""
-        forward = _decided(self.forward, pruning, self.types)
+        frozen = None if self.autograd is None else self.autograd.frozen
+        forward = _decided(self.forward, pruning, self.types, frozen)
         if self.autograd is None:
             return forward
         return expand_training(
@@ -152,10 +153,11 @@ def capture_once(
     return Captured(forward, types, optimizer, autograd, per_layer, mask_update)
 
 
-def _decided(forward: Workload, pruning: Pruning, types: Types) -> Workload:
-    """A forward workload with the zeros of a recipe, and with weights in their own type."""
+def _decided(forward: Workload, pruning: Pruning, types: Types, only: frozenset[str] | None = None) -> Workload:
+    """A forward workload with the zeros of a recipe, and with weights (of `only`, where it is given) in their own
+    type."""
     pruned = apply_pruning(forward, pruning)
-    return with_weights(pruned, types.weights) if types.weights else pruned
+    return with_weights(pruned, types.weights, only) if types.weights else pruned
 
 
 def _from_repeats(

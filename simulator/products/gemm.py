@@ -331,9 +331,13 @@ def _product(workload: Workload, op: Einsum, taps: dict[str, int], classes: int)
         conv=None if taps else _conv(op, tensors[0].shape, groups),
         outer=outer,
         roles=_roles(op, sizes, groups, tuple(taps), classes),
-        weight_dtype=tensors[1].dtype if tensors[1].dtype != tensors[0].dtype else "",
+        weight_dtype=_LIKE.get(tensors[1].dtype, tensors[1].dtype) if tensors[1].dtype != tensors[0].dtype else "",
         mask=mask,
     )  # fmt: skip
+
+
+_LIKE = {"nf4": "int4"}
+"""Stored types that kernels widen as they do another one of the same width."""
 
 
 def _roles(

@@ -44,8 +44,8 @@ def footprint(workload: Workload, storage: Storage = PLAIN) -> Footprint:
             for name, bytes_of in over_time.items()}  # fmt: skip
     weights = stored_weights(workload, storage.formats, storage.given)
     return Footprint(
-        weight_bytes=sum(weights.get(t.name, Stored(t.bytes)).bytes
-                         for t in workload.tensors.values() if t.role == "weight"),
+        weight_bytes=sum(_scales(workload).values()) + sum(weights.get(t.name, Stored(t.bytes)).bytes
+                                             for t in workload.tensors.values() if t.role == "weight"),
         gradient_bytes=total["gradients"],
         optimizer_bytes=total["optimizer state"] + total["master copies"],
         saved_activation_bytes=total["activations kept"],
@@ -90,7 +90,16 @@ def lives(workload: Workload, storage: Storage = PLAIN) -> list[Span]:
     spans = [Span(name, own[name].values, first[name], last[name], kinds[name]) for name in last if name in first]
     spans += [Span(name, own[name].indices, first[name], last[name], "indices")
               for name in last if name in first and own[name].indices]  # fmt: skip
+    spans += [Span(name, size, -1, len(workload.ops) - 1, "weights") for name, size in _scales(workload).items()]
     return spans + (list(_intermediate(workload)) if storage.together else [])
+
+
+def _scales(workload: Workload) -> dict[str, int]:
+    """Bytes of the scales of each weight that is stored in a narrower type, shared out by their sizes."""
+    scales, types = workload.meta.get("stored_scale_bytes", 0), str(workload.meta.get("stored_types", "")).split(", ")
+    narrow = {t.name: t.elements for t in workload.tensors.values() if t.role == "weight" and t.dtype in types}
+    whole = sum(narrow.values())
+    return {name: int(scales) * elements // whole for name, elements in narrow.items() if scales}
 
 
 def _kinds(workload: Workload, first: Mapping[str, int], last: Mapping[str, int]) -> dict[str, str]:

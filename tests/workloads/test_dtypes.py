@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from zerocast.simulator.program.footprint import footprint
 from zerocast.workloads import Workload, WorkloadError, capture
 from zerocast.workloads.dtypes import Types, types_of
 
@@ -70,3 +71,20 @@ def test_types_that_there_are_not(dtype: str, training: bool, words: str) -> Non
 def test_a_network_without_weights_to_narrow() -> None:
     with pytest.raises(WorkloadError, match="dtype of weights 'int4': no product of 'linear' has weights"):
         capture(nn.Linear(8, 4), torch.zeros(2, 8), dtype="w4a16")
+
+
+def test_a_frozen_base_of_four_bits_takes_half_a_byte_and_a_sixteenth() -> None:
+    """Frozen weights of products alone: 0.5 bytes each and an fp32 scale for every 64; what is trained stays wide."""
+    model = nn.Sequential(nn.Linear(512, 1024, bias=False), nn.Linear(1024, 512, bias=False), nn.Linear(512, 4))
+    model[0].requires_grad_(False)
+    wide, narrow = (capture(model, torch.zeros(8, 512), training=True, dtype=dtype) for dtype in ("bf16", "bf16*nf4"))
+    types = {name: each.dtype for name, each in narrow.tensors.items() if each.role == "weight"}
+    assert types == {"0.weight": "nf4", "1.weight": "bf16", "2.weight": "bf16", "2.bias": "bf16"}
+    saved = 512 * 1024 * (2 - 0.5 - 1 / 16)
+    assert footprint(wide).weight_bytes - footprint(narrow).weight_bytes == saved
+    assert footprint(wide).peak_bytes - footprint(narrow).peak_bytes == saved
+
+
+def test_what_is_trained_is_never_narrowed() -> None:
+    with pytest.raises(WorkloadError, match="has frozen weights to be narrowed"):
+        capture(nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8)), torch.zeros(1, 8), training=True, dtype="bf16*nf4")

@@ -101,7 +101,7 @@ def _of_sparse(row: Row) -> float:
 
 def _program(row: Row) -> Program:
     forward, trained = _forward(row["network"], row["arguments"], int(row["batch"]), int(row["tokens"] or 0),
-                                int(row["cache"] or 0), row["adapter"])  # fmt: skip
+                                int(row["cache"] or 0), row["adapter"], row["dtype"] or "bf16")  # fmt: skip
     return program(_step(forward, trained, row) if row["rule"] else forward, _card(row["settings"]))
 
 
@@ -115,14 +115,14 @@ def _step(forward: Workload, trained: frozenset[str], row: Row) -> Workload:
 
 @cache
 def _forward(
-    network: str, arguments: str, batch: int, tokens: int, cached: int, adapter: str
+    network: str, arguments: str, batch: int, tokens: int, cached: int, adapter: str, dtype: str
 ) -> tuple[Workload, frozenset[str]]:
     """The forward pass of a network, and the names of the weights that are trained."""
     with torch.device("meta"):
         module, inputs = build(network, batch=batch, tokens=tokens or None, cache=cached or None,
                                **overrides(arguments.split()))  # fmt: skip
         adapted(module, adapter)
-    forward = capture(module, inputs, dtype="bf16", equal_layers_once=True)
+    forward = capture(module, inputs, dtype=dtype, equal_layers_once=True)
     return forward, frozenset(name for name, weight in module.named_parameters() if weight.requires_grad)
 
 
