@@ -22,6 +22,7 @@ SUITES = {
     "gpu_networks": "whole networks on GPUs as published, each in its software regime: inference, generation, training",
     "gpu_iterations": "training iterations of language models on groups of cards: time",
     "gpu_power": "time, energy and power of networks on three cards at locked clocks and under a power limit",
+    "two_four_training": "training with 2:4 weights selected at run time on a GPU, as published: times and speedup",
     "memory": "memory of training and serving as published: optimizers, steps on one card, LoRA, layers over cards",
     "systems": "59 published systems of sparsity: their claims; whether they work here (1), partly (0.5) or not (0)",
 }
@@ -40,6 +41,7 @@ _MODULES = {
     "gpu_networks": "gpu.networks",
     "gpu_iterations": "gpu.iterations",
     "gpu_power": "gpu.power",
+    "two_four_training": "gpu.two_four_training",
     "memory": "gpu.memory",
     "systems": "systems",
 }
