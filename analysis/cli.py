@@ -134,14 +134,14 @@ def run(
                       weights, update, tuple(checkpoint or ()), mask_update)  # fmt: skip
     settings = with_cards(settings, accelerator, tensor_parallel)
     machine = load_accelerator(accelerator, settings, regime)
-    layout = layout_of(pipeline, data_parallel, micro_batches)
+    layout = layout_of(machine, pipeline, data_parallel, micro_batches)
     asked = Asked(network, accelerator, overrides([*settings, *([f"gpu.regime={regime}"] if regime else ())]), {
         "objective": objective, "fidelity": fidelity, "allow_overflow": allow_overflow,
         "mapping": None if mapping is None else str(mapping),
     })  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     from zerocast.analysis.commands.console import output, progress
-    from zerocast.analysis.reports.iteration_text import print_iteration, write_iteration
+    from zerocast.analysis.reports.iteration_text import tell_iteration
     from zerocast.analysis.reports.page import report
     from zerocast.analysis.reports.summary_text import print_run
     from zerocast.simulator.cards import iteration
@@ -151,15 +151,13 @@ def run(
             network, machine, steps, baseline=baseline, objective=objective, fidelity=fidelity,
             mapping=mapping, allow_overflow=allow_overflow or layout is not None,
         )  # fmt: skip
-        iterations = [] if layout is None else [iteration(run, machine, layout) for run in (result, other) if run]
         with steps("write the report"):
             page = report(result, other, out, machine)
             save_record(asked, out)
     console = output()
     print_run(console, result, other, machine)
-    if iterations:
-        print_iteration(console, *iterations)
-        write_iteration(iterations[0], out)
+    if layout is not None:
+        tell_iteration(console, [iteration(run, machine, layout) for run in (result, other) if run], out)
     console.print(f"\nwritten: {page}", soft_wrap=True)
 
 

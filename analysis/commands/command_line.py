@@ -100,12 +100,18 @@ def with_cards(settings: list[str] | None, accelerator: str, tensor_parallel: in
     return [*(settings or ()), f"gpu.cards={tensor_parallel}"]
 
 
-def layout_of(pipeline: int | None, data_parallel: int | None, micro_batches: int | None) -> Layout | None:
-    """The groups of cards that are asked for; None where nothing is."""
+def layout_of(
+    machine: Accelerator, pipeline: int | None, data_parallel: int | None, micro_batches: int | None
+) -> Layout | None:
+    """The groups of cards that are asked for; None where nothing is. Raises what `Layout.check` raises."""
     from zerocast.simulator.cards import Layout
 
     given = pipeline, data_parallel, micro_batches
-    return None if given == (None, None, None) else Layout(*(1 if each is None else each for each in given))
+    if given == (None, None, None):
+        return None
+    layout = Layout(*(1 if each is None else each for each in given))
+    layout.check(machine)
+    return layout
 
 
 def listed(option: str, text: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,6 +12,13 @@ from rich.table import Table
 
 from zerocast.analysis.units import si, times
 from zerocast.simulator.cards import Iteration
+
+
+def tell_iteration(console: Console, found: Sequence[Iteration], folder: Path) -> None:
+    """Print an iteration, beside that of the baseline where there are two, and write iteration.json."""
+    print_iteration(console, *found)
+    facts = asdict(found[0]) | {"idle_share": found[0].idle_share}
+    (folder / "iteration.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
 def print_iteration(console: Console, found: Iteration, baseline: Iteration | None = None) -> None:
@@ -36,11 +44,3 @@ def print_iteration(console: Console, found: Iteration, baseline: Iteration | No
         f"{si(found.energy_j, 'J')}; the cards wait for one another {found.idle_share:.1%} of it",
         soft_wrap=True,
     )
-
-
-def write_iteration(found: Iteration, folder: Path) -> Path:
-    """iteration.json, all that is known of an iteration; its path."""
-    path = folder / "iteration.json"
-    facts = asdict(found) | {"idle_share": found.idle_share}
-    path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    return path

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zerocast.accelerators.schema import Accelerator
+from zerocast.simulator.cards.energy import cards_of
 from zerocast.simulator.cards.link import collective_s, send_s
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.gpu.streaming import streamed_s
@@ -42,6 +43,16 @@ class Layout:
                              ("micro_batches", self.micro_batches)):  # fmt: skip
             if number < 1:
                 raise SimulationError(f"{name}: {number}; must be 1 or more")
+
+    def check(self, accelerator: Accelerator) -> None:
+        """Raises `SimulationError` for what is no GPU, and for one without a link where there are several."""
+        if accelerator.gpu is None:
+            raise SimulationError(f"{accelerator.name} is no GPU; pipelines and replicas are those of cards")
+        if self.pipeline * self.data_parallel > 1 and accelerator.gpu.link is None:
+            raise SimulationError(
+                f"{accelerator.name} has no link to other cards; describe one in gpu.link, such as "
+                "{name: PCIe 4, bytes_per_s: 32e9}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,16 +93,11 @@ def iteration(result: Result, accelerator: Accelerator, layout: Layout) -> Itera
     Clusters Using Megatron-LM", SC 2021, section 2.2): one passes all stages forward and back, the others follow at the
     pace of the slowest. Gradients are added up after the last one.
 
-    Raises `SimulationError` for what is no GPU or has no link, for fewer layers than stages, and where a stage does not
-    fit its card.
+    Raises what `Layout.check` raises, and `SimulationError` for fewer layers than stages and where a stage does not fit
+    its card.
     """
-    if accelerator.gpu is None or result.ran is None:
-        raise SimulationError(f"{accelerator.name} is no GPU; pipelines and replicas are those of cards")
-    if layout.pipeline * layout.data_parallel > 1 and accelerator.gpu.link is None:
-        raise SimulationError(
-            f"{accelerator.name} has no link to other cards; describe one in gpu.link, such as "
-            "{name: PCIe 4, bytes_per_s: 32e9}"
-        )
+    layout.check(accelerator)
+    assert result.ran is not None  # of every run
     spent = _Spent(result, result.ran, accelerator)
     ends = spent.cuts(layout.pipeline)
     stages = tuple(spent.stage(number, (0, *ends)[number], end, layout) for number, end in enumerate(ends))
@@ -110,7 +116,7 @@ def iteration(result: Result, accelerator: Accelerator, layout: Layout) -> Itera
     idle_j = result.static_j / result.latency_s * latency * groups if result.latency_s else 0.0
     often = layout.micro_batches * layout.data_parallel
     ops_j = sum(row.energy_j * (layout.data_parallel if row.phase == "UPDATE" else often) for row in result.rows)
-    return Iteration(layout, groups * accelerator.gpu.cards, stages, latency, ops_j + idle_j)
+    return Iteration(layout, groups * cards_of(accelerator), stages, latency, ops_j + idle_j)
 
 
 class _Spent:
