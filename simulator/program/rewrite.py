@@ -188,7 +188,8 @@ def _side_by_side(workload: Workload) -> tuple[dict[str, int], dict[str, str]]:
     beside: dict[str, int] = {}
     leaders: dict[str, str] = {}
     for ops in groups.values():
-        alike = [op for op in ops if workload.pattern_of(op, 1) == workload.pattern_of(ops[0], 1)]
+        kinds = [workload.pattern_of(op, 1).groups or workload.pattern_of(op, 1) for op in ops]  # of masks, their N:M
+        alike = [op for op, kind in zip(ops, kinds, strict=True) if kind == kinds[0]]
         columns = {op.name: workload.tensors[op.outputs[0]].shape[-1] for op in alike}
         if len(alike) > 1:
             beside |= {name: sum(columns.values()) - own for name, own in columns.items()}

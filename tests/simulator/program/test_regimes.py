@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from torch import cat, float32, nn, zeros
+from torch import cat, float32, nn, tensor, zeros
 
 from zerocast.accelerators import Accelerator, AcceleratorError, load
 from zerocast.simulator import Result, plain_gemm, simulate
@@ -103,6 +103,26 @@ def test_a_rotary_embedding_and_a_write_into_a_cache_are_one_kernel() -> None:
         read, written = (sum(getattr(row, f"dram_{side}_bytes") for row in rows) for side in ("read", "write"))
         if regime != "eager":
             assert (read, written) == (4 * size, 2 * size)  # keys, cosines, sines and values; keys and values
+
+
+def test_products_of_one_input_run_as_one_where_their_masks_keep_to_the_same_groups() -> None:
+    """Two real 2:4 masks are not equal; in an engine they are one product of all columns, with one launch."""
+
+    class Pair(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one, self.two = (nn.Linear(512, 512, bias=False) for _ in range(2))
+            for layer, kept in ((self.one, [1.0, 0, 0, 1.0]), (self.two, [0, 1.0, 1.0, 0])):
+                layer.weight.data = tensor(kept).repeat(512, 128)
+
+        def forward(self, x):  # type: ignore[no-untyped-def]
+            return self.one(x) + self.two(x)
+
+    work = capture(Pair().eval(), zeros(1, 512), dtype="fp16")
+    apart, together = ([row.latency_s for row in simulate(work, CARD, regime=regime).rows if row.kind == "einsum"]
+                       for regime in ("graph", "engine"))  # fmt: skip
+    assert together[0] == pytest.approx(together[1] + 1e-6, rel=0.01)  # halves of one, the launch with the first
+    assert sum(together) < apart[0] + 0.3 * apart[1]
 
 
 def test_a_serving_stack_takes_its_time_before_each_run() -> None:
