@@ -41,7 +41,19 @@ LABELS = {
     "memories",
     "note",
 }
-SIZES = {"m", "n", "k", "batch", "tile_m", "tile_n", "tile_k", "input_density", "weight_density"}
+SIZES = {
+    "m",
+    "n",
+    "k",
+    "batch",
+    "tile_m",
+    "tile_n",
+    "tile_k",
+    "input_density",
+    "weight_density",
+    "output_density",
+    "output_computed",
+}
 WORK = {"macs", "effectual_macs", "flops", "cycles", "expected_cycles", "ideal_cycles", "utilisation"}
 TIMES = {"latency_s", "spread_s", "low_s", "high_s", "dense_kernel_s", "sparse_kernel_s", "start_s", "end_s"}
 LOST = {field.name for field in fields(OpRow) if field.name.startswith("lost_")}
@@ -127,7 +139,7 @@ def test_labels_and_sizes(name: str) -> None:
             assert row.resource == ("none" if unit is None else unit.name)
     row = rows["fc"]
     assert (row.m, row.n, row.k, row.batch) == (M, N, K, 1) and row.resource == "array"
-    assert row.input_density == row.weight_density == 1.0
+    assert row.input_density == row.weight_density == row.output_density == row.output_computed == 1.0
     if tiled(accelerator):
         assert row.skipped == "" and row.dataflow in accelerator.compute.dataflows and sorted(row.order) == list("kmn")
         assert 1 <= row.tile_m <= M and 1 <= row.tile_n <= N and 1 <= row.tile_k <= K
