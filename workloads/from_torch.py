@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
 from torch import nn
@@ -38,21 +38,26 @@ Readers = Mapping[str, Callable[[], torch.Tensor]]
 NO_FILES: Readers = MappingProxyType({})
 
 
+class Options(TypedDict, total=False):
+    """How to lower a model, see `capture`."""
+
+    name: str | None
+    training: bool
+    optimizer: str
+    pruning: Pruning | None
+    dtype: str
+    allow_unknown: bool
+    weights: Checkpoint | None
+    equal_layers_once: bool
+    per_layer: bool
+    checkpoints: Sequence[str]
+    mask_update: str
+
+
 def capture(
     model: nn.Module | ExportedProgram,
     example_inputs: Sequence[Any] | Mapping[str, Any] | torch.Tensor,
-    *,
-    name: str | None = None,
-    training: bool = False,
-    optimizer: str = "sgd_momentum",
-    pruning: Pruning | None = None,
-    dtype: str = "fp16",
-    allow_unknown: bool = False,
-    weights: Checkpoint | None = None,
-    equal_layers_once: bool = False,
-    per_layer: bool = False,
-    checkpoints: Sequence[str] = (),
-    mask_update: str = "amortised",
+    **options: Unpack[Options],
 ) -> Workload:
     """Lower a model to the dataflow IR.
 
@@ -75,11 +80,7 @@ def capture(
     Raises `WorkloadError` for a model that cannot be exported, an operator without rule, NaN or infinite
     weights, and for weights of another model.
     """
-    return capture_once(
-        model, example_inputs, name=name, training=training, optimizer=optimizer, pruning=pruning, dtype=dtype,
-        allow_unknown=allow_unknown, weights=weights, equal_layers_once=equal_layers_once,
-        per_layer=per_layer, checkpoints=checkpoints, mask_update=mask_update,
-    ).under(pruning or NOTHING_PRUNED)  # fmt: skip
+    return capture_once(model, example_inputs, **options).under(options.get("pruning") or NOTHING_PRUNED)
 
 
 @dataclass(frozen=True, slots=True)
