@@ -137,9 +137,12 @@ class _Spent:
 
     def _sends_s(self) -> NDArray[np.float64]:
         """Seconds that a stage that ends before each forward op sends what later ones read, and what they send back
-        [forward ops + 1]; none at the ends."""
+        [forward ops + 1]; none at the ends, and none for cards without a link, which are no stages."""
         made: dict[str, int] = {}
         crossing = np.zeros(len(self.forward) + 1)
+        assert self.accelerator.gpu is not None  # `Layout.check` asks for it
+        if self.accelerator.gpu.link is None:
+            return crossing
         for number, op in enumerate(self.forward):
             made |= dict.fromkeys(op.outputs, number)
         last: dict[str, int] = {}

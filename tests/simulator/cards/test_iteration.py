@@ -53,6 +53,14 @@ def test_stages_share_the_run_and_more_micro_batches_wait_less(stages: int, batc
     assert iteration(run(), load(CARD), Layout(stages, 1, batches + 1)).idle_share <= found.idle_share + 1e-12
 
 
+def test_micro_batches_of_a_card_without_a_link_need_none() -> None:
+    """Eight micro-batches on one card: eight times all but the update, which comes once."""
+    update_s = sum(row.end_s - row.start_s for row in run().rows if row.phase == "UPDATE")
+    found = iteration(run(), alone(), Layout(1, 1, 8))
+    assert found.latency_s == iteration(run(), load(CARD), Layout(1, 1, 8)).latency_s
+    assert 8 * run().latency_s - 7 * update_s == pytest.approx(found.latency_s, rel=0.05)
+
+
 def test_layers_are_dealt_in_order_and_as_many_to_each_stage() -> None:
     found = iteration(run(), load(CARD), Layout(3))
     layers = [str(number) for number in range(LAYERS)]
