@@ -80,7 +80,7 @@ def test_page_stands_alone(pair: tuple[Result, Result], tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     links = Links()
     links.feed(text)
-    assert links.images == ["layers", "roofline", "energy", "traffic", "timeline"]
+    assert links.images == ["layers", "waterfall", "roofline", "energy", "traffic", "timeline"]
     for target in links.targets:
         kind, _, data = target.partition(",")
         assert kind == "data:image/png;base64"
@@ -109,7 +109,7 @@ def test_files_hold_the_same_numbers(pair: tuple[Result, Result], tmp_path: Path
     assert summary["samples_per_s"] == pytest.approx(2e5)
     events = json.loads((tmp_path / "timeline.json").read_text())["traceEvents"]
     assert sum(event["ph"] == "X" for event in events) == len(ours.rows)
-    for name in ("layers", "roofline", "energy", "traffic", "timeline"):
+    for name in ("layers", "waterfall", "roofline", "energy", "traffic", "timeline"):
         assert (tmp_path / f"{name}.png").read_bytes().startswith(PNG)
 
 
