@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from zerocast.workloads.errors import WorkloadError
@@ -29,27 +29,31 @@ def with_mask_updates(workload: Workload, pruning: Pruning, which: str = "amorti
         raise WorkloadError(f"recipe {pruning.recipe!r} has masks that stay: there is no step that changes them")
     if refresh is None or which == "never":
         return workload
-    instead = refresh.grow == "gradient"
-    often = 1.0 if which == "only" else 1 / (refresh.every + instead)
-    otherwise = 1 - often if instead else 1.0
+    by_gradient = refresh.grow == "gradient"
+    often = 1.0 if which == "only" else 1 / (refresh.every + 1 if by_gradient else refresh.every)
     tensors: dict[str, Tensor] = {}
-    ops: list[Op] = []
-    for op in workload.ops:
-        masked = op.outputs and _masked(op, workload, pruning)
-        if masked and isinstance(op, Einsum):
-            dense = [_dense(op, workload, tensors, often)] if instead else []
-            ops += [*([replace(op, share=otherwise)] if otherwise else []), *dense]
-        elif not masked or otherwise:
-            ops.append(replace(op, share=otherwise) if masked else op)
-    ops += _changes(workload, pruning, refresh, tensors, often)
+    dense: dict[str, list[str]] = {}
+    ops = list(_without_weights(workload, tensors, dense, often) if by_gradient else workload.ops)
+    ops += _changes(workload, pruning, refresh, tensors, dense, often)
     return workload.with_ops(tuple(ops), **tensors)
 
 
-def _masked(op: Op, workload: Workload, pruning: Pruning) -> bool:
-    """Whether an op makes a masked weight gradient, or updates such a weight."""
-    if isinstance(op, Einsum):
-        return op.phase == "WU" and 2 in op.patterns
-    return op.phase == "UPDATE" and op.outputs[0] in _weights(workload, pruning)
+def _without_weights(
+    workload: Workload, tensors: dict[str, Tensor], dense: dict[str, list[str]], often: float
+) -> Iterator[Op]:
+    """The ops where a share `often` of the steps changes no weight at all, and has dense gradients in place of masked
+    ones. dense: their names by weight, which are added to it."""
+    forward = {op.name: op for op in workload.ops}
+    for op in workload.ops:
+        masked = isinstance(op, Einsum) and op.phase == "WU" and 2 in op.patterns
+        if not masked and op.phase != "UPDATE":
+            yield op
+        elif often < 1:
+            yield replace(op, share=1 - often)
+        if isinstance(op, Einsum) and masked:
+            whole = _dense(op, workload, tensors, often)
+            dense.setdefault(workload.tensors[forward[op.of].inputs[1]].weight, []).append(whole.outputs[0])
+            yield whole
 
 
 def _weights(workload: Workload, pruning: Pruning) -> dict[str, Tensor]:
@@ -70,9 +74,11 @@ def _dense(op: Einsum, workload: Workload, tensors: dict[str, Tensor], share: fl
 
 
 def _changes(
-    workload: Workload, pruning: Pruning, refresh: Refresh, tensors: dict[str, Tensor], share: float
-) -> Iterator[Op]:
-    """The selections: of the weights that stay, of those that grow, and what is written for both."""
+    workload: Workload, pruning: Pruning, refresh: Refresh, tensors: dict[str, Tensor], dense: Mapping[str, list[str]],
+    share: float,
+) -> Iterator[Op]:  # fmt: skip
+    """The selections: of the weights that stay, of those that grow, and what is written for both. dense: names of the
+    dense gradients by weight."""
     weights = _weights(workload, pruning)
     left = {
         name: round(tensor.elements * pruning.layers[name].weight["WU"].density) for name, tensor in weights.items()
@@ -92,8 +98,7 @@ def _changes(
         else:
             yield _top(f"{name}.drop", layer, (name,), kept, left[name], share)
         if refresh.grow == "gradient":
-            gradients = tuple(each for each in tensors if each.startswith(f"{name}.grad") and each.endswith(".all"))
-            yield _top(f"{name}.grow", layer, (*gradients, kept), mask, weight.elements, share)
+            yield _top(f"{name}.grow", layer, (*dense.get(name, ()), kept), mask, weight.elements, share)
         elif refresh.grow == "random":
             yield Index(f"{name}.grow", layer, "UPDATE", (kept,), (mask,), "random_pick", weight.elements, share=share)
         changed = round(left[name] * refresh.drop * (1 if refresh.grow == "nothing" else 2))

@@ -119,6 +119,39 @@ def test_a_step_that_changes_masks_and_one_that_does_not(which: str, wu: float) 
     assert any(op.name.endswith("UPDATE") for op in step.ops) == (which == "never")
 
 
+class Centred(nn.Module):
+    """A convolution by weights less their mean, and a layer with a bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filters, self.last = nn.Conv2d(3, 8, 3, bias=False), nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        weight = self.filters.weight - self.filters.weight.mean((1, 2, 3), keepdim=True)
+        return self.last(nn.functional.conv2d(x, weight).mean((2, 3)))
+
+
+def centred(**options: object) -> Workload:
+    model, pruning = prune(Centred().to("meta"), "rigl:0.25:uniform:DT=9", first_and_last_dense=False)
+    return capture(model, torch.zeros(1, 3, 8, 8), training=True, pruning=pruning, **options)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd_momentum", "galore:4"])
+def test_a_step_that_changes_masks_updates_no_weight_at_all(optimizer: str) -> None:
+    """Nor biases, nor the products of a projected update; nine of ten steps are others."""
+    shares = {op.share for op in centred(optimizer=optimizer).ops if op.phase == "UPDATE" and not isinstance(op, Index)}
+    assert shares == {0.9}
+    only = centred(optimizer=optimizer, mask_update="only")
+    assert {type(op) for op in only.ops if op.phase == "UPDATE"} == {Index}
+
+
+def test_weights_grow_by_the_dense_gradient_of_what_is_made_of_them() -> None:
+    step = centred()
+    (product,) = (op for op in step.einsums if op.phase == "WU" and op.layer != "last" and 2 not in op.patterns)
+    grown = next(op for op in step.ops if op.name == "filters.weight.grow")
+    assert product.outputs[0] in grown.inputs
+
+
 @pytest.mark.parametrize(
     ("recipe", "selections"),
     [
