@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from zerocast.workloads.errors import WorkloadError, closest
 from zerocast.workloads.recipes.grammar import Recipe
 from zerocast.workloads.recipes.plan import Plan
 from zerocast.workloads.recipes.targets import Target
+from zerocast.workloads.rows import read_rows
 
 
 def densities_of(found: Sequence[Target], recipe: Recipe, plan: Plan) -> dict[str, float]:
@@ -32,13 +32,9 @@ def _from_file(found: Sequence[Target], recipe: Recipe) -> dict[str, float]:
     path, given = Path(recipe.file), {}
     names = {name: target.name for target in found for name in (target.layer, target.name)}
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or "it is no CSV"
-        raise WorkloadError(f"recipe {recipe.text!r}: {path} cannot be read: {reason}") from None
-    if not rows or not {"layer", "density"} <= set(rows[0]):
-        raise WorkloadError(f"recipe {recipe.text!r}: {path} needs the columns layer and density, a row a layer")
+        rows = read_rows(path, ("layer", "density"))
+    except WorkloadError as error:
+        raise WorkloadError(f"recipe {recipe.text!r}: {error}") from None
     for row in rows:
         layer, text = row["layer"], row["density"]
         if layer not in names:
@@ -50,7 +46,7 @@ def _from_file(found: Sequence[Target], recipe: Recipe) -> dict[str, float]:
             raise WorkloadError(f"recipe {recipe.text!r}: {path} names the layer {layer!r} twice")
         try:
             given[names[layer]] = float(text)
-        except (TypeError, ValueError):
+        except ValueError:
             given[names[layer]] = math.nan
         if not 0.0 <= given[names[layer]] <= 1.0:
             raise WorkloadError(f"recipe {recipe.text!r}: {path}: density {text} of {layer!r} is no number in [0, 1]")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from pathlib import Path
 
 from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.rows import read_rows
 from zerocast.workloads.schedules.fields import Fields
 from zerocast.workloads.schedules.ramp import Ramp
 from zerocast.workloads.schedules.schedule import DENSE, Schedule, Segment, Upkeep, with_density, with_groups
@@ -143,13 +143,12 @@ def switch(fields: Fields, recipe: str) -> Schedule:
 
 def from_file(fields: Fields, recipe: str) -> Schedule:
     """Rows of a CSV: the share of the steps until which a recipe, or a sparsity of the given one, holds."""
-    path = Path(fields.plain[0])
-    if not path.is_file():
-        fields.refuse(f"there is no file {str(path)!r}")
-    with path.open(newline="", encoding="utf-8") as stream:
-        rows = list(csv.DictReader(stream))
-    columns = set(rows[0]) if rows else set()
-    if "until" not in columns or len(columns & {"recipe", "sparsity"}) != 1:
+    try:
+        rows = read_rows(Path(fields.plain[0]), ("until",))
+    except WorkloadError as error:
+        fields.refuse(str(error))
+    columns = set(rows[0])
+    if len(columns & {"recipe", "sparsity"}) != 1:
         fields.refuse("the file needs the columns `until` and one of `recipe` and `sparsity`")
     segments, before = [], 0.0
     for row in rows:

@@ -87,6 +87,23 @@ def test_rows_of_a_file(tmp_path) -> None:
         parse_schedule(f"file:{file}")
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"until,sparsity\n0.5\n", "the row '0.5' has 1 cells, the header 2"),
+        (b"until,sparsity\n1,0.5,0.5\n", "has 3 cells, the header 2"),
+        (b"until,sparsity\n\xff,0.5\n", "cannot be read: it is no CSV"),
+        (b"until,sparsity\n", "needs rows of the columns until"),
+        (b"until,share\n1,0.5\n", "one of `recipe` and `sparsity`"),
+        (b"", "needs rows"),
+    ],
+)
+def test_files_that_are_no_such_table(tmp_path, content: bytes, message: str) -> None:
+    (tmp_path / "rows.csv").write_bytes(content)
+    with pytest.raises(WorkloadError, match=message):
+        parse_schedule(f"file:{tmp_path}/rows.csv")
+
+
 def test_masks_of_a_ramp_are_made_while_it_rises() -> None:
     schedule = parse_schedule("cubic:0-0.8@25%-75%:mask=100:average=500")
     assert [[(u.what, s.times(u, 10_000)) for u in s.upkeep] for s in schedule.segments] == [
@@ -111,7 +128,7 @@ def test_masks_of_a_ramp_are_made_while_it_rises() -> None:
         ("nm-decay:fine:1:8:dense=60%:tune=40%", "leave no steps"),
         ("imp:8:0", "between 0 and 1"),
         ("imp:8:0.2:rewind=1%:retrain=5%", "give one of them"),
-        ("file:none.csv", "there is no file"),
+        ("file:none.csv", "none.csv cannot be read: No such file"),
         ("constant:nm:5:4", "N must lie between"),
     ],
 )

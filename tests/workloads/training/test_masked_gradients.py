@@ -215,7 +215,8 @@ def test_densities_come_from_a_file_of_the_same_model(tmp_path) -> None:
         ("layer,density\nfirst,0.5\nlayer3.conv,0.1\n", "names the layer 'layer3.conv'"),
         ("layer,density\nfirst,1.5\n", "density 1.5 of 'first'"),
         ("layer,density\nfirst,0.5\nfirst,0.5\n", "twice"),
-        ("name,share\nfirst,0.5\n", "needs the columns"),
+        ("name,share\nfirst,0.5\n", "needs rows of the columns layer and density"),
+        ("density,layer\n0.5\n", "has 1 cells"),
     ):
         file.write_text(text)
         with pytest.raises(WorkloadError) as error:
