@@ -121,12 +121,14 @@ def parse(text: str) -> Recipe:
 def _unstructured(text: str, family: str, fields: list[str]) -> Recipe:
     """A density, or a file of them, and what may follow it."""
     first, *rest = fields or [""]
-    options = dict(field.split("=", 1) for field in rest if "=" in field) if family in MOVING else {}
+    given = [field.split("=", 1) for field in rest if "=" in field] if family in MOVING else []
+    options = dict(given)
     words = [field for field in rest if field.partition("=")[0] not in options]
     own, dropped = MOVING.get(family, ("uniform", 0.0))
     allowed = {"DT", "drop"} if dropped else {"DT"}
     held, file = family == "static" and first == HELD, first[1:] if first.startswith("@") else ""
-    _expect(text, family, len(words) <= (not file and not held) and set(options) <= allowed)
+    _expect(text, family, len(words) <= (not file and not held) and set(options) <= allowed
+            and len(options) == len(given))  # fmt: skip
     if held or file:
         distribution, density = "uniform", 1.0
     else:

@@ -24,8 +24,11 @@ class Fields:
     def of(cls, text: str, spelling: str, rest: str) -> Fields:
         """Fields between colons; `name=value` is an option."""
         parts = [part.strip() for part in rest.split(":")] if rest else []
-        options = dict(part.split("=", 1) for part in parts if "=" in part)
-        return cls(text, spelling, tuple(part for part in parts if "=" not in part), options)
+        given = [part.split("=", 1) for part in parts if "=" in part]
+        fields = cls(text, spelling, tuple(part for part in parts if "=" not in part), dict(given))
+        if len(given) > len(fields.options):
+            fields.refuse("an option stands there twice")
+        return fields
 
     def refuse(self, why: str = "") -> NoReturn:
         """Raise `WorkloadError` with the grammar, or with what is wrong."""
@@ -42,6 +45,11 @@ class Fields:
         if not re.fullmatch(r"\d+", text) or int(text) < least:
             self.refuse(f"{text!r} must be a whole number of {least} or more")
         return int(text)
+
+    def refuse_recipe(self, recipe: str) -> None:
+        """Refuse a recipe beside those that the text names itself."""
+        if recipe:
+            self.refuse("names its recipes itself; drop --recipe")
 
     def share(self, text: str) -> float:
         """A share of something, as 25% or 0.25."""

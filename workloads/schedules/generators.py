@@ -20,7 +20,9 @@ _SHARED = re.compile(r"(?P<recipe>.+)@(?P<share>[\d.]+%)")
 
 def constant(fields: Fields, recipe: str) -> Schedule:
     """One recipe from the first step to the last."""
-    return Schedule(fields.text, (Segment(1.0, fields.plain[0] or recipe),))
+    if fields.plain[0]:
+        fields.refuse_recipe(recipe)
+    return Schedule(fields.text, (Segment(1.0, fields.plain[0] or recipe or DENSE),))
 
 
 def cubic(fields: Fields, recipe: str) -> Schedule:
@@ -126,8 +128,7 @@ def switch(fields: Fields, recipe: str) -> Schedule:
     """Recipes one after the other, each with its share of the steps but the last, which takes the rest."""
     segments: list[Segment] = []
     parts = fields.plain[0].split(",") if fields.plain[0] else []
-    if recipe:
-        fields.refuse("names its recipes itself; drop --recipe")
+    fields.refuse_recipe(recipe)
     for place, part in enumerate(parts, 1):
         found = _SHARED.fullmatch(part.strip())
         if found is None and place < len(parts):
@@ -150,12 +151,18 @@ def from_file(fields: Fields, recipe: str) -> Schedule:
     columns = set(rows[0])
     if len(columns & {"recipe", "sparsity"}) != 1:
         fields.refuse("the file needs the columns `until` and one of `recipe` and `sparsity`")
+    if "recipe" in columns:
+        fields.refuse_recipe(recipe)
     segments, before = [], 0.0
     for row in rows:
         until = fields.share(row["until"])
         if until <= before:
             fields.refuse(f"`until` {row['until']} is not after the row before")
-        own = row["recipe"] if "recipe" in columns else with_density(recipe, 1 - fields.share(row["sparsity"]))
+        own = (
+            row["recipe"]
+            if "recipe" in columns
+            else with_density(recipe or "magnitude", 1 - fields.share(row["sparsity"]))
+        )
         segments.append(Segment(until - before, own))
         before = until
     return Schedule(fields.text, tuple(segments))

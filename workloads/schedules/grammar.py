@@ -16,8 +16,8 @@ CHORES: tuple[Chore, ...] = ("mask", "average", "project")
 
 
 class Generator(NamedTuple):
-    """How a schedule is spelled, what it does, the recipe that it takes where none is given, what makes it of its
-    fields, and whether its first field is a text that keeps its own colons."""
+    """How a schedule is spelled, what it does, the recipe that it takes where none is given ("": it may name its own),
+    what makes it of its fields, and whether its first field is a text that keeps its own colons."""
 
     spelling: str
     meaning: str
@@ -28,7 +28,7 @@ class Generator(NamedTuple):
 
 GENERATORS = {
     "constant": Generator(
-        "constant[:RECIPE]", "the same recipe at every step", "dense", generators.constant, whole=True
+        "constant[:RECIPE]", "the same recipe at every step", "", generators.constant, whole=True
     ),
     "cubic": Generator(
         "cubic:S0-S1@FROM-TO", "sparsity rises by the cubic ramp, e.g. 0-0.8@25%-75%", "magnitude", generators.cubic
@@ -49,7 +49,7 @@ GENERATORS = {
         whole=True,
     ),
     "file": Generator(
-        "file:PATH.csv", "rows `until` (a share of the steps) and `recipe`, or `sparsity` of --recipe", "magnitude",
+        "file:PATH.csv", "rows `until` (a share of the steps) and `recipe`, or `sparsity` of --recipe", "",
         generators.from_file, whole=True,
     ),
 }  # fmt: skip

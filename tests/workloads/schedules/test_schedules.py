@@ -120,6 +120,7 @@ def test_masks_of_a_ramp_are_made_while_it_rises() -> None:
         ("cubic:0-0.8@75%-25%", "not after its start"),
         ("cubic:0-0.8", "does not fit its grammar"),
         ("cubic:0-0.8@25%-75%:every=3", "no option 'every'"),
+        ("cubic:0-0.8@25%-75%:mask=5:mask=50", "stands there twice"),
         ("cubic:0-0.8@25%-75%:mask=0", "whole number of 1 or more"),
         ("switch:nm:2:4@30%,dense@50%", "covers 0.8 of the steps"),
         ("switch:nm:2:4,dense", "has no share"),
@@ -143,6 +144,15 @@ def test_a_recipe_must_have_what_the_schedule_varies() -> None:
         parse_schedule("cubic:0-0.8@25%-75%", "nm:2:4")
     with pytest.raises(WorkloadError, match="take nm, bdwp, srste, sdgp"):
         parse_schedule("nm-decay:fine:1:4", "magnitude")
+
+
+def test_a_recipe_beside_those_that_a_schedule_names_is_refused(tmp_path) -> None:
+    file = tmp_path / "recipes.csv"
+    file.write_text("until,recipe\n100%,dense\n")
+    for text in ("constant:nm:2:4", "switch:nm:2:4@50%,dense", f"file:{file}"):
+        with pytest.raises(WorkloadError, match="drop --recipe"):
+            parse_schedule(text, "magnitude:0.5")
+    assert parse_schedule("constant", "nm:2:4").segments == parse_schedule("constant:nm:2:4").segments
 
 
 def test_recipes_of_sparse_training_take_the_density_of_a_ramp() -> None:

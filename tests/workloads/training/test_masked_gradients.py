@@ -193,6 +193,7 @@ def test_zeros_that_a_model_holds_may_be_its_masks() -> None:
         ("static:1.2", "density 1.2 is outside [0, 1]"),
         ("static:0.5:global", "unknown distribution 'global'"),
         ("set:held", "does not fit its grammar"),
+        ("rigl:0.2:DT=5:DT=50", "does not fit its grammar"),
         ("gmp:0.5:drop=0.3", "does not fit its grammar"),
     ],
 )
