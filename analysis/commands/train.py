@@ -129,7 +129,7 @@ def print_trained(console: Console, trained: Trained) -> None:
             si(peak, "B") if peak else "",
         )  # fmt: skip
     console.print(table)
-    density = trained.schedule.density
+    density = trained.density
     pruned = "" if math.isnan(density) else f"; of the weights that the recipe prunes {density:.4g}"
     console.print(
         f"\nagainst dense: time {times(trained.dense.time_s / trained.time_s)}, operations "

@@ -65,6 +65,11 @@ class Trained:
         return self.total("time_s")
 
     @property
+    def density(self) -> float:
+        """Mean density of the weights that recipes prune (`Schedule.density`)."""
+        return self.schedule.density(self.steps / self.schedule.runs)
+
+    @property
     def average_weights(self) -> float:
         """Nonzero weights, on average over the steps."""
         return sum(part.weights * part.steps for part in self.parts if part.weights) / self.steps

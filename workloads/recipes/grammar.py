@@ -37,6 +37,8 @@ MOVING = {"rigl": ("erk", 0.3), "set": ("erk", 0.3), "granet": ("erk", 0.5), "gm
 """Recipes whose masks move while training: how they share a density among layers, and what they drop, if nothing is
 said. RigL: Evci et al., ICML 2020. SET: Mocanu et al., Nature Communications 2018. GraNet: Liu et al., NeurIPS 2021.
 GMP: Zhu, Gupta, arXiv 1710.01878."""
+NOT_OF_WEIGHTS = ("sdgp", "channel")
+"""Recipes whose numbers are shares of something else than of the weights: of output gradients, of channels."""
 HELD = "held"
 """In place of a density: where the weights are nonzero."""
 _DENSITY_NOTE = "DENSITY is the share of nonzeros, 0.1 or sparsity=0.9"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zerocast.workloads.errors import WorkloadError
-from zerocast.workloads.recipes.grammar import GRAMMAR, parse
+from zerocast.workloads.recipes.grammar import GRAMMAR, NOT_OF_WEIGHTS, parse
 from zerocast.workloads.schedules.ramp import Ramp
 
 MOST_LEVELS = 17
@@ -48,11 +48,17 @@ class Segment:
         """How often it is done in a segment of a run of `steps`."""
         return 1 if upkeep.every is None else int(self.share * steps / upkeep.every + 1e-9)
 
-    def levels(self, steps: int) -> int:
-        """How many sparsities mask updates make of the ramp; 0 where it is taken as continuous."""
+    def levels(self, steps: float) -> dict[float, float]:
+        """Sparsities that mask updates make of the ramp -> share of the segment's steps, the last of which may be cut
+        short; empty where the ramp is taken as continuous."""
         every = next((u.every for u in self.upkeep if u.what == "mask" and u.every), None)
-        count = int(self.share * steps / every + 1e-9) if self.ramp and every else 0
-        return count if count <= MOST_LEVELS else 0
+        if self.ramp is None or every is None:
+            return {}
+        length = every / (self.share * steps)
+        count = math.ceil(1 / length - 1e-9)
+        if count > MOST_LEVELS:
+            return {}
+        return {self.ramp.sparsity(at * length): min(length, 1 - at * length) for at in range(count)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,47 +90,36 @@ class Schedule:
         for segment in self.segments:
             parse(segment.recipe_at(segment.ramp.end if segment.ramp else 0.0))
 
-    def knots(self, segment: Segment, steps: int) -> list[float]:
+    def knots(self, segment: Segment, steps: float) -> list[float]:
         """Sparsities of a ramp at which its cost must be known: all levels where they are few, else its ends."""
         ramp = segment.ramp
         assert ramp is not None
-        if count := segment.levels(steps):
-            return [ramp.sparsity(level / count) for level in range(count)]
-        return [ramp.start, ramp.end]
+        return list(segment.levels(steps)) or [ramp.start, ramp.end]
 
-    def points(self, segment: Segment, steps: int, knots: Sequence[float] = ()) -> list[Point]:
+    def points(self, segment: Segment, steps: float, knots: Sequence[float] = ()) -> list[Point]:
         """Steps of a segment of a run of `steps`, whose costs add up to the segment's. knots: sparsities of a
         continuous ramp between which costs are taken as linear, its ends among them."""
         whole = segment.share * steps
         if segment.ramp is None:
             return [Point(segment.recipe, segment.training, whole)]
-        if count := segment.levels(steps):
-            known, weights = self.knots(segment, steps), [1 / count] * count
-        else:
-            known = sorted(knots or self.knots(segment, steps))
-            weights = segment.ramp.weights(known)
+        known = sorted(knots or self.knots(segment, steps))
+        shares = segment.levels(steps) or dict(zip(known, segment.ramp.weights(known), strict=True))
         return [
-            Point(segment.recipe_at(sparsity), segment.training, whole * weight)
-            for sparsity, weight in zip(known, weights, strict=True)
+            Point(segment.recipe_at(sparsity), segment.training, whole * share) for sparsity, share in shares.items()
         ]
 
-    @property
-    def density(self) -> float:
-        """Mean density over all steps of the weights that recipes prune, in closed form."""
-        return sum(_density(segment) * segment.share for segment in self.segments) / self.runs
-
-
-def _density(segment: Segment) -> float:
-    if segment.ramp is None:
-        return density_of(segment.recipe)
-    first, last = segment.ramp.weights([segment.ramp.start, segment.ramp.end])
-    return 1 - (first * segment.ramp.start + last * segment.ramp.end)
+    def density(self, steps: float) -> float:
+        """Mean density over a run of `steps` of the weights that recipes prune. Exact: a density is linear between the
+        ends of a ramp."""
+        points = [point for segment in self.segments for point in self.points(segment, steps)]
+        return sum(density_of(point.recipe) * point.steps for point in points) / (self.runs * steps)
 
 
 def density_of(recipe: str) -> float:
-    """Share of the pruned weights that a recipe keeps; NaN where files or the weights themselves tell it."""
+    """Share of the pruned weights that a recipe keeps; NaN where files or the weights themselves tell it, and where the
+    recipe counts something else than weights."""
     parsed = parse(recipe)
-    if parsed.file or parsed.held:
+    if parsed.file or parsed.held or parsed.family in NOT_OF_WEIGHTS:
         return math.nan
     return parsed.n / parsed.m if parsed.m > 1 else parsed.density
 

@@ -13,7 +13,7 @@ from zerocast.workloads.schedules.schedule import MOST_LEVELS
 )
 def test_average_density_of_ramps_from_a_quarter_to_three_quarters(ramp: str, densities: tuple[float, ...]) -> None:
     """Parameters averaged over training at 20 to 80 % final sparsity, as in The Journey Matters (2501.12486)."""
-    found = [parse_schedule(f"{ramp}:0-{final}@25%-75%").density for final in (0.2, 0.4, 0.6, 0.8)]
+    found = [parse_schedule(f"{ramp}:0-{final}@25%-75%").density(100) for final in (0.2, 0.4, 0.6, 0.8)]
     assert found == pytest.approx(densities, abs=1e-12)
 
 
@@ -32,7 +32,28 @@ def test_few_mask_updates_make_levels_of_their_own() -> None:
     (segment,) = schedule.segments
     recipes = [(point.recipe, point.steps) for point in schedule.points(segment, 100)]
     assert recipes == [(r, 25.0) for r in ("dense", "magnitude:0.8:erk", "magnitude:0.6:erk", "magnitude:0.4:erk")]
-    assert segment.levels(25 * (MOST_LEVELS + 1)) == 0  # more are taken as continuous
+    assert schedule.density(100) == pytest.approx((1 + 0.8 + 0.6 + 0.4) / 4)
+    assert not segment.levels(25 * (MOST_LEVELS + 1))  # more are taken as continuous
+
+
+@pytest.mark.parametrize(
+    ("every", "recipes"),
+    [
+        (30, [("dense", 30), ("magnitude:0.76", 30), ("magnitude:0.52", 30), ("magnitude:0.28", 10)]),
+        (1000, [("dense", 100)]),  # the ramp is over before a mask is made
+    ],
+)
+def test_the_last_level_may_be_cut_short(every: int, recipes: list[tuple[str, float]]) -> None:
+    """Masks of the steps 0, 30, 60 and 90 have the sparsities of those steps, of 0.8 at step 100."""
+    schedule = parse_schedule(f"linear:0-0.8@0%-100%:mask={every}")
+    (segment,) = schedule.segments
+    found = [(point.recipe, pytest.approx(point.steps)) for point in schedule.points(segment, 100)]
+    assert recipes == found
+
+
+@pytest.mark.parametrize("recipe", ["sdgp:2:8", "channel:0.5", "static:held"])
+def test_what_a_recipe_counts_may_be_no_weights(recipe: str) -> None:
+    assert np.isnan(parse_schedule(f"constant:{recipe}").density(10))
 
 
 @pytest.mark.parametrize(
@@ -52,7 +73,7 @@ def test_stages_of_decays(text: str, recipes: list[str]) -> None:
 def test_decay_between_dense_steps_and_tuning() -> None:
     schedule = parse_schedule("nm-decay:sparsify:2:4:dense=10%:tune=20%", "bdwp")
     assert [segment.recipe for segment in schedule.segments] == ["dense", "bdwp:3:4", "bdwp:2:4", "bdwp:2:4"]
-    assert schedule.density == pytest.approx(0.1 + 0.35 * 0.75 + 0.35 * 0.5 + 0.2 * 0.5)
+    assert schedule.density(100) == pytest.approx(0.1 + 0.35 * 0.75 + 0.35 * 0.5 + 0.2 * 0.5)
 
 
 def test_iterative_pruning_to_four_fifths_takes_eight_rounds_of_a_fifth() -> None:
@@ -81,7 +102,7 @@ def test_rows_of_a_file(tmp_path) -> None:
     file.write_text("until,sparsity\n25%,0\n0.75,0.5\n100%,0.9\n")
     schedule = parse_schedule(f"file:{file}", "block:4x1")
     assert [segment.recipe for segment in schedule.segments] == ["dense", "block:4x1:0.5", "block:4x1:0.1"]
-    assert schedule.density == pytest.approx(0.25 + 0.5 * 0.5 + 0.25 * 0.1)
+    assert schedule.density(100) == pytest.approx(0.25 + 0.5 * 0.5 + 0.25 * 0.1)
     file.write_text("until,recipe\n25%,dense\n")
     with pytest.raises(WorkloadError, match=r"covers 0\.25 of the steps"):
         parse_schedule(f"file:{file}")
@@ -159,7 +180,7 @@ def test_recipes_of_sparse_training_take_the_density_of_a_ramp() -> None:
     schedule = parse_schedule("cubic:0.5-0.8@0%-30%", "granet:erk:DT=4000")
     assert [segment.recipe for segment in schedule.segments] == ["granet:erk:DT=4000", "granet:0.2:erk:DT=4000"]
     # the mean of a cubic ramp lies a quarter from its end
-    assert schedule.density == pytest.approx(0.3 * (0.2 + 0.3 / 4) + 0.7 * 0.2)
+    assert schedule.density(100) == pytest.approx(0.3 * (0.2 + 0.3 / 4) + 0.7 * 0.2)
 
 
 def test_segments_of_ones_own_must_cover_the_run() -> None:

@@ -36,7 +36,7 @@ def progressive_gradient_flow(trial: Trial) -> Mapping[str, float]:
     first = parts[0]
     return {
         "stages": len(parts),
-        "densities": trained.schedule.density,
+        "densities": trained.density,
         # a stage at density d saves (1 - d) of FF and BP: what the first one saves tells the share of the pruned layers
         "flops": 1 - saved * (2 / 3) * (1 / 16) / (1 - first.flops / first.dense_flops),
     }
@@ -215,7 +215,7 @@ def journey(trial: Trial) -> Mapping[str, float]:
     """Average parameters of eight schedules."""
     del trial
     return {
-        f"{ramp}-{final}": round(parse_schedule(f"{ramp}:0-{final}@25%-75%").density, 12)
+        f"{ramp}-{final}": round(parse_schedule(f"{ramp}:0-{final}@25%-75%").density(1), 12)
         for ramp in ("linear", "cubic") for final in (0.2, 0.4, 0.6, 0.8)
     }  # fmt: skip
 
