@@ -151,13 +151,15 @@ def run(
             network, machine, steps, baseline=baseline, objective=objective, fidelity=fidelity,
             mapping=mapping, allow_overflow=allow_overflow or layout is not None,
         )  # fmt: skip
+        runs = [run for run in (result, other) if run is not None]
+        iterations = [iteration(run, machine, layout) for run in runs] if layout is not None else []
         with steps("write the report"):
             page = report(result, other, out, machine)
             save_record(asked, out)
     console = output()
     print_run(console, result, other, machine)
-    if layout is not None:
-        tell_iteration(console, [iteration(run, machine, layout) for run in (result, other) if run], out)
+    if iterations:
+        tell_iteration(console, iterations, out)
     console.print(f"\nwritten: {page}", soft_wrap=True)
 
 

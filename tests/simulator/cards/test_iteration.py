@@ -136,3 +136,13 @@ def test_run_tells_of_the_iteration(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert told["latency_s"] == pytest.approx(sum(paces) + 3 * max(paces) + last)
     assert main([*asked[:-2], "--pipeline", "0", "--out", str(tmp_path)]) != 0
     assert "pipeline: 0; must be 1 or more" in capsys.readouterr().err
+
+
+def test_more_stages_than_layers_are_refused_before_anything_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["run", "resnet18", "--image", "64", "--accelerator", CARD, "--pipeline", "200", "--out", str(tmp_path)]
+    assert main(asked) == 2
+    said = capsys.readouterr()
+    assert "a pipeline of 200 stages: the network has 21 layers" in said.err and not said.out
+    assert not (tmp_path / "report.html").exists()
