@@ -43,12 +43,15 @@ def train(
         raise AnalysisError(f"--steps {steps}: must be 1 or more")
     if network.is_saved:
         raise AnalysisError(f"{network.model}: a schedule prunes the network itself; give the model, no workload")
+    if network.dense and all(segment.recipe == DENSE for segment in schedule.segments):
+        raise AnalysisError(f"--dense: {schedule.text} has no recipe that could leave layers alone; leave it out")
     machine = variants(accelerator, settings or {})
+    name = machine.build({}).name  # its mistakes before the long work
     with prices(network, machine, folder, announce) as priced:
         knots = {segment: _knots(schedule, segment, steps, priced) for segment in schedule.segments if segment.ramp}
         jobs = [Job(DENSE), *_jobs(schedule, steps, {segment: known for segment, (known, _) in knots.items()})]
         priced.price(jobs)
-        return _trained(network, schedule, steps, machine.build({}).name, priced, knots)
+        return _trained(network, schedule, steps, name, priced, knots)
 
 
 Knots = dict[Segment, tuple[list[float], float]]
