@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
 from zerocast.accelerators import load
+from zerocast.analysis.run.counted import counted, published_step
 from zerocast.analysis.run.network import Network
 from zerocast.analysis.validate.suites.systems.scoreboard import Predict, Trial, lowered, placed
 from zerocast.simulator import plain_gemm
@@ -142,8 +142,7 @@ def _stored_mb(layers: Sequence[Target], kept: Mapping[str, float]) -> float:
 
 def effectual_macs(forward: Workload) -> float:
     """Multiply-accumulates of a forward pass whose operands are not zero."""
-    densities = {op.name: [forward.pattern_of(op, operand).density for operand in (0, 1)] for op in forward.einsums}
-    return sum(op.macs * math.prod(densities[op.name]) for op in forward.einsums)
+    return counted(forward)["FF"].effectual_macs
 
 
 def _forward(recipe: str | None) -> Workload:
@@ -169,20 +168,16 @@ def random_pruning(trial: Trial) -> Mapping[str, float]:
     return found
 
 
-DENSE_EVERY = 100
-"""Steps from one dense gradient to the next, as RigL has it."""
-
-
 def dynamic(trial: Trial) -> Mapping[str, float]:
-    """Training operations of masks that move, of one dense run; a backward pass counts two forward ones (Evci et al.,
-    2020, appendix H)."""
+    """Training operations of masks that move, with a dense weight gradient every 100 steps, of one dense run."""
     del trial
+    dense = published_step(lowered(Network("resnet50", training=True))).macs
     found: dict[str, float] = {}
     for law, sparsities in (("erk", (80, 90, 96.5)), ("uniform", (80, 90))):
         for sparsity in sparsities:
-            share = _share(f"rigl:{1 - sparsity / 100:.4g}:{law}")
-            step = (3 * share * DENSE_EVERY + 2 * share + 1) / (DENSE_EVERY + 1) / 3
-            found |= {f"{law}-{sparsity:g}": step, f"{law}-{sparsity:g}-5x": 5 * step}
+            step = lowered(Network("resnet50", f"rigl:{1 - sparsity / 100:.4g}:{law}:DT=100", training=True))
+            share = published_step(step).effectual_macs / dense
+            found |= {f"{law}-{sparsity:g}": share, f"{law}-{sparsity:g}-5x": 5 * share}
     del found["erk-96.5"]  # of which the table has the long run alone
     return found
 
