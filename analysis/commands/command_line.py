@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -98,6 +98,16 @@ def with_cards(settings: list[str] | None, accelerator: str, tensor_parallel: in
     if load(accelerator).gpu is None:
         raise AnalysisError(f"--tensor-parallel: {accelerator} is no GPU; describe several cores as levels of memory")
     return [*(settings or ()), f"gpu.cards={tensor_parallel}"]
+
+
+def values_of(
+    settings: list[str] | None, accelerator: str, tensor_parallel: int | None, regime: str | None
+) -> dict[str, Any]:
+    """Values of the accelerator by dotted path, of `--set`, `--tensor-parallel` and `--regime` together."""
+    from zerocast.analysis.run.network import overrides
+
+    values = with_cards(settings, accelerator, tensor_parallel)
+    return overrides([*values, *([f"gpu.regime={regime}"] if regime else ())])
 
 
 def layout_of(

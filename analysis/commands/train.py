@@ -27,7 +27,7 @@ from zerocast.analysis.commands.command_line import (
     TensorParallel,
     Tokens,
     Update,
-    with_cards,
+    values_of,
 )
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def train_command(
     """
     from zerocast.analysis.commands.console import output, progress
     from zerocast.analysis.errors import AnalysisError
-    from zerocast.analysis.run.network import Network, arguments_of, overrides
+    from zerocast.analysis.run.network import Network, arguments_of
     from zerocast.analysis.train import train
     from zerocast.analysis.train.picture import write_picture
     from zerocast.workloads.schedules import parse_schedule
@@ -78,9 +78,9 @@ def train_command(
     network = Network(model, None, True, batch, optimizer, dtype, tokens=tokens, image=image,
                       arguments=arguments_of(model_arguments or ()), dense=tuple(dense or ()), update=update,
                       checkpoint=tuple(checkpoint or ()))  # fmt: skip
-    values = with_cards(settings, accelerator, tensor_parallel) + ([f"gpu.regime={regime}"] if regime else [])
+    values = values_of(settings, accelerator, tensor_parallel, regime)
     with progress() as announce:
-        trained = train(network, parsed, steps, accelerator, out, settings=overrides(values), announce=announce)
+        trained = train(network, parsed, steps, accelerator, out, settings=values, announce=announce)
     console = output()
     print_trained(console, trained)
     for path in (*write_tables(trained, out), write_picture(trained, out)):

@@ -63,6 +63,23 @@ def test_commands_are_read_as_the_command_line_reads_them() -> None:
     assert asked.asked["settings"] == ["compute.rows=8"]
 
 
+@pytest.mark.parametrize("verb", ["run", "train"])
+def test_settings_of_a_command_count(verb: str) -> None:
+    """Half the clock, and half the link: twice the time."""
+    options = {"run": "", "train": " --schedule constant --steps 10"}[verb]
+    command = f"zerocast {verb} analysis/validate/suites/systems/networks.py:dynamics --accelerator systolic-32x32"
+    command += f"{options} --out out --set host.launch_overhead_s=0"
+    slow = " --set technology.clock_hz={} --set memories.dram.bandwidth_bytes_per_s={}"
+    array = tried(command).machine
+    clock, link = array.technology.clock_hz, array.dram_bytes_per_s
+
+    def seconds(share: float) -> float:
+        trial = tried(command + slow.format(clock * share, link * share))
+        return trial.trained.time_s if verb == "train" else trial.result.latency_s
+
+    assert seconds(0.5) == pytest.approx(2 * seconds(1))
+
+
 def test_one_system_by_number_and_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     by_number, by_name = run("systems", part="28"), run("systems", part="Sparse Neural Dynamics")
     assert by_number == by_name and [row.unit for row in by_number] == ["works"]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import yaml
 
-from zerocast.accelerators import Accelerator
+from zerocast.accelerators import Accelerator, load
 from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.run.network import Network, arguments_of, silent
 from zerocast.analysis.train import Trained, train
@@ -127,11 +127,17 @@ class Trial:
         return Network(**known)
 
     @cached_property
-    def machine(self) -> Accelerator:
-        """The accelerator that it names."""
-        from zerocast.analysis.commands.command_line import load_accelerator
+    def values(self) -> dict[str, Any]:
+        """What it sets of the accelerator, by dotted path."""
+        from zerocast.analysis.commands.command_line import values_of
 
-        return load_accelerator(self.asked["accelerator"], self.asked.get("settings"), self.asked.get("regime"))
+        asked = self.asked
+        return values_of(asked["settings"], asked["accelerator"], asked["tensor_parallel"], asked["regime"])
+
+    @cached_property
+    def machine(self) -> Accelerator:
+        """The accelerator that it names, with its values."""
+        return load(self.asked["accelerator"], self.values)
 
     @cached_property
     def workload(self) -> Workload:
@@ -149,7 +155,8 @@ class Trial:
         network = replace(self.network, training=True)
         schedule = parse_schedule(self.asked["schedule"], self.asked["recipe"])
         with TemporaryDirectory() as folder:
-            return train(network, schedule, self.asked["steps"], self.asked["accelerator"], Path(folder))
+            return train(network, schedule, self.asked["steps"], self.asked["accelerator"], Path(folder),
+                         settings=self.values)  # fmt: skip
 
     def price(self) -> None:
         """Price it, whichever verb it is."""
