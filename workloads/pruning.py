@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Einsum, Op, Phase, Workload
@@ -65,19 +65,51 @@ class Refresh:
     drop: float = 0.0
 
 
+class Change(NamedTuple):
+    """What a recipe made of a layer. what: in words; parameters, and multiply-accumulates for each row of its input (or
+    place of its image), before and after."""
+
+    layer: str
+    what: str
+    parameters: int
+    parameters_after: int
+    macs: int
+    macs_after: int
+
+
 @dataclass(frozen=True)
 class Pruning:
     """A recipe applied to a model. Keys of both maps are weight parameter names (`layer1.0.conv1.weight`).
 
-    kept_dense: weights left dense, with the reason in words. removes_channels: what is pruned is gone from the shapes.
-    refresh: how the masks move; None where they stay.
+    kept_dense: weights left dense, with the reason in words. changes_module: the layers or their shapes are others than
+    the network's own. refresh: how the masks move; None where they stay. account: of the layers that were changed.
     """
 
     recipe: str
     layers: Mapping[str, LayerPruning] = field(default_factory=dict)
     kept_dense: Mapping[str, str] = field(default_factory=dict)
-    removes_channels: bool = False
+    changes_module: bool = False
     refresh: Refresh | None = None
+    account: tuple[Change, ...] = ()
+
+    def then(self, other: Pruning) -> Pruning:
+        """What this decided, and then another of what it left: both hold. Raises `WorkloadError` where both see one
+        weight under patterns of their own, or both have masks that move."""
+        if self.recipe == NOTHING_PRUNED.recipe:
+            return other
+        if self.refresh is not None and other.refresh is not None:
+            raise WorkloadError(f"recipes {self.recipe!r} and {other.recipe!r} both move their masks; keep one of them")
+        shared = {n for n in set(self.layers) & set(other.layers) if self.layers[n] != LayerPruning()}
+        if both := sorted(n for n in shared if other.layers[n] != LayerPruning()):
+            raise WorkloadError(
+                f"recipe {other.recipe!r} prunes {both[0]!r}, which {self.recipe!r} has pruned; join no two patterns"
+            )
+        layers = {**self.layers, **{name: layer for name, layer in other.layers.items() if name not in shared}}
+        kept = {**self.kept_dense, **other.kept_dense}
+        return Pruning(
+            f"{self.recipe}+{other.recipe}", layers, {name: why for name, why in kept.items() if name not in layers},
+            self.changes_module or other.changes_module, self.refresh or other.refresh, self.account + other.account,
+        )  # fmt: skip
 
 
 NOTHING_PRUNED = Pruning("dense")
@@ -106,6 +138,8 @@ def apply_pruning(forward: Workload, pruning: Pruning) -> Workload:
         name: "" if name in pruning.layers else pruning.kept_dense.get(name, reason)
         for name, reason in forward.layers.items()
     }
-    meta = {**forward.meta, "recipe": pruning.recipe, "channels_removed": pruning.removes_channels}
+    meta = {**forward.meta, "recipe": pruning.recipe, "module_changed": pruning.changes_module}
+    if pruning.account:
+        meta["account"] = tuple(map(tuple, pruning.account))
     found = {name: words for name, words in forward.found.items() if name not in pruning.layers}
     return replace(forward, ops=tuple(ops), layers=layers, meta=meta, found=found)

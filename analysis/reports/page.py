@@ -16,7 +16,7 @@ from zerocast.analysis.reports.plots import losses as plots_losses
 from zerocast.analysis.reports.plots import memory as plots_memory
 from zerocast.analysis.reports.plots import times as plots
 from zerocast.analysis.reports.plots import waterfalls as plots_waterfalls
-from zerocast.analysis.reports.summary_text import figures, objective_of, totals_of, warnings_of
+from zerocast.analysis.reports.summary_text import account_lines, figures, objective_of, totals_of, warnings_of
 from zerocast.analysis.reports.tables import dense_reasons, layer_rows, summary, write_ops
 from zerocast.analysis.run.speedup import gain
 from zerocast.analysis.units import si, times
@@ -102,6 +102,7 @@ def render(result: Result, baseline: Result | None, accelerator: Accelerator | N
         compared=baseline is not None,
         reasons=dense_reasons(result),
         found=list(result.found.items()),
+        account=account_lines(result),
         dense=[(layer, why) for layer, why in result.layers.items() if why],
         nests=list(nests(result.products, accelerator, objective_of(result))) if accelerator else [],
         assumptions=[part for part in parts if part[2] not in ("read", "derived")],

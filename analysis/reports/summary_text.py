@@ -18,6 +18,7 @@ from zerocast.analysis.units import si, times
 from zerocast.simulator.objective import Objective
 from zerocast.simulator.result import Result
 from zerocast.simulator.size.size import over_budget
+from zerocast.workloads.pruning import Change
 
 KINDS = 10
 """Kinds of zeros found that the totals list."""
@@ -104,7 +105,10 @@ def totals_of(result: Result, baseline: Result | None, accelerator: Accelerator 
         )
         yield from (("", line) for line in found_lines(result))
     elif result.layers and _recipe(result) != "dense":
-        yield "pruned", f"{pruned_layers(result)} of {len(result.layers)} layers"
+        account = account_lines(result)
+        yield from (("changed" if not place else "", line) for place, line in enumerate(account))
+        if pruned_layers(result) or not account:
+            yield "pruned", f"{pruned_layers(result)} of {len(result.layers)} layers"
         for why, count in dense_reasons(result).items():
             yield "", f"{count} left dense: {why}"
 
@@ -134,6 +138,23 @@ def found_lines(result: Result) -> list[str]:
     most = sorted(alike.items(), key=lambda each: -len(each[1]))
     lines = [f"{', '.join(names) if len(names) < 4 else f'{len(names)} weights'}: {words}" for words, names in most]
     return lines if len(lines) <= KINDS else [*lines[:KINDS], f"{len(lines) - KINDS} more kinds; summary.json has all"]
+
+
+def account_lines(result: Result) -> list[str]:
+    """What recipes made of layers: a line for each kind, with parameters and multiply-accumulates before and after."""
+    alike: dict[str, list[Change]] = {}
+    for change in (Change(*row) for row in result.meta.get("account", ())):
+        alike.setdefault(change.what, []).append(change)
+    return [
+        f"{len(rows)} layers, {what}: "
+        f"{_sum(rows, 'parameters')} -> {_sum(rows, 'parameters_after')} parameters, "
+        f"{_sum(rows, 'macs')} -> {_sum(rows, 'macs_after')} MAC a row"
+        for what, rows in alike.items()
+    ]
+
+
+def _sum(rows: list[Change], column: str) -> str:
+    return si(sum(getattr(row, column) for row in rows), "").strip()
 
 
 def _beside(unit: str, values: list[float]) -> str:

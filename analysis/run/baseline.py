@@ -33,12 +33,12 @@ def without_zeros(workload: Workload) -> Workload:
     Measured zeros of activations belong to the network and stay, unless no recipe made others: then it is they whose
     worth is asked for, and the baseline has none.
 
-    Raises `AnalysisError` for a recipe that removed channels, which are gone from the shapes, and for one whose masks
+    Raises `AnalysisError` for a recipe that changed layers or their shapes, and for one whose masks
     move.
     """
-    if workload.meta.get("channels_removed"):
+    if workload.meta.get("module_changed"):
         raise AnalysisError(
-            f"workload {workload.name!r} was pruned by {workload.meta['recipe']!r}, which removed channels: "
+            f"workload {workload.name!r} was pruned by {workload.meta['recipe']!r}, which changed its layers: "
             "it has no dense network inside; save the dense one too and give it as --baseline FILE.npz"
         )
     if has_moving_masks(workload):

@@ -87,8 +87,9 @@ class Network:
         name = self.model.removeprefix("hf:") if self.is_of_hub else self.model.rpartition(":")[0] or self.model
         own = Path(name)
         is_named = own.is_dir() if self.is_of_hub else own.suffix in (".py", ".pt2", ".npz")
-        densities = next((field[1:] for field in (self.prune or "").split(":") if field.startswith("@")), None)
-        return (*((own,) * is_named), *(Path(each) for each in (self.weights, self.trace, densities) if each))
+        fields = [field for part in (self.prune or "").split("+") for field in part.split(":")]
+        densities = [field[1:] for field in fields if field.startswith("@")]
+        return (*((own,) * is_named), *(Path(each) for each in (self.weights, self.trace, *densities) if each))
 
 
 def check(network: Network) -> None:
@@ -115,9 +116,9 @@ def check(network: Network) -> None:
     _check_training(network)
     types_of(network.dtype or "fp16", network.training)
     if network.prune is not None:
-        from zerocast.workloads.recipes import parse
+        from zerocast.workloads.recipes import chain
 
-        parse(network.prune)
+        chain(network.prune)
 
 
 def _check_training(network: Network) -> None:
@@ -222,11 +223,11 @@ def baseline_of(network: Network, workload: Workload, wanted: str | None, steps:
         return None
     if wanted is not None and wanted.endswith(".npz"):
         return same_work(workload, lower(Network(wanted), steps), wanted)
-    removed = bool(workload.meta.get("channels_removed"))
-    if wanted is None and not (removed or has_zeros(workload) or workload.meta.get("trace")):
+    changed = bool(workload.meta.get("module_changed"))
+    if wanted is None and not (changed or has_zeros(workload) or workload.meta.get("trace")):
         return None
     if wanted in (None, "dense"):
-        again = (removed or has_moving_masks(workload)) and not network.is_saved
+        again = (changed or has_moving_masks(workload)) and not network.is_saved
         return lower(replace(network, prune=None, dense=()), steps) if again else without_zeros(workload)
     if network.is_saved:
         raise AnalysisError(f"--baseline {wanted!r}: a saved workload compares with dense, none or FILE.npz")

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from zerocast.workloads import transforms
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.pruning import Pruning
 from zerocast.workloads.recipes.block import block
@@ -21,6 +22,7 @@ from zerocast.workloads.recipes.plan import Plan
 from zerocast.workloads.recipes.sparse_training import REFRESHES, moving, static
 from zerocast.workloads.recipes.targets import Target, check_finite, is_depthwise, is_meta, kept_dense, targets
 from zerocast.workloads.recipes.vnm import vnm
+from zerocast.workloads.transforms.grammar import TRANSFORMS
 
 _FAMILIES: dict[str, Callable[[Sequence[Target], Recipe, bool], Plan]] = {
     "nm": nm, "bdwp": bdwp, "srste": srste, "sdgp": sdgp, "magnitude": magnitude, "block": block,
@@ -29,9 +31,41 @@ _FAMILIES: dict[str, Callable[[Sequence[Target], Recipe, bool], Plan]] = {
 
 
 def apply(
+    model: nn.Module,
+    recipes: Sequence[Recipe],
+    example_inputs: Any,
+    dense: Sequence[str],
+    first_and_last_dense: bool | None,
+    before: Pruning,
+) -> tuple[nn.Module, Pruning]:
+    """See `workloads.recipes.prune`; recipes: those of a chain, in order."""
+    for recipe in recipes:
+        if recipe.family in TRANSFORMS:
+            model, decided = _transformed(model, recipe, dense, first_and_last_dense)
+        else:
+            model, decided = _pruned(model, recipe, example_inputs, dense, first_and_last_dense)
+        before = before.then(decided)
+    return model, before
+
+
+def _transformed(
+    model: nn.Module, recipe: Recipe, dense: Sequence[str], ends: bool | None
+) -> tuple[nn.Module, Pruning]:
+    """By a transform's function."""
+    function = getattr(transforms, TRANSFORMS[recipe.family].function)
+    try:
+        changed = function(model, **dict(recipe.arguments), dense=dense, ends=ends)
+    except WorkloadError as error:
+        raise WorkloadError(f"recipe {recipe.text!r}: {error}") from error
+    return changed.module, Pruning(
+        recipe.text, kept_dense=changed.left, changes_module=True, account=changed.account
+    )  # fmt: skip
+
+
+def _pruned(
     model: nn.Module, recipe: Recipe, example_inputs: Any, dense: Sequence[str], first_and_last_dense: bool | None
 ) -> tuple[nn.Module, Pruning]:
-    """See `workloads.recipes.prune`."""
+    """By a recipe that decides zeros, or removes channels."""
     if recipe.family == "dense":
         return model, Pruning(recipe.text)
     found = targets(model)

@@ -170,4 +170,4 @@ def _report(recipe: Recipe, found: Sequence[Target], smaller: nn.Module, dense: 
         target.name: dense.get(target.name, "its channels cannot be removed")
         for target in found if target.name not in shrunk
     }  # fmt: skip
-    return Pruning(recipe.text, dict.fromkeys(shrunk, LayerPruning()), kept, removes_channels=True)
+    return Pruning(recipe.text, dict.fromkeys(shrunk, LayerPruning()), kept, changes_module=True)

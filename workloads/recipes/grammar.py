@@ -1,36 +1,18 @@
-"""What a recipe's text says: its family and its numbers. No torch in here."""
+"""What a recipe's text says: its family and its numbers, and the chain `a+b+c` of several. No torch in here."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 from zerocast.workloads.errors import WorkloadError, closest
+from zerocast.workloads.fields import Fields
 from zerocast.workloads.patterns.vnm import COLUMNS
-
-GRAMMAR = {
-    "dense": ("dense", "nothing is pruned"),
-    "nm": ("nm:N:M", "N largest of every M weights along the input channels, the same mask in FF and BP"),
-    "vnm": ("vnm:V:N:M", "panels of V output channels agree on four of every M input channels, each keeps N of them"),
-    "bdwp": ("bdwp:N:M", "training: N:M weights along input channels in FF, output channels in BP; WU dense"),
-    "srste": ("srste:N:M", "training: N:M weights along input channels, selected at each step; WU dense"),
-    "sdgp": ("sdgp:N:M", "training: N:M output gradients along output channels in BP; weights and WU dense"),
-    "magnitude": ("magnitude:DENSITY[:uniform|erk|global]", "largest weights of each layer or of all; WU dense"),
-    "static": (
-        "static:DENSITY[:uniform|erk]",
-        "training: random masks for good, in FF, BP and WU; static:held, those of the zeros that the weights hold",
-    ),
-    "rigl": (
-        "rigl:DENSITY[:erk|uniform][:DT=100][:drop=0.3]",
-        "as static, but each layer drops its smallest weights every DT steps, with dense WU, and grows by gradients",
-    ),
-    "set": ("set:DENSITY[:erk|uniform][:DT=100][:drop=0.3]", "as rigl, but grows at random, without gradients"),
-    "granet": ("granet:DENSITY[:erk|uniform][:DT=100][:drop=0.5]", "as rigl, but drops the smallest of all layers"),
-    "gmp": ("gmp:DENSITY[:uniform|erk][:DT=100]", "as static, but masks follow the largest weights of all layers"),
-    "block": ("block:BHxBW:DENSITY", "blocks of BH output by BW input channels with the largest norm"),
-    "channel": ("channel:DENSITY[:inner]", "whole coupled channels are removed; inner: none that a shortcut adds to"),
-}
-"""Family -> (how it is spelled, what it does)."""
+from zerocast.workloads.transforms.grammar import TRANSFORMS, Transform
 
 DISTRIBUTIONS = ("uniform", "erk", "global")
 MOVING = {"rigl": ("erk", 0.3), "set": ("erk", 0.3), "granet": ("erk", 0.5), "gmp": ("uniform", 0.0)}
@@ -51,7 +33,8 @@ class Recipe:
 
     v: output channels of a panel of V:N:M. inner: of channels, only those that no sum of two layers ties together.
     file: with the density of each layer, in place of one for all. held: the zeros are those of the weights.
-    every: steps from one change of masks to the next; drop: share of the weights that it replaces."""
+    every: steps from one change of masks to the next; drop: share of the weights that it replaces.
+    arguments: of a transform's function, by name."""
 
     text: str
     family: str
@@ -66,6 +49,12 @@ class Recipe:
     held: bool = False
     every: int = 0
     drop: float = 0.0
+    arguments: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def changes_module(self) -> bool:
+        """Whether it changes the layers themselves or their shapes."""
+        return GRAMMAR[self.family].changes_module
 
     @property
     def prunes_ends(self) -> bool:
@@ -81,43 +70,85 @@ class Recipe:
 
 def recipes() -> dict[str, str]:
     """Name of each recipe family -> one line: its grammar and what it does."""
-    return {name: f"{grammar}  {does}" for name, (grammar, does) in GRAMMAR.items()}
+    return {name: f"{family.spelling}  {family.does}" for name, family in GRAMMAR.items()}
+
+
+def chain(text: str) -> tuple[Recipe, ...]:
+    """The recipes that `text` joins by `+`, in the order in which they are applied: those that change the module, then
+    those that prune what is there. Raises `WorkloadError` as `parse` does, and for any other order."""
+    parts: list[str] = []
+    for part in text.split("+"):
+        if parts and f"{parts[-1]}+{part.partition(':')[0].strip()}" in GRAMMAR:  # a family with a plus in its name
+            parts[-1] += f"+{part}"
+        else:
+            parts.append(part)
+    found = tuple(map(parse, parts))
+    for before, after in pairwise(found):
+        if after.changes_module and not (before.changes_module or before.family == "dense"):
+            raise WorkloadError(
+                f"recipe {text!r}: {after.text} changes the layers in which {before.text} leaves zeros; write it first"
+            )
+    return found
 
 
 def parse(text: str) -> Recipe:
-    """The recipe that `text` spells. Raises `WorkloadError` with the grammar where it spells none."""
+    """The one recipe that `text` spells. Raises `WorkloadError` with the grammar where it spells none."""
     text = text.strip()
     family, *fields = text.split(":")
     if family not in GRAMMAR:
         raise WorkloadError(f"unknown recipe {text!r}; {closest(family, GRAMMAR)}")
-    if family == "dense":
-        _expect(text, family, len(fields) == 0)
-        return Recipe(text, family)
-    if family in ("nm", "bdwp", "srste", "sdgp"):
-        _expect(text, family, len(fields) == 2 and all(re.fullmatch(r"\d+", field) for field in fields))
-        n, m = map(int, fields)
-        if not 0 < n <= m:
-            raise WorkloadError(f"recipe {text!r}: N must lie between 1 and M = {m}")
-        return Recipe(text, family, n=n, m=m)
-    if family == "vnm":
-        _expect(text, family, len(fields) == 3 and all(re.fullmatch(r"\d+", field) for field in fields))
-        v, n, m = map(int, fields)
-        if v < 1 or not 0 < n <= COLUMNS <= m:
-            raise WorkloadError(f"recipe {text!r}: V must be 1 or more, N between 1 and {COLUMNS}, M {COLUMNS} or more")
-        return Recipe(text, family, n=n, m=m, v=v)
-    if family in ("magnitude", "static", *MOVING):
-        return _unstructured(text, family, fields)
-    if family == "block":
-        shape = re.fullmatch(r"(\d+)x(\d+)", fields[0]) if len(fields) == 2 else None
-        _expect(text, family, shape is not None and "0" not in shape.groups())
-        assert shape is not None
-        return Recipe(text, family, density=_density(text, family, fields[1]),
-                      block=(int(shape[1]), int(shape[2])))  # fmt: skip
+    return GRAMMAR[family].parse(text, family, fields)
+
+
+def _nothing(text: str, family: str, fields: list[str]) -> Recipe:
+    _expect(text, family, not fields)
+    return Recipe(text, family)
+
+
+def _groups(text: str, family: str, fields: list[str]) -> Recipe:
+    """N of M."""
+    n, m = _numbers(text, family, fields, 2)
+    if not 0 < n <= m:
+        raise WorkloadError(f"recipe {text!r}: N must lie between 1 and M = {m}")
+    return Recipe(text, family, n=n, m=m)
+
+
+def _panels(text: str, family: str, fields: list[str]) -> Recipe:
+    """V, N and M."""
+    v, n, m = _numbers(text, family, fields, 3)
+    if v < 1 or not 0 < n <= COLUMNS <= m:
+        raise WorkloadError(f"recipe {text!r}: V must be 1 or more, N between 1 and {COLUMNS}, M {COLUMNS} or more")
+    return Recipe(text, family, n=n, m=m, v=v)
+
+
+def _blocks(text: str, family: str, fields: list[str]) -> Recipe:
+    """The shape of a block and a density."""
+    shape = re.fullmatch(r"(\d+)x(\d+)", fields[0]) if len(fields) == 2 else None
+    _expect(text, family, shape is not None and "0" not in shape.groups())
+    assert shape is not None
+    return Recipe(text, family, density=_density(text, family, fields[1]), block=(int(shape[1]), int(shape[2])))
+
+
+def _channels(text: str, family: str, fields: list[str]) -> Recipe:
+    """A density, of all channels or of the inner ones."""
     _expect(text, family, len(fields) == 1 or fields[1:] == ["inner"])
     density = _density(text, family, fields[0])
     if density == 0:
         raise WorkloadError(f"recipe {text!r}: a network needs channels; give a density above 0")
     return Recipe(text, family, density=density, inner=len(fields) == 2)
+
+
+def _transform(known: Transform, text: str, family: str, fields: list[str]) -> Recipe:
+    """What a transform's own reader makes of its fields, and the layers behind `@`."""
+    rest, at, globs = ":".join(fields).partition("@")
+    given = Fields.of(text, known.spelling, rest, "recipe")
+    arguments = known.read(given)
+    given.refuse_unread(())
+    if at:
+        if not globs or "layers" in arguments:
+            given.refuse()
+        arguments["layers"] = tuple(globs.split("|"))
+    return Recipe(text, family, arguments=tuple(arguments.items()))
 
 
 def _unstructured(text: str, family: str, fields: list[str]) -> Recipe:
@@ -160,9 +191,15 @@ def _share(text: str, field: str) -> float:
     return value
 
 
+def _numbers(text: str, family: str, fields: list[str], count: int) -> list[int]:
+    """So many whole numbers."""
+    _expect(text, family, len(fields) == count and all(re.fullmatch(r"\d+", field) for field in fields))
+    return list(map(int, fields))
+
+
 def _expect(text: str, family: str, right: bool) -> None:
     if not right:
-        grammar = GRAMMAR[family][0]
+        grammar = GRAMMAR[family].spelling
         note = f"; {_DENSITY_NOTE}" if "DENSITY" in grammar else ""
         note += _FILE_NOTE if family in ("magnitude", "static", *MOVING) else ""
         raise WorkloadError(f"recipe {text!r} does not fit its grammar {grammar}{note}")
@@ -188,3 +225,67 @@ def _distribution(text: str, fields: list[str], own: str, family: str) -> str:
         hint = closest(fields[0], known)
         raise WorkloadError(f"recipe {text!r}: unknown distribution {fields[0]!r}; {hint}")
     return fields[0] if fields else own
+
+
+class Family(NamedTuple):
+    """How a recipe is spelled, what it does, and what reads its text, family and fields. changes_module: it changes the
+    layers themselves or their shapes, and so comes before recipes that decide zeros."""
+
+    spelling: str
+    does: str
+    parse: Callable[[str, str, list[str]], Recipe]
+    changes_module: bool = False
+
+
+GRAMMAR = {
+    "dense": Family("dense", "nothing is pruned", _nothing),
+    "nm": Family(
+        "nm:N:M", "N largest of every M weights along the input channels, the same mask in FF and BP", _groups
+    ),
+    "vnm": Family(
+        "vnm:V:N:M", "panels of V output channels agree on four of every M input channels, each keeps N of them",
+        _panels,
+    ),
+    "bdwp": Family(
+        "bdwp:N:M", "training: N:M weights along input channels in FF, output channels in BP; WU dense", _groups
+    ),
+    "srste": Family(
+        "srste:N:M", "training: N:M weights along input channels, selected at each step; WU dense", _groups
+    ),
+    "sdgp": Family(
+        "sdgp:N:M", "training: N:M output gradients along output channels in BP; weights and WU dense", _groups
+    ),
+    "magnitude": Family(
+        "magnitude:DENSITY[:uniform|erk|global]", "largest weights of each layer or of all; WU dense", _unstructured
+    ),
+    "static": Family(
+        "static:DENSITY[:uniform|erk]",
+        "training: random masks for good, in FF, BP and WU; static:held, those of the zeros that the weights hold",
+        _unstructured,
+    ),
+    "rigl": Family(
+        "rigl:DENSITY[:erk|uniform][:DT=100][:drop=0.3]",
+        "as static, but each layer drops its smallest weights every DT steps, with dense WU, and grows by gradients",
+        _unstructured,
+    ),
+    "set": Family(
+        "set:DENSITY[:erk|uniform][:DT=100][:drop=0.3]", "as rigl, but grows at random, without gradients",
+        _unstructured,
+    ),
+    "granet": Family(
+        "granet:DENSITY[:erk|uniform][:DT=100][:drop=0.5]", "as rigl, but drops the smallest of all layers",
+        _unstructured,
+    ),
+    "gmp": Family(
+        "gmp:DENSITY[:uniform|erk][:DT=100]", "as static, but masks follow the largest weights of all layers",
+        _unstructured,
+    ),
+    "block": Family("block:BHxBW:DENSITY", "blocks of BH output by BW input channels with the largest norm", _blocks),
+    "channel": Family(
+        "channel:DENSITY[:inner]", "whole coupled channels are removed; inner: none that a shortcut adds to",
+        _channels, changes_module=True,
+    ),
+    **{name: Family(each.spelling, each.does, partial(_transform, each), changes_module=True)
+       for name, each in TRANSFORMS.items()},
+}  # fmt: skip
+"""Families of recipes by name; transforms are those of `workloads.transforms`."""

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from zerocast.workloads.errors import WorkloadError, closest
+from zerocast.workloads.fields import Fields
 from zerocast.workloads.schedules import generators
-from zerocast.workloads.schedules.fields import Fields
 from zerocast.workloads.schedules.schedule import DENSE, Chore, Schedule, Upkeep
 
 CHORES: tuple[Chore, ...] = ("mask", "average", "project")

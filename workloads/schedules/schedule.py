@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from zerocast.workloads.errors import WorkloadError
-from zerocast.workloads.recipes.grammar import GRAMMAR, NOT_OF_WEIGHTS, parse
+from zerocast.workloads.recipes.grammar import GRAMMAR, NOT_OF_WEIGHTS, chain
 from zerocast.workloads.schedules.ramp import Ramp
 
 MOST_LEVELS = 17
@@ -88,7 +88,7 @@ class Schedule:
                 f"schedule {self.text!r} covers {covered / self.runs:.4g} of the steps; its shares must add up to all"
             )
         for segment in self.segments:
-            parse(segment.recipe_at(segment.ramp.end if segment.ramp else 0.0))
+            chain(segment.recipe_at(segment.ramp.end if segment.ramp else 0.0))
 
     def knots(self, segment: Segment, steps: float) -> list[float]:
         """Sparsities of a ramp at which its cost must be known: all levels where they are few, else its ends."""
@@ -118,21 +118,28 @@ class Schedule:
 def density_of(recipe: str) -> float:
     """Share of the pruned weights that a recipe keeps; NaN where files or the weights themselves tell it, and where the
     recipe counts something else than weights."""
-    parsed = parse(recipe)
-    if parsed.file or parsed.held or parsed.family in NOT_OF_WEIGHTS:
-        return math.nan
-    return parsed.n / parsed.m if parsed.m > 1 else parsed.density
+    kept = 1.0
+    for parsed in chain(recipe):
+        if parsed.file or parsed.held or parsed.changes_module or parsed.family in NOT_OF_WEIGHTS:
+            return math.nan
+        kept *= parsed.n / parsed.m if parsed.m > 1 else parsed.density
+    return kept
 
 
 def with_density(recipe: str, density: float) -> str:
-    """A recipe without its density, such as `magnitude:erk` or `block:4x1`, with it; `dense` for all weights.
+    """A recipe without its density, such as `magnitude:erk` or `block:4x1`, with it; `dense` for all weights. Of a
+    chain, the last recipe.
 
     Raises `WorkloadError` for a recipe that has none.
     """
+    before, plus, last = recipe.rpartition("+")
+    if plus:
+        given = with_density(last, density)
+        return before if given == DENSE else f"{before}+{given}"
     family, *fields = recipe.split(":")
-    places = GRAMMAR[family][0].partition("[")[0].split(":")[1:] if family in GRAMMAR else []
+    places = GRAMMAR[family].spelling.partition("[")[0].split(":")[1:] if family in GRAMMAR else []
     if "DENSITY" not in places:
-        have = ", ".join(name for name, (grammar, _) in GRAMMAR.items() if "DENSITY" in grammar)
+        have = ", ".join(name for name, each in GRAMMAR.items() if "DENSITY" in each.spelling)
         raise WorkloadError(f"recipe {recipe!r}: a ramp gives the density of a recipe that has one; take {have}")
     if density >= 1:
         return DENSE
@@ -142,7 +149,7 @@ def with_density(recipe: str, density: float) -> str:
 
 def with_groups(recipe: str, n: int, m: int) -> str:
     """A recipe of N of M without its numbers (`srste`), with them. Raises `WorkloadError` for any other."""
-    if GRAMMAR.get(recipe, ("",))[0] != f"{recipe}:N:M":
-        have = ", ".join(name for name, (grammar, _) in GRAMMAR.items() if grammar == f"{name}:N:M")
+    if recipe not in GRAMMAR or GRAMMAR[recipe].spelling != f"{recipe}:N:M":
+        have = ", ".join(name for name, each in GRAMMAR.items() if each.spelling == f"{name}:N:M")
         raise WorkloadError(f"recipe {recipe!r}: this schedule gives N and M; take {have}, without numbers")
     return DENSE if n == m else f"{recipe}:{n}:{m}"

@@ -97,6 +97,15 @@ def test_iterative_pruning_regrows_nothing_and_a_switch_does(model: str, tmp_pat
     assert back.regrown == 0.75 * 128 * 128
 
 
+def test_a_switch_from_factors_to_dense_layers_prices_both_forms(model: str, tmp_path: Path) -> None:
+    trained = run(model, "switch:lowrank:8@0@90%,dense", 100, tmp_path)
+    factors, dense = trained.parts
+    assert dense.weights - factors.weights == 64 * 128 - 8 * (64 + 128)
+    # of 8 samples: FF and WU of what reads the input, FF, BP and WU of the factor behind it
+    saved = 8 * (2 * 64 * 128 - 2 * 64 * 8 - 3 * 8 * 128)
+    assert dense.flops / dense.steps - factors.flops / factors.steps == pytest.approx(2 * saved)
+
+
 def test_a_second_run_prices_nothing(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = run(model, "linear:0-0.5@0%-100%", 100, tmp_path)
     monkeypatch.setattr(Sweep, "price", lambda *_: pytest.fail("priced again"))

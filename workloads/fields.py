@@ -1,4 +1,4 @@
-"""The fields of a schedule's text, read by kind."""
+"""The fields of a short text, such as that of a schedule or a recipe, read by kind."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from zerocast.workloads.errors import WorkloadError
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Fields without a name in order, and options by name. text, spelling: for errors."""
+    """Fields without a name in order, and options by name. text, spelling, kind (`schedule`, `recipe`): for errors."""
 
     text: str
     spelling: str
     plain: tuple[str, ...]
     options: Mapping[str, str]
+    kind: str = "schedule"
     _read: set[str] = field(default_factory=set)
 
     @classmethod
-    def of(cls, text: str, spelling: str, rest: str) -> Fields:
+    def of(cls, text: str, spelling: str, rest: str, kind: str = "schedule") -> Fields:
         """Fields between colons; `name=value` is an option."""
         parts = [part.strip() for part in rest.split(":")] if rest else []
         given = [part.split("=", 1) for part in parts if "=" in part]
-        fields = cls(text, spelling, tuple(part for part in parts if "=" not in part), dict(given))
+        fields = cls(text, spelling, tuple(part for part in parts if "=" not in part), dict(given), kind)
         if len(given) > len(fields.options):
             fields.refuse("an option stands there twice")
         return fields
 
     def refuse(self, why: str = "") -> NoReturn:
         """Raise `WorkloadError` with the grammar, or with what is wrong."""
-        raise WorkloadError(f"schedule {self.text!r}: {why or f'does not fit its grammar {self.spelling}'}")
+        raise WorkloadError(f"{self.kind} {self.text!r}: {why or f'does not fit its grammar {self.spelling}'}")
 
     def expect(self, count: int) -> tuple[str, ...]:
         """The plain fields, of which there must be so many."""

@@ -1,0 +1,90 @@
+"""Chains of recipes: in which order they come, and what they remember of each other."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from small_models import copies, mlp, unchanged
+
+from zerocast.workloads import capture, transforms
+from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.patterns import NM
+from zerocast.workloads.pruning import Change
+from zerocast.workloads.recipes import chain, prune
+from zerocast.workloads.schedules.schedule import density_of, with_density
+from zerocast.workloads.transforms.grammar import TRANSFORMS
+
+
+@pytest.fixture(autouse=True)
+def seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.mark.parametrize("name", list(TRANSFORMS))
+def test_every_transform_has_its_function(name: str) -> None:
+    function = getattr(transforms, TRANSFORMS[name].function)
+    assert function.__doc__
+    assert {"dense", "ends"} <= set(function.__kwdefaults__)
+
+
+def test_transforms_change_the_module_and_recipes_prune_what_is_there() -> None:
+    model, x = mlp(16, 32, 24, 8), torch.randn(4, 16)
+    before = copies(model)
+    pruned, pruning = prune(model, "lowrank:4+nm:2:4", x, first_and_last_dense=False)
+    assert unchanged(model, before)
+    assert set(pruning.layers) == {f"{at}.{part}.weight" for at in (0, 1, 2) for part in ("down", "up")}
+    assert all(layer.weight["FF"] == NM(2, 4, "c") for layer in pruning.layers.values())
+    assert pruning.changes_module and pruning.recipe == "lowrank:4+nm:2:4"
+    assert pruning.account[1] == Change("1", "rank 4", 32 * 24 + 24, 4 * (32 + 24) + 24, 32 * 24, 4 * (32 + 24))
+    workload = capture(pruned, x, pruning=pruning)
+    assert workload.macs == 4 * 4 * (16 + 32 + 32 + 24 + 24 + 8)
+    assert workload.meta["account"][0][:2] == ("0", "rank 4")
+    assert set(workload.layers.values()) == {""}
+
+
+def test_what_was_decided_before_holds_beside_what_comes() -> None:
+    model = mlp(16, 32, 24, 8)
+    changed, first = prune(model, "lowrank:4@0|1")
+    pruned, both = prune(changed, "nm:2:4", dense=["0"], before=first)
+    assert both.recipe == "lowrank:4@0|1+nm:2:4"
+    assert both.account == first.account
+    assert set(both.layers) == {"1.down.weight", "1.up.weight"}
+    capture(pruned, torch.randn(4, 16), pruning=both)
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("nm:2:4", ["nm:2:4"]),
+        ("channel:0.5+nm:2:4", ["channel:0.5", "nm:2:4"]),
+        ("lowrank:8@a.*|b + static:0.5:erk", ["lowrank:8@a.*|b", "static:0.5:erk"]),
+    ],
+)
+def test_a_chain_is_taken_apart(text: str, parts: list[str]) -> None:
+    assert [recipe.text for recipe in chain(text)] == parts
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("nm:2:4+lowrank:8", "lowrank:8 changes the layers in which nm:2:4 leaves zeros; write it first"),
+        ("nm:2:4+", "unknown recipe ''"),
+        ("lowrank", "does not fit its grammar lowrank:R"),
+        ("lowrank:0", "'0' must be a whole number of 1 or more"),
+        ("lowrank:2.5", "'2.5' is no share"),
+        ("lowrank:8@", "does not fit its grammar lowrank:R"),
+        ("lowrank:8@fc.*", "recipe 'lowrank:8@fc.\\*': @fc.\\* matches no linear layer or convolution; known: 0, 1"),
+        ("lowrank:99", "changes nothing of Sequential: 1.weight: rank 99 is above the smaller side of its 24 x 32"),
+        ("rigl:0.5+set:0.5", "both move their masks"),
+    ],
+)
+def test_wrong_chains_say_what_is_wrong(text: str, message: str) -> None:
+    with pytest.raises(WorkloadError, match=message):
+        prune(mlp(16, 32, 24, 8), text)
+
+
+def test_densities_of_chains() -> None:
+    assert density_of("nm:2:4+magnitude:0.5") == 0.25
+    assert density_of("lowrank:8+nm:2:4") != density_of("lowrank:8+nm:2:4")  # NaN: ranks are no zeros
+    assert with_density("lowrank:8+magnitude:erk", 0.25) == "lowrank:8+magnitude:0.25:erk"
+    assert with_density("lowrank:8+magnitude:erk", 1.0) == "lowrank:8"

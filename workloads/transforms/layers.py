@@ -1,0 +1,55 @@
+"""Plain layers in the likeness of others: linear ones, transformers' `Conv1D`, convolutions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
+
+
+def matrix_of(module: nn.Module) -> Tensor:
+    """The weight as a matrix [outputs, inputs]; those of a convolution are all that one of its windows holds."""
+    weight: Any = module.weight.detach()  # type: ignore[union-attr, operator]
+    return (weight.t() if _is_turned(module) else weight.flatten(1)) if weight.dim() > 1 else weight
+
+
+def like(
+    module: nn.Module,
+    *,
+    inputs: int | None = None,
+    outputs: int | None = None,
+    bias: bool | None = None,
+    single: bool = False,
+) -> Any:
+    """A layer like another with other numbers of inputs and outputs (None: as many), on its device and of its type.
+
+    bias: None for the bias of `module` itself, where it has one and as many outputs. single: without a window.
+    """
+    weight: Any = module.weight
+    own: Tensor | None = module.bias  # type: ignore[assignment]
+    made = {"device": weight.device, "dtype": weight.dtype, "bias": own is not None if bias is None else bias}
+    layer: Any
+    if isinstance(module, _ConvNd):
+        kind: Any = type(module)
+        window = {} if single else {name: getattr(module, name) for name in ("stride", "padding", "dilation")}
+        size = 1 if single else module.kernel_size
+        layer = kind(inputs or module.in_channels, outputs or module.out_channels, size, **window, **made)
+    else:
+        have = weight.shape if _is_turned(module) else weight.shape[::-1]
+        layer = nn.Linear(inputs or have[0], outputs or have[1], **made)
+    if bias is None and own is not None and layer.bias.shape == own.shape:
+        layer.bias = own
+    layer.weight.requires_grad_(weight.requires_grad)
+    return layer
+
+
+def _is_turned(module: nn.Module) -> bool:
+    """Whether its weight lies as [inputs, outputs]."""
+    return type(module).__name__ == "Conv1D" and not isinstance(module, nn.modules.conv.Conv1d)
+
+
+def empty(*shape: int, like: Tensor) -> nn.Parameter:
+    """A parameter of a shape, on the device and of the type of another tensor."""
+    return nn.Parameter(torch.empty(shape, device=like.device, dtype=like.dtype))

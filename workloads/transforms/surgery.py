@@ -1,0 +1,128 @@
+"""What all transforms share: a copy to change, the layers that may change, and the account of what did."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
+
+from zerocast.workloads.errors import WorkloadError, closest
+from zerocast.workloads.pruning import Change
+from zerocast.workloads.recipes.targets import Target, kept_dense, targets
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A changed copy of a module. account: what became of each layer; left: weights that stayed, with the reason."""
+
+    module: nn.Module
+    account: tuple[Change, ...]
+    left: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Misfit:
+    """Why a layer cannot be changed as asked."""
+
+    reason: str
+
+
+def twin(model: nn.Module) -> nn.Module:
+    """A copy with parameters of its own over the same storage: what is done to its layers, or to whether its weights
+    are trained, leaves the model as it is, and no data are copied. Buffers are shared."""
+    memo: dict[int, Any] = {id(buffer): buffer for buffer in model.buffers()}
+    for parameter in model.parameters():
+        plain = type(parameter) is nn.Parameter
+        memo[id(parameter)] = nn.Parameter(parameter.detach(), parameter.requires_grad) if plain else parameter
+    return copy.deepcopy(model, memo)
+
+
+def replaced(
+    model: nn.Module,
+    made: Callable[[Target], nn.Module | Misfit],
+    *,
+    layers: Sequence[str],
+    dense: Sequence[str],
+    ends: bool | None,
+) -> Changed:
+    """A copy in which what `made` returns stands in place of each linear layer and convolution.
+
+    layers: names, last names, parents or globs of those that are replaced; () for all but the first layer, the
+    classifier and what is shared with an embedding. dense: of those that are not. ends: whether first layer and
+    classifier stay.
+    Raises `WorkloadError` for a name that matches nothing, and where nothing is replaced.
+    """
+    module = twin(model)
+    found, left = candidates(module, layers, dense, ends)
+    account: list[Change] = []
+    misfits: dict[str, str] = {}
+    for target in found:
+        made_of = made(target)
+        if isinstance(made_of, Misfit):
+            misfits[target.name] = made_of.reason
+            continue
+        put(module, target.layer, made_of)
+        account.append(change_of(target.layer, target.module, made_of))
+    left = {**misfits, **left}
+    if not account:
+        why = "; ".join(f"{name}: {reason}" for name, reason in list(left.items())[:3])
+        raise WorkloadError(f"changes nothing of {type(model).__name__}: {why or 'it has no linear layer'}")
+    return Changed(module, tuple(account), left)
+
+
+def candidates(
+    module: nn.Module, layers: Sequence[str], dense: Sequence[str], ends: bool | None
+) -> tuple[list[Target], dict[str, str]]:
+    """The layers that may be changed, and the reasons of the others; arguments as of `replaced`."""
+    found = targets(module)
+    stays = not layers if ends is None else ends
+    left = kept_dense(module, found, dense, stays, stays)
+    left |= {t.name: f"weights of {type(t.module).__name__} are no layer of their own" for t in found if not _whole(t)}
+    for glob in layers:
+        if not any(named(target.layer, glob) for target in found):
+            hint = closest(glob, [target.layer for target in found])
+            raise WorkloadError(f"@{glob} matches no linear layer or convolution; {hint}")
+    asked = [t for t in found if not layers or any(named(t.layer, glob) for glob in layers)]
+    return [target for target in asked if target.name not in left], left
+
+
+def named(layer: str, glob: str) -> bool:
+    """Whether a layer goes by this name: its path, the last part of it, or a parent's."""
+    return fnmatchcase(layer, glob) or fnmatchcase(layer.rpartition(".")[2], glob) or layer.startswith(f"{glob}.")
+
+
+def put(model: nn.Module, path: str, module: nn.Module) -> None:
+    """Let `module` stand at `path`."""
+    above, _, name = path.rpartition(".")
+    module.train(model.get_submodule(path).training)
+    setattr(model.get_submodule(above), name, module)
+
+
+def change_of(layer: str, before: nn.Module, after: nn.Module) -> Change:
+    """The account of a layer that another module replaces."""
+    return Change(layer, getattr(after, "words", type(after).__name__), _parameters(before), _parameters(after),
+                  macs_of(before), macs_of(after))  # fmt: skip
+
+
+def macs_of(module: nn.Module) -> int:
+    """Multiply-accumulates for each row, or each place of an image, that a module makes."""
+    own = getattr(module, "macs", None)
+    if isinstance(own, int):
+        return own
+    found = targets(module)
+    return sum(target.size for target in found)
+
+
+def _parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _whole(target: Target) -> bool:
+    """Whether a weight is that of a layer which maps its last dimension, or the channels of an image."""
+    plain = isinstance(target.module, (nn.Linear, _ConvNd)) or type(target.module).__name__ == "Conv1D"
+    return plain and target.name.endswith("weight")
