@@ -13,7 +13,7 @@ m filters and n samples while the channels go by, pass after pass:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -275,16 +275,30 @@ def _hop_bits(gemm: Gemm, accelerator: Accelerator, layer: RowLayer, passes: Pas
 def _cycles(gemm: Gemm, accelerator: Accelerator, layer: RowLayer, passes: Passes) -> tuple[Array, Array, Array]:
     """Cycles of PEs multiplying, of ports and buses beyond them, and of filling and draining.
 
+    The last strip of output rows has as many sums and input rows as are left; its PEs take as long as all others.
+    """
+    loops, rows = trips(layer, passes), layer.output[0]
+    full = loops.strips - 1
+    multiplying, *strip = _pass_cycles(gemm, accelerator, layer, passes)
+    _, *last = _pass_cycles(gemm, accelerator, layer, replace(passes, e=rows - full * passes.e))
+    walks = layer.groups * loops.channels * loops.filters
+    beyond, ramp = (walks * (full * each + end) for each, end in zip(strip, last, strict=True))
+    return walks * layer.samples * loops.strips * multiplying, layer.samples * beyond, loops.samples * ramp
+
+
+def _pass_cycles(gemm: Gemm, accelerator: Accelerator, layer: RowLayer, passes: Passes) -> tuple[Array, Array, Array]:
+    """Cycles of a sample in a pass (of PEs multiplying, of ports and buses beyond them) and of filling and draining.
+
     A PE takes p q S cycles for a column of the output. Before it starts, filters and the first window come over their
     buses, since the spads hold no more than one pass; after it, sums climb R r PEs and leave through the GLB's port.
     """
-    part, loops = part_of(accelerator), trips(layer, passes)
+    part = part_of(accelerator)
     words_in = part.ifmap_bus_bytes_per_cycle * 8 / gemm.input.bits
     words_w = part.filter_bus_bytes_per_cycle * 8 / gemm.weight.bits
     psum_bytes = accelerator.compute.accumulate_bits / 8
     port = accelerator.buffer_of("output").port_bytes_per_cycle or math.inf
     (rows, taps), (_, columns) = layer.kernel, layer.output
-    per_sample = passes.p * passes.q * taps * columns / pe_rate(gemm, accelerator)
+    multiplying = passes.p * passes.q * taps * columns / pe_rate(gemm, accelerator)
     sums = passes.p * passes.t * passes.e
     input_rows = ((passes.e - 1) * layer.advance + layer.span[0]) * passes.q * passes.r
     slowest = np.maximum(sums * columns * psum_bytes / port, input_rows * (layer.padded[1] - layer.span[1]) / words_in)
@@ -295,9 +309,7 @@ def _cycles(gemm: Gemm, accelerator: Accelerator, layer: RowLayer, passes: Passe
         + np.ceil(sums * psum_bytes / port)
         + part.pipeline_cycles
     )
-    each = layer.groups * loops.strips * loops.channels * loops.filters
-    walks = each * layer.samples
-    return walks * per_sample, walks * np.maximum(slowest - per_sample, 0.0), each * loops.samples * ramp
+    return multiplying, np.maximum(slowest - multiplying, 0.0), ramp
 
 
 def _pe_j(gemm: Gemm, accelerator: Accelerator, layer: RowLayer) -> tuple[float, float]:
