@@ -9,12 +9,12 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from zerocast.accelerators.schema.array import Compute, Dataflow, Sparsity
-from zerocast.accelerators.schema.gpu import Gpu
+from zerocast.accelerators.schema.array.compute import Compute, Dataflow, Sparsity
+from zerocast.accelerators.schema.array.row_stationary import RowStationary
+from zerocast.accelerators.schema.array.skipping import Skipping
+from zerocast.accelerators.schema.gpu.card import Gpu
 from zerocast.accelerators.schema.memory import Fanout, Memory, Operand
 from zerocast.accelerators.schema.part import Part
-from zerocast.accelerators.schema.row_stationary import RowStationary
-from zerocast.accelerators.schema.skipping import Skipping
 from zerocast.accelerators.schema.technology import Resources, Technology
 from zerocast.accelerators.schema.units import Host, Schedule, Unit
 from zerocast.accelerators.tables.energy import EnergyTable, energy_table

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveInt
 
-from zerocast.accelerators.schema.array import Dataflow
+from zerocast.accelerators.schema.array.compute import Dataflow
 from zerocast.accelerators.schema.memory import Operand
 from zerocast.accelerators.schema.part import Part
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
-from zerocast.accelerators.schema.array import check_dtypes
+from zerocast.accelerators.schema.array.compute import check_dtypes
 from zerocast.accelerators.schema.part import Part
 from zerocast.accelerators.tables.energy import EnergyTable, parse_table
 

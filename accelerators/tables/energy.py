@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import Field, PositiveFloat, ValidationError, field_validator, model_validator
 
 from zerocast.accelerators.errors import AcceleratorError
-from zerocast.accelerators.schema.array import check_dtypes, widest
+from zerocast.accelerators.schema.array.compute import check_dtypes, widest
 from zerocast.accelerators.schema.part import Part
 from zerocast.accelerators.tables.reading import find_table, log_log
 

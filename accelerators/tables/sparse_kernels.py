@@ -7,7 +7,7 @@ from functools import cache
 from pydantic import ValidationError
 
 from zerocast.accelerators.errors import AcceleratorError
-from zerocast.accelerators.schema.sparse_kernel import SparseKernel
+from zerocast.accelerators.schema.gpu.sparse_kernel import SparseKernel
 from zerocast.accelerators.tables.reading import find_table
 
 TABLE = "sparse-kernels"

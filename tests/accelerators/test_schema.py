@@ -12,7 +12,7 @@ import yaml
 from zerocast.accelerators import AcceleratorError, dump, load, parse, templates
 from zerocast.accelerators.library import read_yaml
 from zerocast.accelerators.schema import FORMATS
-from zerocast.accelerators.schema.array import DTYPES
+from zerocast.accelerators.schema.array.compute import DTYPES
 from zerocast.accelerators.tables.area import area_table
 from zerocast.accelerators.tables.energy import energy_table
 from zerocast.accelerators.tables.reading import table_names

@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
-from zerocast.accelerators.schema.array import check_dtypes
+from zerocast.accelerators.schema.array.compute import check_dtypes
+from zerocast.accelerators.schema.gpu.power import Power
+from zerocast.accelerators.schema.gpu.regime import Regime
 from zerocast.accelerators.schema.part import Part
-from zerocast.accelerators.schema.power import Power
-from zerocast.accelerators.schema.regime import Regime
 
 LONGEST_GAP_S = 2e-6
 """Gaps between kernels of a CUDA graph are about 1e-6 s; the shortest kernel of the shipped calibrations lasts

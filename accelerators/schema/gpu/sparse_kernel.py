@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from zerocast.accelerators.schema.array import check_dtypes
+from zerocast.accelerators.schema.array.compute import check_dtypes
 from zerocast.accelerators.schema.part import Part
 
 

@@ -1,0 +1,1 @@
+"""What computes: arrays of processing elements, and engines that find zeros at run time."""
