@@ -18,8 +18,8 @@ from zerocast.simulator.products.given import read_page
 from zerocast.workloads.dtypes import types_of
 from zerocast.workloads.ir import Workload
 from zerocast.workloads.training.expand import PER_LAYER
-from zerocast.workloads.training.masks import MASK_UPDATES
-from zerocast.workloads.training.rules import optimizer_named
+from zerocast.workloads.training.weights.masks import MASK_UPDATES
+from zerocast.workloads.training.weights.rules import optimizer_named
 
 if TYPE_CHECKING:
     from zerocast.workloads.checkpoint import Checkpoint

@@ -9,7 +9,7 @@ from itertools import accumulate, groupby
 from zerocast.simulator.program.storage import Stored, stored_bytes, stored_weights
 from zerocast.simulator.result import CLASSES, Footprint
 from zerocast.workloads.ir import BITS, Index, Op, Transfer, Vector, Workload
-from zerocast.workloads.training.rules import optimizer_named
+from zerocast.workloads.training.weights.rules import optimizer_named
 
 _PERSISTENT = ("weight", "optimizer_state", "constant", "input")
 

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from zerocast.workloads.ir import Op
 from zerocast.workloads.training.autograd import Checkpoint
-from zerocast.workloads.training.tape import Tape
-from zerocast.workloads.training.vectors import saves
+from zerocast.workloads.training.backward.tape import Tape
+from zerocast.workloads.training.backward.vectors import saves
 
 Differentiated = tuple[Op, Sequence[Op]]
 """A forward op and its backward ops."""

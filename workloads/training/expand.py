@@ -7,15 +7,15 @@ from itertools import groupby
 
 from zerocast.workloads.ir import Einsum, Index, Op, Transfer, Vector, Workload
 from zerocast.workloads.pruning import NOTHING_PRUNED, Pruning
-from zerocast.workloads.training import contractions, movement, vectors
 from zerocast.workloads.training.again import run_again
 from zerocast.workloads.training.autograd import Autograd
-from zerocast.workloads.training.loss import seed
-from zerocast.workloads.training.masks import with_mask_updates
-from zerocast.workloads.training.online import with_selection
-from zerocast.workloads.training.rules import optimizer_named
-from zerocast.workloads.training.tape import Tape, needing
-from zerocast.workloads.training.update import update
+from zerocast.workloads.training.backward import contractions, movement, vectors
+from zerocast.workloads.training.backward.loss import seed
+from zerocast.workloads.training.backward.tape import Tape, needing
+from zerocast.workloads.training.weights.masks import with_mask_updates
+from zerocast.workloads.training.weights.online import with_selection
+from zerocast.workloads.training.weights.rules import optimizer_named
+from zerocast.workloads.training.weights.update import update
 
 NOTHING_SPECIAL = Autograd()
 PER_LAYER = "per-layer"

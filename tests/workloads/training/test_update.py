@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from zerocast.workloads import Workload, WorkloadError, capture
-from zerocast.workloads.training.rules import optimizer_named
+from zerocast.workloads.training.weights.rules import optimizer_named
 
 WIDTH, HIDDEN = 300, 400
 WEIGHTS = WIDTH * HIDDEN

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from zerocast.workloads.ir import Einsum, Op, Tensor, Vector, Workload
-from zerocast.workloads.training.tape import Tape, mark
+from zerocast.workloads.training.backward.tape import Tape, mark
 
 
 @dataclass(frozen=True, slots=True)

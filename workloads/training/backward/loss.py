@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Einsum, Tensor, Vector, Workload
-from zerocast.workloads.training.tape import Tape
+from zerocast.workloads.training.backward.tape import Tape
 
 
 def seed(tape: Tape, forward: Workload) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from zerocast.workloads.ir import Einsum, Index, Op, Phase, Tensor, Workload
 from zerocast.workloads.patterns import Pattern
 from zerocast.workloads.pruning import Pruning
-from zerocast.workloads.training.tape import weight_of
+from zerocast.workloads.training.backward.tape import weight_of
 
 
 def with_selection(workload: Workload, pruning: Pruning) -> Workload:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from zerocast.workloads.ir import Affine, Einsum, Tensor, Vector
 from zerocast.workloads.patterns import DENSE, Pattern
-from zerocast.workloads.training.rules import BLOCK, Optimizer
-from zerocast.workloads.training.tape import Tape
+from zerocast.workloads.training.backward.tape import Tape
+from zerocast.workloads.training.weights.rules import BLOCK, Optimizer
 
 
 def update(tape: Tape, name: str, rule: Optimizer, inner: bool, mask: Pattern | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from zerocast.workloads.ir import Einsum
 from zerocast.workloads.patterns import Pattern
 from zerocast.workloads.pruning import Pruning
-from zerocast.workloads.training.tape import Tape, mark, phase_of, weight_of
+from zerocast.workloads.training.backward.tape import Tape, mark, phase_of, weight_of
 
 
 def backward(tape: Tape, op: Einsum, gradient: str, pruning: Pruning) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from zerocast.workloads.ir import Index, Transfer, Vector
-from zerocast.workloads.training.tape import Tape, phase_of
-from zerocast.workloads.training.vectors import passed
+from zerocast.workloads.training.backward.tape import Tape, phase_of
+from zerocast.workloads.training.backward.vectors import passed
 
 
 def index_backward(tape: Tape, op: Index, gradient: str) -> None:
