@@ -81,7 +81,7 @@ def _against_measured(
     measured: Path, accelerator: str | None, settings: list[str] | None, tolerance: float | None, out: Path | None
 ) -> bool:
     """Verdicts on the user's own measurements, which no record knows."""
-    from zerocast.analysis.validate.suites.gpu.measured import compare_measured
+    from zerocast.analysis.validate.suites.gpu.products.measured import compare_measured
     from zerocast.analysis.validate.text import print_verdicts, write_verdicts
     from zerocast.analysis.validate.verdict import judge_alone
 

@@ -37,12 +37,12 @@ _MODULES = {
     "fused": "arrays.fused",
     "energy": "chips.energy",
     "area": "chips.area",
-    "gpu": "gpu.products",
-    "gpu_networks": "gpu.networks",
-    "gpu_iterations": "gpu.iterations",
-    "gpu_power": "gpu.power",
-    "two_four_training": "gpu.two_four_training",
-    "memory": "gpu.memory",
+    "gpu": "gpu.products.unseen",
+    "gpu_networks": "gpu.networks.timed",
+    "gpu_iterations": "gpu.networks.iterations",
+    "gpu_power": "gpu.networks.power",
+    "two_four_training": "gpu.networks.two_four_training",
+    "memory": "gpu.networks.memory",
     "systems": "systems",
 }
 """Where each is, in `suites/`."""

@@ -22,7 +22,7 @@ from zerocast.analysis.calibration.tables import (
 )
 from zerocast.analysis.cli import main
 from zerocast.analysis.errors import AnalysisError
-from zerocast.analysis.validate.suites.gpu.products import OWN_ROWS, errors_of, held_out, left_out
+from zerocast.analysis.validate.suites.gpu.products.unseen import OWN_ROWS, errors_of, held_out, left_out
 from zerocast.simulator.gpu.card import card_of
 from zerocast.simulator.gpu.fit.calibration import calibration_of
 from zerocast.simulator.gpu.predict import predict

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from zerocast.analysis.validate.comparison import reference_rows
-from zerocast.analysis.validate.suites.gpu import memory
+from zerocast.analysis.validate.suites.gpu.networks import memory
 
 SIZES = {"60M": 58.1, "130M": 134.1, "350M": 367.9, "1B": 1339.0, "7B": 6738.0}
 """Published parameters in millions."""

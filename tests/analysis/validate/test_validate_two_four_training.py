@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zerocast.analysis.validate.suites.gpu import two_four_training
+from zerocast.analysis.validate.suites.gpu.networks import two_four_training
 
 
 def test_the_speedup_is_the_published_one_with_the_selections_of_both_passes() -> None:

@@ -15,7 +15,8 @@ from zerocast.accelerators import load
 from zerocast.analysis import validate
 from zerocast.analysis.validate.comparison import Comparison, information, reference_rows
 from zerocast.analysis.validate.suites import zeroskip
-from zerocast.analysis.validate.suites.zeroskip import dstc, eie, eyeriss_pe, hisparse, mcbbs, rows, sigma
+from zerocast.analysis.validate.suites.zeroskip import dstc, eie, hisparse, mcbbs, rows, sigma
+from zerocast.analysis.validate.suites.zeroskip.eyeriss import pe as eyeriss_pe
 from zerocast.simulator import SimulationError, plain_gemm, simulate
 from zerocast.simulator.laws.lanes import engine_cycles
 from zerocast.workloads.ir import Einsum, Workload

@@ -14,8 +14,10 @@ from torch.nn import functional
 from zerocast.accelerators import load
 from zerocast.analysis.validate.comparison import Comparison, reference_rows
 from zerocast.analysis.validate.record import recorded
-from zerocast.analysis.validate.suites.zeroskip import cnvlutin, eyeriss_chip, eyeriss_v1
+from zerocast.analysis.validate.suites.zeroskip import cnvlutin
 from zerocast.analysis.validate.suites.zeroskip import scnn as scnn_suite
+from zerocast.analysis.validate.suites.zeroskip.eyeriss import chip as eyeriss_chip
+from zerocast.analysis.validate.suites.zeroskip.eyeriss import v1 as eyeriss_v1
 from zerocast.analysis.validate.suites.zeroskip.layers import Layer, layers, unit_stride, workload_of
 from zerocast.analysis.validate.suites.zeroskip.scnn import DENSITIES, equal_at
 from zerocast.analysis.validate.verdict import missing

@@ -9,7 +9,7 @@ import pytest
 from small_workloads import forward
 
 from zerocast.accelerators import load
-from zerocast.analysis.validate.suites.gpu.layers import COVERAGE, layers_elsewhere
+from zerocast.analysis.validate.suites.gpu.products.layers import COVERAGE, layers_elsewhere
 from zerocast.simulator import plain_gemm, simulate
 from zerocast.simulator.cost import OpRow
 from zerocast.simulator.einsum_cost import Pricer

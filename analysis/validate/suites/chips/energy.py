@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 
 from zerocast.accelerators import load
 from zerocast.analysis.validate.comparison import Comparison, published, reference_rows
-from zerocast.analysis.validate.suites.zeroskip import eie, eyeriss_v1
+from zerocast.analysis.validate.suites.zeroskip import eie
+from zerocast.analysis.validate.suites.zeroskip.eyeriss import v1 as eyeriss_v1
 from zerocast.analysis.validate.suites.zeroskip.layers import layers, workload_of
 from zerocast.analysis.validate.suites.zeroskip.rows import product_of, rows_of
 from zerocast.simulator import OpRow, simulate

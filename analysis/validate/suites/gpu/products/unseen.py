@@ -25,9 +25,9 @@ from zerocast.analysis.calibration.tables import (
     sparse_rows,
 )
 from zerocast.analysis.validate.comparison import Comparison, at_least, at_most, information
-from zerocast.analysis.validate.suites.gpu.cuda_cores import products_on_older_cards
-from zerocast.analysis.validate.suites.gpu.layers import layers_elsewhere
-from zerocast.analysis.validate.suites.gpu.sparse import sparse_kernel_rows
+from zerocast.analysis.validate.suites.gpu.products.cuda_cores import products_on_older_cards
+from zerocast.analysis.validate.suites.gpu.products.layers import layers_elsewhere
+from zerocast.analysis.validate.suites.gpu.products.sparse import sparse_kernel_rows
 from zerocast.simulator.gpu.card import TYPE_CLASSES
 from zerocast.simulator.gpu.fit.calibration import Calibrated, calibration_of
 from zerocast.simulator.gpu.fit.constants import Constants

@@ -17,7 +17,7 @@ from zerocast.accelerators import Accelerator, load
 from zerocast.accelerators.library import with_regime
 from zerocast.analysis.run.network import overrides
 from zerocast.analysis.validate.comparison import Comparison, against, information, reference_rows
-from zerocast.analysis.validate.suites.gpu.adapters import adapted
+from zerocast.analysis.validate.suites.gpu.networks.adapters import adapted
 from zerocast.simulator.program.fit import fullest_of
 from zerocast.simulator.program.footprint import footprint
 from zerocast.simulator.program.program import Program, program

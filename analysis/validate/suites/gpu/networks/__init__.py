@@ -1,0 +1,1 @@
+"""Networks on GPUs as published: times, training iterations, power, memory."""
