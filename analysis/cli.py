@@ -258,7 +258,7 @@ def lower(
         print_flops(workload)
     if out is None:
         return
-    from zerocast.workloads.store import save
+    from zerocast.workloads.files.store import save
 
     save(workload, out)
     typer.echo(f"{workload.name}: {len(workload.ops)} ops, {workload.macs:,} MACs, written: {out}")

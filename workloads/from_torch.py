@@ -13,12 +13,12 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from zerocast.workloads.blocks import lengthened
 from zerocast.workloads.checkpoint import Checkpoint, matched
 from zerocast.workloads.dtypes import Types, types_of, with_weights
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Op, Tensor, Workload
 from zerocast.workloads.lowering.builder import Builder, NoRule
+from zerocast.workloads.lowering.exporting.blocks import lengthened
 from zerocast.workloads.lowering.exporting.export import export, quiet, taken_apart
 from zerocast.workloads.lowering.exporting.forms import as_module, plain
 from zerocast.workloads.lowering.exporting.masks import check_finite, weight_names

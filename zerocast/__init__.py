@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from zerocast.analysis.train import train as train
     from zerocast.simulator.simulate import simulate as simulate
     from zerocast.workloads.checkpoint import open_checkpoint as open_checkpoint
+    from zerocast.workloads.files.store import load_workload as load_workload
+    from zerocast.workloads.files.store import save as save
     from zerocast.workloads.from_torch import capture as capture
     from zerocast.workloads.recipes import prune as prune
     from zerocast.workloads.schedules import parse_schedule as parse_schedule
-    from zerocast.workloads.store import load_workload as load_workload
-    from zerocast.workloads.store import save as save
     from zerocast.workloads.tracing.apply import apply_trace as apply_trace
     from zerocast.workloads.tracing.record import trace as trace
     from zerocast.workloads.zoo import build as build
@@ -33,8 +33,8 @@ _HOME = {
     "capture": "workloads.from_torch",
     "trace": "workloads.tracing.record",
     "apply_trace": "workloads.tracing.apply",
-    "save": "workloads.store",
-    "load_workload": "workloads.store",
+    "save": "workloads.files.store",
+    "load_workload": "workloads.files.store",
     "load": "accelerators.library",
     "simulate": "simulator.simulate",
     "explore": "analysis.explore.command",

@@ -31,8 +31,8 @@ from zerocast.analysis.explore.space.reading import read_space
 from zerocast.analysis.run.network import Step, one_of
 from zerocast.simulator.products.given import given_products
 from zerocast.simulator.program.program import program
+from zerocast.workloads.files.store import load_workload
 from zerocast.workloads.ir import Workload
-from zerocast.workloads.store import load_workload
 
 METHODS = ("grid", "random", "nsga2", "tpe")
 TRIALS = 200

@@ -149,7 +149,7 @@ def lower(network: Network, steps: Steps) -> Workload:
 
 def _lower(network: Network, steps: Steps) -> Workload:
     if network.is_saved:
-        from zerocast.workloads.store import load_workload
+        from zerocast.workloads.files.store import load_workload
 
         return load_workload(network.model)
     from zerocast.workloads import capture, prune

@@ -21,10 +21,10 @@ from zerocast.analysis.explore.pricing.sweep import Sweep
 from zerocast.analysis.explore.pricing.version import code_version
 from zerocast.analysis.run.network import Network, Steps
 from zerocast.analysis.train.captured import Lowering
+from zerocast.workloads.files.store import load_workload
 from zerocast.workloads.schedules import Upkeep
 from zerocast.workloads.schedules.schedule import DENSE
 from zerocast.workloads.schedules.upkeep import kept_weights, upkeep
-from zerocast.workloads.store import load_workload
 
 _OBJECTIVE, _FIDELITY = "latency", "analytic"
 

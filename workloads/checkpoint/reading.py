@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zerocast.extras import need
-from zerocast.workloads.blame import reason
 from zerocast.workloads.checkpoint.forms import assembled
 from zerocast.workloads.checkpoint.quantised import unpacked
 from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.user_code.blame import reason
 
 if TYPE_CHECKING:
     import torch

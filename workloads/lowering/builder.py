@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch.fx import Node
 
-from zerocast.workloads.blame import place_in
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import BITS, Op, Role, Tensor
 from zerocast.workloads.lowering.exporting.watch import checkpoint_of
@@ -19,6 +18,7 @@ from zerocast.workloads.lowering.origins import Origin
 from zerocast.workloads.lowering.values import Value
 from zerocast.workloads.patterns.detect import Found
 from zerocast.workloads.training.autograd import Checkpoint
+from zerocast.workloads.user_code.blame import place_in
 
 _WHOLE = {
     torch.bool: "bool", torch.uint8: "uint8", torch.int8: "int8", torch.int16: "int16", torch.int32: "int32",

@@ -10,7 +10,6 @@ import torch
 from torch.fx import GraphModule, Node
 from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 
-from zerocast.workloads.blame import line, place_in
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Transfer, Vector
 from zerocast.workloads.lowering.aliases import seen_elsewhere
@@ -28,6 +27,7 @@ from zerocast.workloads.lowering.operators import (
 )
 from zerocast.workloads.lowering.origins import Origin, origin_of, source
 from zerocast.workloads.lowering.values import Value, stop
+from zerocast.workloads.user_code.blame import line, place_in
 
 RULES: dict[str, Any] = {
     **contractions.RULES, **experts.RULES, **convolution.RULES, **attention.RULES, **vectors.RULES, **movement.RULES,

@@ -14,12 +14,12 @@ from torch.nn.modules.conv import _ConvNd
 from torch.utils._pytree import tree_leaves
 
 from zerocast.extras import need
-from zerocast.workloads.blame import line, place, reason
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.lowering.exporting.positional import positional
 from zerocast.workloads.pruning import LayerPruning, Pruning
 from zerocast.workloads.recipes.grammar import Recipe
 from zerocast.workloads.recipes.targets import Target, classifier, targets
+from zerocast.workloads.user_code.blame import line, place, reason
 
 GRAIN = 8
 """Widths that are multiples of 8 stay so while 8 channels are left: arrays and tensor cores fill by 8."""

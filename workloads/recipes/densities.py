@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from zerocast.workloads.errors import WorkloadError, closest
+from zerocast.workloads.files.rows import read_rows
 from zerocast.workloads.recipes.grammar import Recipe
 from zerocast.workloads.recipes.plan import Plan
 from zerocast.workloads.recipes.targets import Target
-from zerocast.workloads.rows import read_rows
 
 
 def densities_of(found: Sequence[Target], recipe: Recipe, plan: Plan) -> dict[str, float]:

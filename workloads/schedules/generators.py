@@ -8,7 +8,7 @@ from pathlib import Path
 
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.fields import Fields
-from zerocast.workloads.rows import read_rows
+from zerocast.workloads.files.rows import read_rows
 from zerocast.workloads.schedules.ramp import Ramp
 from zerocast.workloads.schedules.schedule import DENSE, Schedule, Segment, Upkeep, with_density, with_groups
 

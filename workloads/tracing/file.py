@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zerocast.workloads.archive import Archive, Arrays
 from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.files.archive import Archive, Arrays
 from zerocast.workloads.tracing.contents import TensorTrace, Trace
 
 _FILE = Archive("trace", version=1, remedy="write one with `zerocast trace`")

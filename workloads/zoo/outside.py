@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zerocast.workloads.blame import reason
 from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.user_code.blame import reason
 
 if TYPE_CHECKING:
     from torch import nn

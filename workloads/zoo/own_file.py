@@ -10,9 +10,9 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-from zerocast.workloads.blame import is_users, line, place
 from zerocast.workloads.errors import WorkloadError
-from zerocast.workloads.neighbours import beside
+from zerocast.workloads.user_code.blame import is_users, line, place
+from zerocast.workloads.user_code.neighbours import beside
 from zerocast.workloads.zoo.arguments import checked
 
 _EMPTY = inspect.Parameter.empty

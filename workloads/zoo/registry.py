@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zerocast.extras import need
-from zerocast.workloads.blame import reason
 from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.user_code.blame import reason
 from zerocast.workloads.zoo.arguments import accepted, checked
 from zerocast.workloads.zoo.hub import from_hub, is_hub_name
 from zerocast.workloads.zoo.hub.sizes import Sizes

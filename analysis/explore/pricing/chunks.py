@@ -21,8 +21,8 @@ from zerocast.simulator.cost import Totals
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.simulate import simulate
 from zerocast.simulator.size.size import over_budget
+from zerocast.workloads.files.store import load_workload
 from zerocast.workloads.ir import Workload
-from zerocast.workloads.store import load_workload
 
 
 @dataclass(frozen=True, slots=True)

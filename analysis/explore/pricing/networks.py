@@ -82,7 +82,7 @@ class Networks:
 
     def keep(self, workload: Workload) -> str:
         """Write a workload into the folder; the hash of its content."""
-        from zerocast.workloads.store import save
+        from zerocast.workloads.files.store import save
 
         self._folder.mkdir(parents=True, exist_ok=True)
         draft = save(workload, self._folder / f"draft-{os.getpid()}.npz")

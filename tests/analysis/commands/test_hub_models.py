@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 
 from zerocast.analysis.cli import main
 from zerocast.analysis.explore.show.table import read_table
-from zerocast.workloads.store import load_workload
+from zerocast.workloads.files.store import load_workload
 
 SMALL = [
     "hidden_size=64",

@@ -10,7 +10,7 @@ import pytest
 
 from zerocast.analysis.cli import main
 from zerocast.analysis.explore.show.table import read_table
-from zerocast.workloads.store import load_workload
+from zerocast.workloads.files.store import load_workload
 
 LSTM = ["--tokens", "3", "--model-arg", "words=20", "--model-arg", "width=8"]
 

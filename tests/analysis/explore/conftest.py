@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from small_space import SPACE
 
+from zerocast.workloads.files.store import save
 from zerocast.workloads.ir import Einsum, Tensor, Workload
 from zerocast.workloads.patterns import NM
-from zerocast.workloads.store import save
 
 
 def three_products() -> Workload:

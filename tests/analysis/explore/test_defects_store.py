@@ -18,8 +18,8 @@ from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.explore.pricing.store import Store
 from zerocast.analysis.explore.show.export import export
 from zerocast.analysis.explore.show.table import read_table
+from zerocast.workloads.files.store import save
 from zerocast.workloads.ir import Workload
-from zerocast.workloads.store import save
 
 ROWS = "compute.rows: [16, 32]"
 COLS = "compute.cols: [16, 32]"

@@ -21,7 +21,7 @@ from zerocast.analysis.run.network import overrides
 from zerocast.simulator import simulate
 from zerocast.simulator.cost import OVER_OPS
 from zerocast.simulator.size.size import over_budget
-from zerocast.workloads.store import load_workload
+from zerocast.workloads.files.store import load_workload
 
 MANY = ("compute.rows: [16, 32]", "compute.rows: [4, 8, 12, 16, 20, 24, 28, 32, 40, 48]")
 COLS = ("compute.cols: [16, 32]", "compute.cols: [4, 8, 12, 16, 20, 24, 28, 32, 40, 48]")

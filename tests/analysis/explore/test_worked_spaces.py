@@ -13,7 +13,7 @@ from zerocast.analysis.explore.search.designs import count
 from zerocast.analysis.explore.show.table import read_table
 from zerocast.analysis.explore.space.reading import read_space
 from zerocast.simulator import simulate
-from zerocast.workloads.store import load_workload
+from zerocast.workloads.files.store import load_workload
 
 FOLDER = Path(str(files("zerocast.analysis") / "spaces"))
 DESIGNS = {"lanes-queue": 42, "nm-inference": 10_000, "nm-training": 3_600, "sparse-tensor-core": 108}

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from zerocast.workloads import Workload, capture
-from zerocast.workloads.blocks import Repeat, lengthened
+from zerocast.workloads.lowering.exporting.blocks import Repeat, lengthened
 from zerocast.workloads.lowering.exporting.repeats import cut, equal, repeats
 
 transformers = pytest.importorskip("transformers")

@@ -12,10 +12,10 @@ from torch import nn
 from zerocast.accelerators import load
 from zerocast.simulator import simulate
 from zerocast.workloads import Workload, capture, prune
+from zerocast.workloads.files.store import load_workload, save
 from zerocast.workloads.patterns import Mask
 from zerocast.workloads.patterns.detect import Found, detect
 from zerocast.workloads.recipes.nm import nm_mask
-from zerocast.workloads.store import load_workload, save
 
 
 def nm_bits(rows: int, columns: int, n: int, m: int) -> np.ndarray:

@@ -17,11 +17,11 @@ from torch._decomp import get_decompositions
 from torch.export import ExportedProgram
 from torch.utils._pytree import tree_leaves
 
-from zerocast.workloads.blame import line, place
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.lowering.exporting.outputs import asked_for
 from zerocast.workloads.lowering.exporting.watch import only_ours, stopped_regions, watched
-from zerocast.workloads.neighbours import beside, folders_of
+from zerocast.workloads.user_code.blame import line, place
+from zerocast.workloads.user_code.neighbours import beside, folders_of
 
 _UNSEEN = "fake tensor in the exported program constant's list"
 """What the exporter says where a tensor came to be past its eyes."""

@@ -12,8 +12,8 @@ from torch._functorch._aot_autograd.subclass_parametrization import unwrap_tenso
 from torch.export import ExportedProgram
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from zerocast.workloads.blame import line
 from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.user_code.blame import line
 
 _PACKED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
 """Where torch keeps layers whose weights are packed for its CPU kernels."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import nn
 
-from zerocast.workloads.blocks import Repeat
+from zerocast.workloads.lowering.exporting.blocks import Repeat
 
 FEWEST = 4
 """Layers that must be saved before a list is cut: fewer are exported as quickly."""

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from zerocast.extras import need
-from zerocast.workloads.blame import reason
 from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.user_code.blame import reason
 from zerocast.workloads.zoo.arguments import checked
 from zerocast.workloads.zoo.hub.configurations import ARCHITECTURE, bare, configuration
 from zerocast.workloads.zoo.hub.sizes import Sizes

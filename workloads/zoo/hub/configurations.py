@@ -11,9 +11,9 @@ from types import MappingProxyType
 from typing import Any
 
 from zerocast.extras import need
-from zerocast.workloads.blame import reason
 from zerocast.workloads.checkpoint import has_weights
 from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.user_code.blame import reason
 
 _CLASS, _TYPE, _PARAMETERS = "class", "type", "parameters"
 ARCHITECTURE = "architectures"

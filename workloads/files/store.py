@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from zerocast.workloads.archive import Archive
 from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.files.archive import Archive
 from zerocast.workloads.ir import Einsum, Index, Op, Tensor, Transfer, Vector, Workload
 from zerocast.workloads.patterns import DENSE, NM, VNM, Block, Dense, Mask, Pattern, PerChannel, Uniform
 

@@ -8,7 +8,7 @@ import sysconfig
 import traceback
 from pathlib import Path
 
-_OURS = f"{Path(__file__).parents[1]}{os.sep}"
+_OURS = f"{Path(__file__).parents[2]}{os.sep}"
 _FOREIGN = (_OURS, *(sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")))
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from zerocast.workloads.blame import is_users
+from zerocast.workloads.user_code.blame import is_users
 
 
 @contextmanager

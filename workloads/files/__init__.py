@@ -1,0 +1,1 @@
+"""What is read from and written to files: workloads, archives of arrays, small tables."""
