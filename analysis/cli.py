@@ -10,43 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
-from zerocast.analysis.commands.command_line import (
-    FIDELITIES,
-    OBJECTIVES,
-    AcceleratorName,
-    Cache,
-    Checkpoint,
-    DataParallel,
-    Dense,
-    Fidelity,
-    GivenMapping,
-    Image,
-    MicroBatches,
-    ModelArguments,
-    Objective,
-    Optimizer,
-    Pipeline,
-    Regime,
-    Settings,
-    TensorParallel,
-    Tokens,
-    Update,
-    Weights,
-    layout_of,
-    load_accelerator,
-    spare,
-    with_cards,
-    writable,
-)
+from zerocast.analysis.commands.command_line import AcceleratorName, Settings, load_accelerator, spare, writable
 from zerocast.analysis.commands.compare import compare_command
 from zerocast.analysis.commands.explore import explore_command, export_command, plot_command
 from zerocast.analysis.commands.gemm import conv_command, gemm_command
-from zerocast.analysis.commands.remark import note
-from zerocast.analysis.commands.serve import serve_command
-from zerocast.analysis.commands.trace import trace_command
-from zerocast.analysis.commands.train import train_command
+from zerocast.analysis.commands.network.lower import lower_command
+from zerocast.analysis.commands.network.run import run_command
+from zerocast.analysis.commands.network.serve import serve_command
+from zerocast.analysis.commands.network.trace import trace_command
+from zerocast.analysis.commands.network.train import train_command
+from zerocast.analysis.commands.network.why import why_command
+from zerocast.analysis.commands.printing.remark import note
 from zerocast.analysis.commands.validate import validate_command
-from zerocast.analysis.commands.why import why_command
 from zerocast.extras import MissingExtra
 
 app = typer.Typer(
@@ -58,19 +33,6 @@ app = typer.Typer(
 
 _OPTION = typer.Option
 _ARGUMENT = typer.Argument
-Prune = Annotated[str | None, _OPTION("--prune", help="Recipe; see `zerocast list recipes`.")]
-Training = Annotated[bool, _OPTION("--training", help="A training step, not inference.")]
-Batch = Annotated[int | None, _OPTION("--batch", help="Samples in one step.")]
-MaskUpdate = Annotated[
-    str | None, _OPTION("--mask-update", help="Of moving masks: amortised (default), never, or only (such a step).")
-]
-Dtype = Annotated[
-    str | None, _OPTION("--dtype", help="Type of all floating tensors; fp16 by default; int8, w4a16 etc. in inference.")
-]
-AllowUnknown = Annotated[bool, _OPTION("--allow-unknown", help="Price unknown operators by their bytes.")]
-Model = Annotated[str, _ARGUMENT(help="Zoo name, path/to/file.py:factory, or a saved workload .npz.")]
-Baseline = Annotated[str | None, _OPTION("--baseline", help="dense, none, another recipe, or FILE.npz.")]
-Folder = Annotated[Path, _OPTION("--out", help="Folder for tables, plots and the report.")]
 
 
 @app.callback(invoke_without_command=True)
@@ -85,82 +47,7 @@ def common(
         raise typer.Exit
 
 
-@app.command()
-def run(
-    model: Model,
-    accelerator: AcceleratorName,
-    out: Folder,
-    prune: Prune = None,
-    training: Training = False,
-    batch: Batch = None,
-    optimizer: Optimizer = None,
-    update: Update = None,
-    checkpoint: Checkpoint = None,
-    baseline: Baseline = None,
-    fidelity: Fidelity = "analytic",
-    objective: Objective = "latency",
-    mapping: GivenMapping = None,
-    settings: Settings = None,
-    dtype: Dtype = None,
-    allow_unknown: AllowUnknown = False,
-    allow_overflow: Annotated[
-        bool, _OPTION("--allow-overflow", help="Price what needs more memory than the accelerator has.")
-    ] = False,
-    trace: Annotated[str | None, _OPTION("--trace", help="Activation zeros, from `zerocast trace`.")] = None,
-    tokens: Tokens = None,
-    cache: Cache = None,
-    weights: Weights = None,
-    image: Image = None,
-    model_arguments: ModelArguments = None,
-    dense: Dense = None,
-    mask_update: MaskUpdate = None,
-    regime: Regime = None,
-    tensor_parallel: TensorParallel = None,
-    pipeline: Pipeline = None,
-    data_parallel: DataParallel = None,
-    micro_batches: MicroBatches = None,
-) -> None:
-    """Simulate a network and write a report.
-
-    The network is pruned by a recipe and compared with its dense self, best mapped, on the same accelerator.
-    """
-    from zerocast.analysis.run.network import Network, arguments_of, compare, one_of, overrides
-    from zerocast.analysis.why import Asked, save_record
-
-    one_of("--fidelity", fidelity, FIDELITIES)
-    one_of("--objective", objective, OBJECTIVES)
-    network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, fidelity == "tile",
-                      tokens, image, arguments_of(model_arguments or ()), tuple(dense or ()), cache,
-                      weights, update, tuple(checkpoint or ()), mask_update)  # fmt: skip
-    settings = with_cards(settings, accelerator, tensor_parallel)
-    machine = load_accelerator(accelerator, settings, regime)
-    layout = layout_of(machine, pipeline, data_parallel, micro_batches)
-    asked = Asked(network, accelerator, overrides([*settings, *([f"gpu.regime={regime}"] if regime else ())]), {
-        "objective": objective, "fidelity": fidelity, "allow_overflow": allow_overflow,
-        "mapping": None if mapping is None else str(mapping),
-    })  # fmt: skip
-    out.mkdir(parents=True, exist_ok=True)
-    from zerocast.analysis.commands.console import output, progress
-    from zerocast.analysis.reports.iteration_text import tell_iteration
-    from zerocast.analysis.reports.page import report
-    from zerocast.analysis.reports.summary_text import print_run
-    from zerocast.simulator.cards import iteration
-
-    with progress() as steps:
-        result, other = compare(
-            network, machine, steps, baseline=baseline, objective=objective, fidelity=fidelity,
-            mapping=mapping, allow_overflow=allow_overflow or layout is not None,
-        )  # fmt: skip
-        runs = [run for run in (result, other) if run is not None]
-        iterations = [iteration(run, machine, layout) for run in runs] if layout is not None else []
-        with steps("write the report"):
-            page = report(result, other, out, machine)
-            save_record(asked, out)
-    console = output()
-    print_run(console, result, other, machine)
-    if iterations:
-        tell_iteration(console, iterations, out)
-    console.print(f"\nwritten: {page}", soft_wrap=True)
+app.command("run")(run_command)
 
 
 @app.command("list")
@@ -168,7 +55,7 @@ def list_names(
     what: Annotated[str, typer.Argument(help="models, hub, recipes, schedules, accelerators or systems.")],
 ) -> None:
     """Name what there is to choose from."""
-    from zerocast.analysis.commands import listing
+    from zerocast.analysis.commands.printing import listing
     from zerocast.analysis.errors import AnalysisError
 
     kinds = {
@@ -196,72 +83,12 @@ def show(
 
         typer.echo(dump(load_accelerator(accelerator, settings)), nl=False)
         return
-    from zerocast.analysis.commands.parameters import print_parameters
+    from zerocast.analysis.commands.printing.parameters import print_parameters
 
     print_parameters(load_accelerator(accelerator, settings))
 
 
-@app.command()
-def lower(
-    model: Model,
-    out: Annotated[Path | None, typer.Option("--out", help="File to write, .npz.")] = None,
-    explain: Annotated[bool, _OPTION("--explain", help="Print what every node of the graph became.")] = False,
-    flops: Annotated[bool, _OPTION("--flops", help="Print MACs and FLOPs by pass, dense and effectual.")] = False,
-    prune: Prune = None,
-    training: Training = False,
-    batch: Batch = None,
-    optimizer: Optimizer = None,
-    update: Update = None,
-    checkpoint: Checkpoint = None,
-    dtype: Dtype = None,
-    allow_unknown: AllowUnknown = False,
-    trace: Annotated[str | None, _OPTION("--trace", help="Activation zeros, from `zerocast trace`.")] = None,
-    masks: Annotated[bool, _OPTION("--masks", help="With --trace: keep the masks of its first samples.")] = False,
-    tokens: Tokens = None,
-    cache: Cache = None,
-    weights: Weights = None,
-    image: Image = None,
-    model_arguments: ModelArguments = None,
-    dense: Dense = None,
-    mask_update: MaskUpdate = None,
-) -> None:
-    """Save a network as a workload file.
-
-    The other commands read it without PyTorch, and without the model's code.
-    """
-    from zerocast.analysis.commands.console import progress
-    from zerocast.analysis.commands.explanation import print_nodes
-    from zerocast.analysis.errors import AnalysisError
-    from zerocast.analysis.run.network import Network, arguments_of, explained
-    from zerocast.analysis.run.network import lower as lower_network
-
-    if out is None and not (explain or flops):
-        raise AnalysisError("lower: give --out FILE.npz to write to, --explain or --flops, or several of them")
-    if out is not None:
-        writable(out, "a workload file", [".npz"])
-    if masks and (trace is None or training):
-        raise AnalysisError("--masks belongs to --trace, and to inference: those of training are not recorded")
-    network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, masks,
-                      tokens, image, arguments_of(model_arguments or ()), tuple(dense or ()), cache,
-                      weights, update, tuple(checkpoint or ()), mask_update)  # fmt: skip
-    if explain:
-        with progress() as steps:
-            nodes = explained(network, steps)
-        print_nodes(nodes)
-    if out is None and not flops:
-        return
-    with progress() as steps:
-        workload = lower_network(network, steps)
-    if flops:
-        from zerocast.analysis.commands.flops import print_flops
-
-        print_flops(workload)
-    if out is None:
-        return
-    from zerocast.workloads.files.store import save
-
-    save(workload, out)
-    typer.echo(f"{workload.name}: {len(workload.ops)} ops, {workload.macs:,} MACs, written: {out}")
+app.command("lower")(lower_command)
 
 
 @app.command(

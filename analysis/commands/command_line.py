@@ -13,6 +13,19 @@ if TYPE_CHECKING:
     from zerocast.simulator.cards import Layout
 
 _OPTION = typer.Option
+Prune = Annotated[str | None, _OPTION("--prune", help="Recipe; see `zerocast list recipes`.")]
+Training = Annotated[bool, _OPTION("--training", help="A training step, not inference.")]
+Batch = Annotated[int | None, _OPTION("--batch", help="Samples in one step.")]
+MaskUpdate = Annotated[
+    str | None, _OPTION("--mask-update", help="Of moving masks: amortised (default), never, or only (such a step).")
+]
+Dtype = Annotated[
+    str | None, _OPTION("--dtype", help="Type of all floating tensors; fp16 by default; int8, w4a16 etc. in inference.")
+]
+AllowUnknown = Annotated[bool, _OPTION("--allow-unknown", help="Price unknown operators by their bytes.")]
+Model = Annotated[str, typer.Argument(help="Zoo name, path/to/file.py:factory, or a saved workload .npz.")]
+Baseline = Annotated[str | None, _OPTION("--baseline", help="dense, none, another recipe, or FILE.npz.")]
+Folder = Annotated[Path, _OPTION("--out", help="Folder for tables, plots and the report.")]
 AcceleratorName = Annotated[str, _OPTION("--accelerator", help="Template name or YAML file.")]
 Settings = Annotated[list[str] | None, _OPTION("--set", metavar="KEY=VALUE", help="E.g. compute.rows=64.")]
 Objective = Annotated[

@@ -65,7 +65,7 @@ def compare_command(
 
     Each case is compared with the dense one of the same machine, type and batch; cases that cannot be priced are named.
     """
-    from zerocast.analysis.commands.console import output, progress
+    from zerocast.analysis.commands.printing.console import output, progress
     from zerocast.analysis.compare import Question, ask, rank
     from zerocast.analysis.compare.picture import write_page
     from zerocast.analysis.errors import AnalysisError

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from zerocast.analysis.commands.command_line import GivenMapping
-from zerocast.analysis.commands.remark import note
+from zerocast.analysis.commands.printing.remark import note
 
 _OPTION = typer.Option
 _ARGUMENT = typer.Argument

@@ -25,7 +25,7 @@ from zerocast.analysis.commands.command_line import (
     spare,
     writable,
 )
-from zerocast.analysis.commands.remark import note
+from zerocast.analysis.commands.printing.remark import note
 from zerocast.analysis.errors import AnalysisError
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _shapes_step() -> Iterator[Step]:
     if not sys.stderr.isatty():
         yield lambda done, of: None
         return
-    from zerocast.analysis.commands.console import progress
+    from zerocast.analysis.commands.printing.console import progress
 
     with progress() as steps, steps("shapes") as step:
         yield step

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from zerocast.analysis.commands.command_line import TABLE, load_accelerator, spare, writable
-from zerocast.analysis.commands.remark import note
+from zerocast.analysis.commands.printing.remark import note
 
 if TYPE_CHECKING:
     from zerocast.analysis.validate import Comparison

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from zerocast.analysis.commands.console import output, progress
+from zerocast.analysis.commands.printing.console import output, progress
 from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.explore.pricing.crews import Crew, Here, Pool
 from zerocast.analysis.explore.pricing.metrics import OF_SAMPLES

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from zerocast.accelerators.schema import Accelerator
-from zerocast.analysis.commands.listing import parameters
+from zerocast.analysis.commands.printing.listing import parameters
 from zerocast.analysis.reports.nests import nests
 from zerocast.analysis.reports.plots import costs as plots_costs
 from zerocast.analysis.reports.plots import formats as plots_formats

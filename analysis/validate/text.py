@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from zerocast.analysis.commands.console import output
+from zerocast.analysis.commands.printing.console import output
 
 if TYPE_CHECKING:
     from zerocast.analysis.validate.verdict import Verdict

@@ -266,7 +266,7 @@ def test_other_exceptions_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> Non
     def broken() -> None:
         raise RuntimeError("a fault of ours")
 
-    monkeypatch.setattr("zerocast.analysis.commands.listing.models", broken)
+    monkeypatch.setattr("zerocast.analysis.commands.printing.listing.models", broken)
     with pytest.raises(RuntimeError, match="a fault of ours"):
         main(["list", "models"])
 

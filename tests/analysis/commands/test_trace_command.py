@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import typer
 
-from zerocast.analysis.commands.trace import measure, trace_command
+from zerocast.analysis.commands.network.trace import measure, trace_command
 from zerocast.analysis.errors import AnalysisError
 from zerocast.workloads import WorkloadError, apply_trace, build, capture, load_trace
 from zerocast.workloads.tracing.photos import IMAGENET, Scale, photo_files, read_photo
@@ -60,7 +60,7 @@ def test_a_folder_becomes_a_file_and_a_table(folder: Path, capsys: pytest.Captur
 
 
 def test_batches_leave_the_rest_out(folder: Path) -> None:
-    from zerocast.analysis.commands.console import progress
+    from zerocast.analysis.commands.printing.console import progress
 
     model = f"{folder.parent / 'net.py'}:make"
     with progress() as steps:

@@ -41,7 +41,7 @@ def trace_command(
 
     The trace holds densities per tensor, channel and token, and the masks of some of the images.
     """
-    from zerocast.analysis.commands.console import output, progress
+    from zerocast.analysis.commands.printing.console import output, progress
     from zerocast.analysis.errors import AnalysisError
     from zerocast.analysis.run.network import arguments_of
     from zerocast.workloads.tracing import save_trace

@@ -9,8 +9,8 @@ from rich.table import Table
 
 from zerocast.accelerators import Accelerator
 from zerocast.accelerators.tables import area_table, energy_table
-from zerocast.analysis.commands.console import output
-from zerocast.analysis.commands.listing import parameters
+from zerocast.analysis.commands.printing.console import output
+from zerocast.analysis.commands.printing.listing import parameters
 from zerocast.simulator.size.area import area
 from zerocast.simulator.size.resources import fpga_resources
 

@@ -65,7 +65,7 @@ def train_command(
 
     Distinct steps are priced once; time, energy, operations, bytes, weights and memory are integrated over all.
     """
-    from zerocast.analysis.commands.console import output, progress
+    from zerocast.analysis.commands.printing.console import output, progress
     from zerocast.analysis.errors import AnalysisError
     from zerocast.analysis.run.network import Network, arguments_of
     from zerocast.analysis.train import train

@@ -25,7 +25,7 @@ def why_command(
     Its ideal time, what each cause adds, and the three changes of design or recipe that shorten it most, each priced.
     """
     from zerocast.accelerators import load
-    from zerocast.analysis.commands.console import output, progress
+    from zerocast.analysis.commands.printing.console import output, progress
     from zerocast.analysis.run.network import lower
     from zerocast.analysis.units import si
     from zerocast.analysis.why import CAUSES, best_changes, load_record, waterfall

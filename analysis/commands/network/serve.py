@@ -57,7 +57,7 @@ def serve_command(
 
     Time to the first token, time and energy of each one after, tokens per second, memory, the largest batch that fits.
     """
-    from zerocast.analysis.commands.console import output, progress
+    from zerocast.analysis.commands.printing.console import output, progress
     from zerocast.analysis.run.network import Network, arguments_of, check
     from zerocast.analysis.serve import serve
 

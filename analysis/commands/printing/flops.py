@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from zerocast.analysis.commands.console import output
+from zerocast.analysis.commands.printing.console import output
 from zerocast.analysis.run.counted import Count, counted, published_step, size_bytes, weights_of
 
 if TYPE_CHECKING:
