@@ -162,12 +162,12 @@ def _twice(accelerator: Accelerator) -> Iterator[tuple[str, Accelerator]]:
 
 def _rivals(gemm: Gemm, accelerator: Accelerator, cost: GemmCost, objective: Objective) -> Iterator[str]:
     """The next loop order of the same tile, and the best mapping of each other dataflow."""
-    orders = gemm_cost(gemm, accelerator, replace(cost.mapping, order=np.arange(len(ORDERS))), walk=True)
+    orders = gemm_cost(gemm, accelerator, replace(cost.mapping, order=np.arange(len(ORDERS))))
     goal = np.broadcast_to(orders.objective(objective), len(ORDERS))
     worse = np.flatnonzero(goal > float(cost.objective(objective)) * (1 + SEEN))
     if worse.size:
         after = int(worse[goal[worse].argmin()])
-        other = gemm_cost(gemm, accelerator, replace(cost.mapping, order=ORDERS[after]), walk=True)
+        other = gemm_cost(gemm, accelerator, replace(cost.mapping, order=ORDERS[after]))
         yield f"next loop order, {ORDERS[after]}: {_against(other, cost)}"
     else:
         yield "other loop orders cost the same"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,18 +21,8 @@ from zerocast.simulator.nests.tile import tile_cycles, tile_ports
 from zerocast.simulator.objective import Objective, goal
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.mapping import Mapping
-from zerocast.simulator.products.pipeline import pipeline_time
-from zerocast.simulator.products.traffic import (
-    FREE,
-    OPERANDS,
-    Change,
-    Ends,
-    PortBytes,
-    TileBytes,
-    changes,
-    ends,
-    link_bits,
-)
+from zerocast.simulator.products.pipeline import Link, pipeline_time
+from zerocast.simulator.products.traffic import FREE, OPERANDS, PortBytes, TileBytes, link_bits
 from zerocast.simulator.rates import Rates
 
 Array = NDArray[np.float64]
@@ -240,16 +230,10 @@ class NestCost:
             dram_rate = self.rates.dram_bytes_per_s / self.rates.clock_hz
             rate = dram_rate if depth == 1 else memory.bytes_per_cycle
             if rate is not None:
-                tile, passing = self._tile(depth, memory, mapping, runs * turns * counts.used(depth - 1) * rate)
-                kinds = changes(_Batch(turns), mapping, tile)  # type: ignore[arg-type]
-                compute = np.maximum(compute, passing)
-                moved = kinds.loads_bytes + kinds.stores_bytes + passing
-                end = ends(_Batch(turns), kinds)  # type: ignore[arg-type]
-                links.append((tile, replace(kinds, loads_bytes=moved - kinds.stores_bytes), end))
+                links.append(self._link(depth, memory, mapping, runs * turns * counts.used(depth - 1) * rate))
         if not links:
             return inside
-        tile, kinds, first = reduce(_slower, links)
-        return np.asarray(runs * pipeline_time(kinds, first, tile, compute, 1.0, self.accelerator.overlap(depth)))
+        return runs * pipeline_time(mapping, turns, compute, links, self.accelerator.overlap(depth))
 
     def least_cycles(self, link: Sequence[Array]) -> Array:
         """What no order of the loops is below, where `link` is the least that the links into depths 1 to D need: a run
@@ -295,7 +279,7 @@ class NestCost:
             longest = np.maximum(longest, each)
         return longest, store
 
-    def _tile(self, depth: int, memory: Memory, mapping: Mapping, share: Array) -> tuple[TileBytes, Array]:
+    def _link(self, depth: int, memory: Memory, mapping: Mapping, share: Array) -> Link:
         """Cycles in which a memory passes the average tile of each operand on to the next depth, where `share` is its
         rate times the runs of the loops there; and the cycles of a step in which it feeds what lies beyond that depth.
         """
@@ -324,30 +308,7 @@ class NestCost:
                 sizes["partial"] = sums * self.accelerator.compute.accumulate_bits
         into = self.accelerator.at_depth(depth)
         stays = [all(each.keeps_tiles for each in into if side in each.holds) for side in ("input", "weight")]
-        return TileBytes(**sizes, input_stays=stays[0], weight_stays=stays[1]), passing
-
-
-Link = tuple[TileBytes, Change, Ends]
-
-
-def _slower(one: Link, other: Link) -> Link:
-    """Two links of one depth side by side, as one: each step waits for the slower."""
-    (tile, kinds, end), (tile_b, kinds_b, end_b) = one, other
-    zero = np.asarray(0.0)
-    first = np.maximum(tile.input + tile.weight, tile_b.input + tile_b.weight)
-    moved = np.maximum(kinds.loads_bytes + kinds.stores_bytes, kinds_b.loads_bytes + kinds_b.stores_bytes)
-    return (
-        TileBytes(first, zero, np.maximum(tile.output, tile_b.output), zero),
-        Change(kinds.count, moved, np.zeros_like(moved)),
-        Ends(*(np.maximum(getattr(end, name), getattr(end_b, name)) for name in ("first_bytes", "last_stores_bytes"))),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class _Batch:
-    """How often the loops of a depth run one after the other; all that the kinds of step ask of a product."""
-
-    batch: Array
+        return Link(TileBytes(**sizes, input_stays=stays[0], weight_stays=stays[1]), passing)
 
 
 def executed(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> float:

@@ -15,16 +15,7 @@ from zerocast.simulator.laws.outputs import computed_share
 from zerocast.simulator.objective import Objective, goal
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.mapping import Mapping
-from zerocast.simulator.products.pipeline import pipeline_time
-from zerocast.simulator.products.traffic import (
-    PortBytes,
-    TileBytes,
-    changes,
-    ends,
-    link_bytes,
-    port_bytes,
-    tile_bytes,
-)
+from zerocast.simulator.products.traffic import PortBytes, TileBytes, link_bytes, port_bytes, tile_bytes
 from zerocast.simulator.products.walk import walked_cycles
 from zerocast.simulator.rates import Rates, rates_of
 
@@ -98,21 +89,14 @@ def array_cost(
 
 
 def gemm_cost(
-    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, part: ArrayCost | None = None, rates: Rates | None = None,
-    walk: bool = False,
-) -> GemmCost:  # fmt: skip
-    """Price a product under a mapping (or arrays of them). walk: tile by tile, edges included, where else all tiles are
-    taken for alike, which is quicker. part: its array cost, where that is known; rates: of one design or of one for
-    each mapping."""
+    gemm: Gemm, accelerator: Accelerator, mapping: Mapping, part: ArrayCost | None = None, rates: Rates | None = None
+) -> GemmCost:
+    """Price a product under a mapping (or arrays of them), tile by tile, edges included. part: its array cost, where
+    that is known; rates: of one design or of one for each mapping."""
     part = array_cost(gemm, accelerator, mapping) if part is None else part
     rates = rates_of([accelerator]).at(0) if rates is None else rates
     rate, clock = rates.dram_bytes_per_s, rates.clock_hz
-    if walk:
-        latency_s = walked_cycles(gemm, accelerator, mapping, part, rate / clock) / clock
-    else:
-        tile_s = part.busy_cycles / (gemm.batch * mapping.trips_m * mapping.trips_n * mapping.trips_k) / clock
-        kinds = changes(gemm, mapping, part.tile)
-        latency_s = pipeline_time(kinds, ends(gemm, kinds), part.tile, tile_s, rate, accelerator.overlap())
+    latency_s = walked_cycles(gemm, accelerator, mapping, part, rate / clock) / clock
     read, write = link_bytes(gemm, mapping, part.tile)
     energy = gemm_energy(gemm, accelerator, part.macs, part.ports, read + write, rates.j_per_byte)
     return GemmCost(mapping, part, latency_s, (read + write) / rate, read, write, energy)

@@ -114,7 +114,7 @@ class Product:
         wide = promised
         if _is_random(gemm):
             part = array_cost(gemm, accelerator, mapping, spread=1.0)
-            wide = float(gemm_cost(gemm, accelerator, mapping, part, walk=True).latency_s)
+            wide = float(gemm_cost(gemm, accelerator, mapping, part).latency_s)
         more = {"lost_memory_cycles": max(latency * clock - cycles, 0.0)}
         law = law_of(mapping.dataflow)
         if not law.by_tile:

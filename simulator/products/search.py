@@ -126,7 +126,7 @@ class Search:
         """Cost of a mapping for each of some designs, as arrays; of the mappings' dataflows only the first is named."""
         flows = self.space.flows[np.searchsorted(self.space.orders, picks.order), picks.tile]
         part = self.space.part(picks.tile, flows)
-        return gemm_cost(self.gemm, self.accelerator, self._mapping(picks), part, self.rates.at(designs), walk=True)
+        return gemm_cost(self.gemm, self.accelerator, self._mapping(picks), part, self.rates.at(designs))
 
     def _choose(self, picks: Picks, cases: Index) -> None:
         """Enter the mappings of some cases."""
@@ -308,7 +308,7 @@ def best_mapping(
     picks = search.best()
     if picks.tile[0] < 0:
         raise no_fit(gemm, accelerator)
-    return gemm_cost(gemm, accelerator, search.mapping(picks), walk=True)
+    return gemm_cost(gemm, accelerator, search.mapping(picks))
 
 
 def no_fit(gemm: Gemm, accelerator: Accelerator) -> SimulationError:

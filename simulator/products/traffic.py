@@ -7,11 +7,8 @@ its tensor only passes through (`Memory.keeps_tiles`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import product
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,7 +18,7 @@ from zerocast.accelerators.schema import Operand as Side
 from zerocast.simulator.laws import law_of
 from zerocast.simulator.laws.outputs import computed_share
 from zerocast.simulator.products.gemm import Gemm, Operand
-from zerocast.simulator.products.mapping import ORDERS, Mapping
+from zerocast.simulator.products.mapping import Mapping
 from zerocast.workloads.formats import storage_bits
 from zerocast.workloads.patterns import Pattern
 
@@ -40,23 +37,6 @@ class TileBytes:
     partial: Array
     input_stays: NDArray[np.bool_] | bool = True
     weight_stays: NDArray[np.bool_] | bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Kinds of step from tile to tile [kinds, ...]: how often each happens, and what it loads and stores each time."""
-
-    count: Array
-    loads_bytes: Array
-    stores_bytes: Array
-
-
-@dataclass(frozen=True, slots=True)
-class Ends:
-    """What the first step from tile to tile loads and stores, and what the last one stores, in bytes."""
-
-    first_bytes: Array
-    last_stores_bytes: Array
 
 
 def element_bits(memory: Memory, side: str, operand: Operand) -> float:
@@ -226,81 +206,6 @@ def loaded_bytes(gemm: Gemm, mapping: Mapping, tile: TileBytes, side: Side, held
     visits = np.where(back | ~np.asarray(stays), trips[rank], 1.0)
     first, second = (trips[other] for other in trips if other != rank)
     return np.asarray(gemm.batch * first * second * (visits - 1 if side == "output" else visits) * size)
-
-
-_FIRST, _MIDDLE, _LAST = range(3)
-_KINDS = tuple((place, states) for place in range(3) for states in product(range(3), repeat=place))
-"""Kinds of step from tile to tile: the place of the loop that steps, and where the loops outside of it stand."""
-
-
-def _table(value: Callable[[int, int, tuple[int, ...]], object]) -> dict[str, NDArray[Any]]:
-    """By rank, what `value(place of its loop, place that steps, states)` says of each kind in each order."""
-    return {
-        rank: np.array([[value(order.index(rank), *kind) for order in ORDERS] for kind in _KINDS]) for rank in "mnk"
-    }
-
-
-_PLACE = [place for place, _ in _KINDS]
-_STANDS = [[1 + states[outer] if outer < place else 0 for place, states in _KINDS] for outer in range(2)]
-"""For the outer and the middle loop: 0 where it does not lie outside of what steps, else 1 + where it stands."""
-
-_STEPS = _table(lambda at, place, _: at == place)
-_RESTARTS = _table(lambda at, place, _: at > place)
-_PAST_FIRST = _table(lambda at, place, states: at == place or (at < place and states[at] != _FIRST))
-_AT_FIRST = _table(lambda at, place, states: at < place and states[at] == _FIRST)
-_NOT_LAST = _table(lambda at, place, states: at == place or (at < place and states[at] != _LAST))
-
-
-def changes(gemm: Gemm, mapping: Mapping, tile: TileBytes) -> Change:
-    """The kinds of step from one tile to the next, along a first axis, with what each moves off chip.
-
-    A loop steps and those inside of it restart, or (the last kind) the next batch item begins. What an operand needs is
-    loaded where an index that it depends on moved, unless it is held and its free loop is past its first trip. An
-    output tile that is left is stored, unfinished where K's loop is not at its last trip; one that is entered past K's
-    first trip is loaded; held sums stay.
-    """
-    order = ORDERS.index(mapping.order) if isinstance(mapping.order, str) else mapping.order
-    own = (order, gemm.batch, *mapping.trips.values(), *mapping.held.values())
-    shape = np.broadcast_shapes(*(np.shape(each) for each in own))
-    sizes = (tile.input, tile.weight, tile.output, tile.partial)
-    full = np.broadcast_shapes(shape, *(np.shape(each) for each in sizes))
-    shape = (1,) * (len(full) - len(shape)) + shape  # flags and counts do not depend on how many bytes a tile has
-    order = np.broadcast_to(order, shape)
-    moved = {rank: _STEPS[rank][:, order] | (_RESTARTS[rank][:, order] & (mapping.trips[rank] > 1)) for rank in "mnk"}
-    past = {rank: _PAST_FIRST[rank][:, order] for rank in "mnk"}
-    fresh_input = (moved["m"] | moved["k"]) & ~(mapping.holds("input") & past["n"]) | ~np.asarray(tile.input_stays)
-    fresh_weight = (moved["n"] | moved["k"]) & ~(mapping.holds("weight") & past["m"]) | ~np.asarray(tile.weight_stays)
-    left, partial = moved["m"] | moved["n"], np.where(mapping.holds("output"), 0.0, tile.partial)
-    unfinished = _NOT_LAST["k"][:, order] & ~(_AT_FIRST["k"][:, order] & (mapping.trips_k == 1))
-    kinds = Change(np.empty((len(_KINDS) + 1, *shape)), *np.empty((2, len(_KINDS) + 1, *full)))
-    kinds.count[:-1] = gemm.batch * _times(mapping, shape)
-    kinds.loads_bytes[:-1] = fresh_input * tile.input + fresh_weight * tile.weight + (left & past["k"]) * partial
-    kinds.stores_bytes[:-1] = left * np.where(unfinished, partial, tile.output)
-    kinds.count[-1], kinds.loads_bytes[-1] = gemm.batch - 1.0, tile.input + tile.weight
-    kinds.stores_bytes[-1] = tile.output
-    return kinds
-
-
-def _times(mapping: Mapping, shape: tuple[int, ...]) -> Array:
-    """How often each kind of step happens in a batch item [kinds, ...]."""
-    at_m, at_n = (np.broadcast_to(mapping.position(rank), shape) for rank in "mn")
-    trips = [np.where(at_m == place, mapping.trips_m, np.where(at_n == place, mapping.trips_n, mapping.trips_k))
-             for place in range(3)]  # fmt: skip
-    at_state = [np.stack([np.ones(shape), np.ones(shape), np.maximum(each - 2, 0), each > 1]) for each in trips[:2]]
-    return (np.stack(trips)[_PLACE] - 1) * at_state[0][_STANDS[0]] * at_state[1][_STANDS[1]]
-
-
-def ends(gemm: Gemm, kinds: Change) -> Ends:
-    """The first and the last step from tile to tile: the innermost loop with several trips takes both."""
-    again = gemm.batch > 1
-    first: Array = np.where(again, kinds.loads_bytes[-1] + kinds.stores_bytes[-1], 0.0)
-    last: Array = np.where(again, kinds.stores_bytes[-1], 0.0)
-    for place in range(3):
-        begin, end = (_KINDS.index((place, (state,) * place)) for state in (_FIRST, _LAST))
-        several = kinds.count[begin] > 0
-        first = np.where(several, kinds.loads_bytes[begin] + kinds.stores_bytes[begin], first)
-        last = np.where(several, kinds.stores_bytes[end], last)
-    return Ends(first, last)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,7 @@ class Tile:
 class Count:
     """Everything that the walk counts: cycles, bytes and seconds, for the whole product.
 
-    averaged_s: the latency if all tiles took the mean cycles and had the mean size. deviation_s: sum over the steps
-    of how far computation and link are from those means: the two latencies cannot be further apart.
+    averaged_s: the latency if all tiles took the mean cycles and had the mean size.
     """
 
     cycles: float = 0.0
@@ -46,7 +45,6 @@ class Count:
     latency_s: float = 0.0
     link_s: float = 0.0
     averaged_s: float = 0.0
-    deviation_s: float = 0.0
 
     @property
     def read_bytes(self) -> float:
@@ -77,8 +75,6 @@ def interpret(gemm: Any, accelerator: Any, mapping: Any) -> Count:
     mean_loads, mean_stores, mean_last = _moves(gemm, accelerator, same, Count(), rate, mapping)
     mean_s = [sum(compute_s) / len(tiles)] * len(tiles)
     count.averaged_s = _pipeline(mean_s, mean_loads, mean_stores, mean_last, overlap)
-    pairs = ((compute_s, mean_s), (loads, mean_loads), (stores, mean_stores), ([last], [mean_last]))
-    count.deviation_s = sum(abs(a - b) for mine, means in pairs for a, b in zip(mine, means, strict=True))
     count.link_s = (count.read_bytes + count.output_store) / rate
     return count
 

@@ -19,7 +19,6 @@ from zerocast.simulator.cost import OVER_OPS
 from zerocast.simulator.objective import SLACK, Objective
 from zerocast.simulator.products.gemm_cost import GemmCost, gemm_cost
 from zerocast.simulator.products.mapping import ORDERS, mapping_of, mapspace
-from zerocast.simulator.products.traffic import TileBytes, changes, link_bytes, tile_bytes
 from zerocast.simulator.rates import is_rate, same_structure
 from zerocast.workloads.patterns import DENSE, NM, Uniform
 
@@ -146,7 +145,7 @@ def every_mapping(gemm: Any, accelerator: Accelerator) -> Iterator[GemmCost]:
             mapping = mapping_of(gemm, grid.dataflow, order, *tile)
             fits, stays = kept(gemm, accelerator, mapping)
             if fits:
-                yield gemm_cost(gemm, accelerator, replace(mapping, held=stays), walk=True)
+                yield gemm_cost(gemm, accelerator, replace(mapping, held=stays))
 
 
 @pytest.mark.parametrize("pattern", [DENSE, NM(2, 8, "k"), Uniform(0.3)], ids=["dense", "nm", "random"])
@@ -172,22 +171,6 @@ def test_a_capacity_that_sets_the_passes_of_an_engine_is_structure() -> None:
     assert same_structure(sizes) == [[0], [1]]
     for accelerator, got in zip(sizes, simulate(forward(), sizes), strict=True):
         same(got, forward(), accelerator)
-
-
-def test_link_bytes_are_the_sum_over_the_kinds_of_step() -> None:
-    rng = random.Random(5)
-    paths = [f"memories.{side}_buffer.keeps_tiles" for side in ("input", "weight")]
-    machines = [load("sat-vcu1525", dict(zip(paths, kept, strict=True))) for kept in product((True, False), repeat=2)]
-    for _ in range(300):
-        accelerator = rng.choice(machines)
-        m, n, k = (rng.randint(1, 90) for _ in "mnk")
-        gemm = replace(plain_gemm(m, n, k, "fp16", 16), batch=rng.choice([1, 1, 2, 5]))
-        mapping = mapping_of(gemm, "output_stationary", rng.choice(ORDERS), *(rng.randint(1, d) for d in (m, n, k)))
-        tile: TileBytes = tile_bytes(gemm, accelerator, mapping)
-        steps = changes(gemm, mapping, tile)
-        read, write = link_bytes(gemm, mapping, tile)
-        assert float(read) == pytest.approx(tile.input + tile.weight + (steps.count * steps.loads_bytes).sum())
-        assert float(write) == pytest.approx(tile.output + (steps.count * steps.stores_bytes).sum())
 
 
 @pytest.mark.parametrize("path", [*RATES, "compute.rows", "sparsity.weight.max_group"])

@@ -163,14 +163,14 @@ def test_latency_is_not_beaten_where_the_mapspace_is_large(sizes: tuple[int, int
 
 
 def test_one_depth_is_priced_as_ever() -> None:
-    """A machine of one depth, priced as a nest, costs what `gemm_cost` says, on all three systolic dataflows, where no
-    fold's stream goes on from tile to tile: nests fill and drain the array for each."""
+    """A machine of one depth, priced as a nest, costs what `gemm_cost` says, on all three systolic dataflows, where
+    tiles are of one size and no fold's stream goes on from tile to tile: nests fill and drain the array for each."""
     accelerator, rng = load("systolic-8x8", {"compute.rates": {"int8": 1.0}}), random.Random(1)
     rates = rates_of([accelerator]).at(0)
     for dataflow in accelerator.compute.dataflows * 20:
-        sizes = [rng.randint(1, 100) for _ in range(3)]
+        tile = [8.0 * rng.randint(1, 4) for _ in range(3)]
+        sizes = [int(extent) * rng.randint(1, 5) for extent in tile]
         gemm = replace(plain_gemm(*sizes, "int8", 8), batch=rng.choice([1, 3]))
-        tile = [float(min(size, 8 * rng.randint(1, size // 8 + 1))) for size in sizes]
         order = rng.randrange(6)
         mapping = mapping_of(gemm, dataflow, ORDERS[order], *tile)
         flat = gemm_cost(gemm, accelerator, mapping, array_cost(gemm, accelerator, mapping, flows=False), rates)

@@ -58,7 +58,7 @@ def brute_force(gemm: Gemm, accelerator: Accelerator, objective: Objective) -> t
                 continue
             mapping = mapping_of(gemm, dataflow, order, *tiles[fits].T)
             held = {side: each[fits] for side, each in stays.items()}
-            cost = gemm_cost(gemm, accelerator, replace(mapping, held=held), walk=True)
+            cost = gemm_cost(gemm, accelerator, replace(mapping, held=held))
             goal, energy = np.broadcast_arrays(cost.objective(objective), cost.energy.total_j)
             goals.append(goal)
             energies.append(energy)
@@ -152,7 +152,7 @@ def test_arrays_of_mappings_equal_single_ones_bit_for_bit() -> None:
             m, n, k = (tile_extents(d, u) for d, u in zip((gemm.m, gemm.n, gemm.k), unit, strict=True))
             grid = mapping_of(gemm, dataflow, ORDERS[seed % 6], m[:, None, None], n[None, :, None], k[None, None, :])
             every = {(0, 0, 0), (len(m) - 1, len(n) // 2, 0), (len(m) // 2, 0, len(k) - 1)}
-            for price, at in product((gemm_cost, partial(gemm_cost, walk=True)), every):
+            for price, at in product((gemm_cost, partial(gemm_cost)), every):
                 many, one = price(gemm, accelerator, grid), price(gemm, accelerator, grid.at(at))
                 for figures in (lambda c: c.cycles, lambda c: c.latency_s, lambda c: c.energy.total_j,
                                 lambda c: c.part.ports.output_write, lambda c: c.read_bytes):  # fmt: skip

@@ -105,7 +105,7 @@ def test_batch_scales_work_and_not_the_fill(m: int, n: int, k: int, batch: int) 
     """Under one mapping B items cost B times the cycles and bytes, and at most B times the time of one."""
     gemm, accelerator = plain_gemm(m, n, k, "fp16", 16), small("systolic-8x4")
     one = best(gemm, accelerator)
-    many = gemm_cost(replace(gemm, batch=batch), accelerator, one.mapping, walk=True)
+    many = gemm_cost(replace(gemm, batch=batch), accelerator, one.mapping)
     assert float(many.cycles) == batch * float(one.cycles)
     assert float(many.read_bytes) == pytest.approx(batch * float(one.read_bytes), rel=1e-12)
     assert float(many.energy.total_j) == pytest.approx(batch * float(one.energy.total_j), rel=1e-12)

@@ -22,31 +22,6 @@ RESNET = [
 """Products (M, N, K) of ResNet layers: forward, two images' worth, weight gradients."""
 
 
-def error(gemm: Gemm, accelerator: Accelerator) -> float:
-    """Relative error of the latency of mean tiles against the walk."""
-    mapping = best_mapping(gemm, accelerator).mapping
-    mean = float(gemm_cost(gemm, accelerator, mapping).latency_s)
-    return mean / walk_tiles(gemm, accelerator, mapping).latency_s - 1
-
-
-@pytest.mark.parametrize("pattern", [DENSE, NM(2, 8, "k")], ids=["dense", "2:8"])
-def test_mean_tiles_agree_within_one_percent(pattern: Pattern) -> None:
-    accelerator = load("sat-vcu1525")
-    errors = [error(plain_gemm(*size, "fp16", 16, DENSE, pattern), accelerator) for size in RESNET]
-    assert max(map(abs, errors)) < 0.01
-    assert any(errors)  # edge tiles do differ
-
-
-@pytest.mark.parametrize(("name", "bound"), [("systolic-32x32", 0.07), ("tpu-like-128", 0.11)])
-def test_edge_tiles_of_balanced_layers_cost_some_percent(name: str, bound: float) -> None:
-    """Where array and link are busy for equally long, a short last tile of few hides less: the mean tile is
-    optimistic. The larger the array against the layer, the more."""
-    accelerator = load(name)
-    errors = [error(plain_gemm(*size, "fp16", 16), accelerator) for size in RESNET]
-    assert max(map(abs, errors)) < bound
-    assert np.median(np.abs(errors)) < 0.01
-
-
 @pytest.mark.parametrize("name", ["sat-vcu1525", "systolic-32x32", "tpu-like-128"])
 @pytest.mark.parametrize("pattern", [DENSE, NM(2, 8, "k")], ids=["dense", "2:8"])
 def test_the_fidelities_agree_on_regular_patterns(name: str, pattern: Pattern) -> None:
@@ -76,7 +51,7 @@ def test_random_zeros_agree_within_the_spread(share: float, masked: bool) -> Non
         cost = best_mapping(gemm, accelerator)
         walk = walk_tiles(gemm, accelerator, cost.mapping)
         part = array_cost(gemm, accelerator, cost.mapping, spread=1.0)
-        spread = float(gemm_cost(gemm, accelerator, cost.mapping, part, walk=True).latency_s - cost.latency_s)
+        spread = float(gemm_cost(gemm, accelerator, cost.mapping, part).latency_s - cost.latency_s)
         assert skips(gemm, accelerator, cost.mapping.dataflow) == "weight"
         assert abs(walk.latency_s - float(cost.latency_s)) <= spread + 1e-3 * walk.latency_s, (m, n, k)
 
