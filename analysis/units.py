@@ -36,6 +36,11 @@ def times(ratio: float | None) -> str:
     return "" if ratio is None else f"{ratio:.2f}x"
 
 
+def several(number: int, noun: str, ending: str = "s") -> str:
+    """A number of things: `several(1, "card")` is "1 card", `several(2, "batch", "es")` "2 batches"."""
+    return f"{number:,} {noun}{'' if number == 1 else ending}"
+
+
 def duration(seconds: float) -> str:
     """A time from seconds to years: `duration(5400)` is "1.5 h"; shorter ones as `si` has them."""
     for unit, length in (("years", 365 * 86400.0), ("days", 86400.0), ("h", 3600.0), ("min", 60.0)):

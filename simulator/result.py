@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zerocast.simulator.cost import COLUMNS, OVER_OPS, OpRow, in_order
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.given import dump_page
+from zerocast.simulator.program.storage import PLAIN, Storage
 from zerocast.workloads.ir import Workload
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ class Result:
     design that has an area table or the area of its die. notes: what a reader must know to believe the numbers.
     found: for each weight that holds zeros of its own, what they keep to. products: of each einsum, with the mappings
     that they took. residents: what stays on chip between ops; without_residents: latency, energy and off-chip bytes of
-    the same run without them, by column; empty where the accelerator lets nothing stay. fit: what fits its memory.
+    the same run without them, by column; empty where the accelerator lets nothing stay. storage: how what ran lies off
+    chip; fit: what fits there.
     """
 
     workload: str
@@ -110,6 +112,7 @@ class Result:
     products: Mapping[str, tuple[Gemm, ...]] = field(default_factory=dict, repr=False)
     residents: tuple[Resident, ...] = field(default=(), repr=False)
     without_residents: Mapping[str, float] = field(default_factory=dict)
+    storage: Storage = field(default=PLAIN, repr=False)
     fit: Fit | None = None
 
     def total(self, column: str) -> float:

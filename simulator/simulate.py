@@ -23,9 +23,10 @@ from zerocast.simulator.op_cost import op_figures, op_row
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.given import Page, given_products
 from zerocast.simulator.program.fit import fit_of
+from zerocast.simulator.program.footprint import footprint
 from zerocast.simulator.program.fusing import fused_program
 from zerocast.simulator.program.kernels import hidden_s, launch_s
-from zerocast.simulator.program.memory import memory_of
+from zerocast.simulator.program.memory import storage_with
 from zerocast.simulator.program.overflow import refusal_of_overflow
 from zerocast.simulator.program.program import Program, program, program_key, resident_program
 from zerocast.simulator.program.residency import Spared, stays
@@ -220,7 +221,8 @@ class _Run:
             if progress is not None:
                 progress(number, len(planned.ops))
         self.times = self._times()
-        self.footprint = memory_of(planned, self.pricer)
+        self.storage = storage_with(self.pricer, planned)
+        self.footprint = footprint(planned.plan.workload, self.storage)
         self.sums: dict[str, Array] = dict.fromkeys(OVER_OPS, np.zeros(len(designs)))
         for part in self.figures:  # one after the other, as `Result.total` adds rows
             self.sums |= {name: self.sums[name] + part.columns[name] for name in OVER_OPS if name in part.columns}
@@ -351,5 +353,6 @@ class _Run:
                 for stay in planned.stays
             ),
             without_residents=without,
-            fit=fit_of(planned, self.footprint.peak_bytes, accelerator),
+            storage=self.storage,
+            fit=fit_of(planned.plan.workload, self.storage, self.footprint.peak_bytes, accelerator),
         )

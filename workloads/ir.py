@@ -178,6 +178,8 @@ class Vector(Op):
     a unit can apply it while the data stream past (ReLU, add, scale; not softmax, not batch statistics).
     `known` is False for an operator of the framework that has no rule here: it is priced by its bytes alone.
     `causal`: a softmax over scores (queries, keys) of which query i sees 0 to i.
+    `scratch`: intermediate tensors, of `elements` in the type of the last output, that a kernel which does several such
+    ops at once (a multi-tensor update) keeps of all of them.
     """
 
     function: str = ""
@@ -186,6 +188,7 @@ class Vector(Op):
     elementwise: bool = False
     known: bool = True
     causal: bool = False
+    scratch: int = 0
 
     @property
     def flops(self) -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from zerocast.analysis.units import si, times
+from zerocast.analysis.units import several, si, times
 from zerocast.simulator.cards import Iteration
 
 
@@ -38,9 +38,10 @@ def print_iteration(console: Console, found: Iteration, baseline: Iteration | No
     beside = ""
     if baseline is not None:
         beside = f" (baseline {si(baseline.latency_s, 's')}, {times(baseline.latency_s / found.latency_s)})"
+    replicas = f"each of {layout.data_parallel} replicas of " if layout.data_parallel > 1 else ""
     console.print(
-        f"iteration of {layout.micro_batches} micro-batches on each of {layout.data_parallel} replicas of "
-        f"{layout.pipeline} stages, {found.cards} cards: {si(found.latency_s, 's')}{beside}, "
+        f"iteration of {several(layout.micro_batches, 'micro-batch', 'es')} on {replicas}"
+        f"{several(layout.pipeline, 'stage')}, {several(found.cards, 'card')}: {si(found.latency_s, 's')}{beside}, "
         f"{si(found.energy_j, 'J')}; the cards wait for one another {found.idle_share:.1%} of it",
         soft_wrap=True,
     )

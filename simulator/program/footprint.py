@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import accumulate, groupby
 
-from zerocast.simulator.program.storage import Stored, stored_bytes, stored_weights
+from zerocast.simulator.program.storage import PLAIN, Storage, Stored, stored_bytes, stored_weights
 from zerocast.simulator.result import CLASSES, Footprint
-from zerocast.workloads.ir import BITS, Index, Op, Transfer, Vector, Workload
-from zerocast.workloads.training.weights.rules import optimizer_named
+from zerocast.workloads.ir import Index, Op, Transfer, Vector, Workload
 
 _PERSISTENT = ("weight", "optimizer_state", "constant", "input")
-
-
-@dataclass(frozen=True, slots=True)
-class Storage:
-    """How an accelerator keeps tensors off chip.
-
-    formats: of weights. on_chip: tensors that never get there. given: what is stored of weights whose format a kernel
-    decides. together: weights that are updated in a row are so by one kernel, which keeps the intermediate tensors of
-    all of them.
-    """
-
-    formats: Collection[str] = ()
-    on_chip: Collection[str] = ()
-    given: Mapping[str, Stored] = field(default_factory=dict)
-    together: bool = False
-
-
-PLAIN = Storage()
 
 
 def footprint(workload: Workload, storage: Storage = PLAIN) -> Footprint:
@@ -70,13 +51,14 @@ class Span:
 def lives(workload: Workload, storage: Storage = PLAIN) -> list[Span]:
     """Lives of all tensors that ops touch.
 
-    A tensor lives from the op that writes it to the last op that reads it, or a part of it; weights, optimizer state,
-    constants and inputs live throughout, results to the end.
+    A tensor lives from the op that writes it, or of one that comes from elsewhere the first that reads it, to the last
+    op that reads it, or a part of it; weights, optimizer state, constants and inputs live throughout, results to the
+    end.
     """
     first: dict[str, int] = {}
     last: dict[str, int] = {}
     for number, op in enumerate(workload.ops):
-        for name in op.outputs:
+        for name in (*op.inputs, *op.outputs):
             first.setdefault(name, number)
         last |= dict.fromkeys((*op.inputs, *op.outputs), number)
     last |= {name: len(workload.ops) - 1 for name in workload.results & last.keys()}
@@ -87,10 +69,9 @@ def lives(workload: Workload, storage: Storage = PLAIN) -> list[Span]:
     own = {name: Stored(stored_bytes(workload.tensors[name])) for name in last} | _shared(workload)
     own |= stored_weights(workload, storage.formats, storage.given) | dict.fromkeys(storage.on_chip, Stored(0))
     kinds = _kinds(workload, first, last)
-    spans = [Span(name, own[name].values, first[name], last[name], kinds[name]) for name in last if name in first]
-    spans += [Span(name, own[name].indices, first[name], last[name], "indices")
-              for name in last if name in first and own[name].indices]  # fmt: skip
-    spans += [Span(name, size, -1, len(workload.ops) - 1, "weights") for name, size in _scales(workload).items()]
+    spans = [Span(name, own[name].values, first[name], last[name], kinds[name]) for name in last]
+    spans += [Span(name, own[name].indices, first[name], last[name], "indices") for name in last if own[name].indices]
+    spans += [Span(name, size, -1, last[name], "weights") for name, size in _scales(workload).items() if name in last]
     return spans + (list(_intermediate(workload)) if storage.together else [])
 
 
@@ -128,19 +109,13 @@ def _kinds(workload: Workload, first: Mapping[str, int], last: Mapping[str, int]
 
 def _intermediate(workload: Workload) -> Iterator[Span]:
     """What a kernel that updates several weights keeps beside their states while it runs."""
-    rule = optimizer_named(str(workload.meta.get("optimizer", "sgd")))
     numbered = groupby(enumerate(workload.ops), lambda each: each[1].phase == "UPDATE" and isinstance(each[1], Vector))
     for is_update, run in numbered:
         ops = list(run)
         for _, op in ops:
-            if is_update and isinstance(op, Vector) and op.function == rule.function:
-                size = rule.scratch * op.elements * BITS[_kept(op, workload)] // 8
+            if is_update and isinstance(op, Vector) and op.scratch:
+                size = op.scratch * op.elements * workload.tensors[op.outputs[-1]].bits // 8
                 yield Span(op.outputs[0], size, ops[0][0], ops[-1][0])
-
-
-def _kept(update: Vector, workload: Workload) -> str:
-    """The type in which an op that updates a weight does so: that of its last state."""
-    return workload.tensors[update.outputs[-1]].dtype
 
 
 def by_class(spans: Iterable[Span], ops: int) -> dict[str, list[int]]:

@@ -1,4 +1,4 @@
-"""Off-chip memory of a workload once it is known in which formats its kernels take the weights."""
+"""How a workload lies off chip once it is known in which formats its kernels take the weights."""
 
 from __future__ import annotations
 
@@ -6,21 +6,19 @@ from dataclasses import replace
 
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.gpu.sparse import DATAFLOW as SPARSE_KERNEL
-from zerocast.simulator.program.footprint import footprint
 from zerocast.simulator.program.program import Program
-from zerocast.simulator.program.storage import Stored
-from zerocast.simulator.result import Footprint
+from zerocast.simulator.program.storage import Storage, Stored
 from zerocast.workloads.ir import Einsum
 
 
-def memory_of(planned: Program, pricer: Pricer) -> Footprint:
-    """Memory of a program on the pricer's accelerator.
+def storage_with(pricer: Pricer, planned: Program) -> Storage:
+    """Storage of a program on the pricer's accelerator.
 
     A GPU runs a layer dense where no sparse kernel takes it or is quicker, and then stores its weights dense; else in
     that kernel's format. Products that the pricer has not met are priced.
     """
     if pricer.accelerator.gpu is None:
-        return planned.footprint
+        return planned.storage
     tensors = planned.plan.workload.tensors
     dense: dict[str, Stored] = {}
     given: dict[str, Stored] = {}
@@ -35,4 +33,4 @@ def memory_of(planned: Program, pricer: Pricer) -> Footprint:
             values = round(planned.plan.workload.pattern_of(op, 1).density * weight.bytes)
             held = round(sum(row.dram_weight_bytes for row in rows))
             given[weight.name] = Stored(values, max(held - values, 0))
-    return footprint(planned.plan.workload, replace(planned.storage, given=given | dense))
+    return replace(planned.storage, given=given | dense)

@@ -11,10 +11,11 @@ from zerocast.simulator.gpu.direct import is_depthwise
 from zerocast.simulator.laws.outputs import in_tiles
 from zerocast.simulator.products.gemm import Gemm, direct_product, gemms, packed
 from zerocast.simulator.program.conversions import in_tf32
-from zerocast.simulator.program.footprint import Span, Storage, footprint, lives
+from zerocast.simulator.program.footprint import Span, footprint, lives
 from zerocast.simulator.program.residency import Stay
 from zerocast.simulator.program.rewrite import Plan, plan
 from zerocast.simulator.program.schedule import Graph, Task
+from zerocast.simulator.program.storage import Storage
 from zerocast.simulator.result import Footprint
 from zerocast.simulator.unit_cost import moved_bytes
 from zerocast.workloads.ir import Einsum, Op, Workload

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from zerocast.workloads.formats import storage_bits
 from zerocast.workloads.ir import Einsum, Tensor, Workload
@@ -21,6 +21,24 @@ class Stored:
     def bytes(self) -> int:
         """Both."""
         return self.values + self.indices
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """How an accelerator keeps tensors off chip.
+
+    formats: of weights. on_chip: tensors that never get there. given: what is stored of weights whose format a kernel
+    decides. together: weights that are updated in a row are so by one kernel, which keeps the intermediate tensors of
+    all of them.
+    """
+
+    formats: Collection[str] = ()
+    on_chip: Collection[str] = ()
+    given: Mapping[str, Stored] = field(default_factory=dict)
+    together: bool = False
+
+
+PLAIN = Storage()
 
 
 def stored_bytes(tensor: Tensor) -> int:

@@ -53,7 +53,6 @@ def test_simulator_sees_only_the_ir_and_the_patterns_of_workloads() -> None:
             "zerocast.workloads.patterns",
             "zerocast.workloads.errors",
             "zerocast.workloads.formats",
-            "zerocast.workloads.training.weights.rules",  # data: what a kernel that updates keeps beside states
         )
         assert all(name.startswith(allowed) for name in inside), (path, inside)
 

@@ -10,8 +10,8 @@ from small_workloads import forward, step
 
 from zerocast.accelerators import load
 from zerocast.simulator import SimulationError, simulate
-from zerocast.simulator.program.footprint import Storage, footprint
-from zerocast.simulator.program.storage import stored_bytes
+from zerocast.simulator.program.footprint import footprint
+from zerocast.simulator.program.storage import Storage, stored_bytes
 from zerocast.simulator.unit_cost import moved_bytes, selection_cycles, unit_cost, unit_cycles
 from zerocast.workloads import Index, Tensor, Transfer, Vector
 from zerocast.workloads.patterns import NM

@@ -14,7 +14,7 @@ from zerocast.workloads.files.archive import Archive
 from zerocast.workloads.ir import Einsum, Index, Op, Tensor, Transfer, Vector, Workload
 from zerocast.workloads.patterns import DENSE, NM, VNM, Block, Dense, Mask, Pattern, PerChannel, Uniform
 
-_FILE = Archive("workload", version=3, remedy="capture it again with `zerocast lower`")
+_FILE = Archive("workload", version=4, remedy="capture it again with `zerocast lower`")
 
 OPS: dict[str, type[Op]] = {kind.__name__: kind for kind in (Einsum, Vector, Index, Transfer)}
 PATTERNS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Dense, NM, VNM, Uniform, PerChannel, Block, Mask)}

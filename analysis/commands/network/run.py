@@ -121,11 +121,12 @@ def _run(asked: Asked, machine: Accelerator, baseline: str | None, layout: Layou
     from zerocast.analysis.why import save_record
     from zerocast.simulator.cards import iteration
 
-    options = {**asked.options, "allow_overflow": asked.options["allow_overflow"] or layout is not None}
+    overflows = asked.options["allow_overflow"]  # of stages, where there are any: they are what must fit
+    options = {**asked.options, "allow_overflow": overflows or layout is not None}
     with progress() as steps:
         result, other = compare(asked.network, machine, steps, baseline=baseline, **options)
         runs = [run for run in (result, other) if run is not None]
-        iterations = [iteration(run, machine, layout) for run in runs] if layout is not None else []
+        iterations = [] if layout is None else [iteration(run, machine, layout, overflows) for run in runs]
         with steps("write the report"):
             page = report(result, other, out, machine)
             save_record(asked, out)

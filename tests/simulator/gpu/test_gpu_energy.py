@@ -12,8 +12,8 @@ from zerocast.simulator import SimulationError, plain_gemm, simulate
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.gpu.card import card_of
 from zerocast.simulator.gpu.power import idle_w, switching
-from zerocast.simulator.program.footprint import Storage, footprint
-from zerocast.simulator.program.storage import Stored
+from zerocast.simulator.program.footprint import footprint
+from zerocast.simulator.program.storage import Storage, Stored
 from zerocast.workloads import Einsum, Tensor, Vector, Workload
 from zerocast.workloads.patterns import NM
 

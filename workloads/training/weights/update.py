@@ -26,16 +26,16 @@ def update(tape: Tape, name: str, rule: Optimizer, inner: bool, mask: Pattern | 
         read, kept = (gradient, master, *kept), (master, *kept)
     else:
         read = (gradient, name, *kept)
-    _emit(tape, name, "", read, (name, *kept), rule.function, round(weight.elements * under.density),
-          rule.flops)  # fmt: skip
+    _emit(tape, name, read, (name, *kept), rule, round(weight.elements * under.density))
 
 
 def _emit(
-    tape: Tape, name: str, part: str, read: tuple[str, ...], written: tuple[str, ...], function: str, elements: int,
-    flops: float,
-) -> None:  # fmt: skip
+    tape: Tape, name: str, read: tuple[str, ...], written: tuple[str, ...], rule: Optimizer, elements: int
+) -> None:
+    """The update proper, of so many elements."""
     layer = name.rpartition(".")[0]
-    tape.emit(Vector(f"{name}.UPDATE{part}", layer, "UPDATE", read, written, function, elements, flops, True))
+    tape.emit(Vector(f"{name}.UPDATE", layer, "UPDATE", read, written, rule.function, elements, rule.flops, True,
+                     scratch=rule.scratch))  # fmt: skip
 
 
 def _states(tape: Tape, name: str, rule: Optimizer, shape: tuple[int, ...], under: Pattern = DENSE) -> tuple[str, ...]:
@@ -72,7 +72,8 @@ def _in_subspace(tape: Tape, weight: Tensor, gradient: str, rule: Optimizer) -> 
     tape.emit(Einsum(f"{name}.UPDATE.project", layer, "UPDATE", (gradient, projector.name), (projected.name,), sizes,
                      (ranks, back, onto)))  # fmt: skip
     kept = _states(tape, name, rule, low)
-    _emit(tape, name, "", (projected.name, *kept), (step.name, *kept), rule.function, projected.elements, rule.flops)
+    _emit(tape, name, (projected.name, *kept), (step.name, *kept), rule, projected.elements)
     tape.emit(Einsum(f"{name}.UPDATE.back", layer, "UPDATE", (step.name, projector.name), (whole.name,), sizes,
                      (onto, back, ranks)))  # fmt: skip
-    _emit(tape, name, ".step", (whole.name, name), (name,), "add", weight.elements, 2.0)
+    tape.emit(Vector(f"{name}.UPDATE.step", layer, "UPDATE", (whole.name, name), (name,), "add", weight.elements, 2.0,
+                     True))  # fmt: skip

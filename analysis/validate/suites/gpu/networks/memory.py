@@ -18,6 +18,7 @@ from zerocast.accelerators.library import with_regime
 from zerocast.analysis.run.network import overrides
 from zerocast.analysis.validate.comparison import Comparison, against, information, reference_rows
 from zerocast.analysis.validate.suites.gpu.networks.adapters import adapted
+from zerocast.simulator.cards.dealing import Dealing
 from zerocast.simulator.program.fit import fullest_of
 from zerocast.simulator.program.footprint import footprint
 from zerocast.simulator.program.program import Program, program
@@ -76,7 +77,9 @@ def _predicted(row: Row) -> float:
     planned = _program(row)
     if row["group"] == "state":
         return _lasting(planned.footprint)
-    return fullest_of(planned, int(row["cards"])) if row["cards"] else planned.footprint.peak_bytes
+    if not row["cards"]:
+        return planned.footprint.peak_bytes
+    return fullest_of(Dealing(planned.plan.workload), planned.storage, int(row["cards"]))
 
 
 def _lasting(memory: Footprint) -> float:
