@@ -6,7 +6,6 @@ from importlib.util import find_spec
 
 EXTRAS = {
     "transformers": "models",
-    "torch_pruning": "models",
     "safetensors": "models",
     "distributed": "cluster",
     "plotly": "pages",

@@ -21,7 +21,7 @@ from zerocast.simulator.size.size import over_budget
 from zerocast.workloads.pruning import Change
 
 KINDS = 10
-"""Kinds of zeros found that the totals list."""
+"""Kinds of zeros found, and of changes of layers, that the totals list."""
 
 SHOWN = 40
 """Rows of the table on the screen; the file has them all."""
@@ -145,12 +145,13 @@ def account_lines(result: Result) -> list[str]:
     alike: dict[str, list[Change]] = {}
     for change in (Change(*row) for row in result.meta.get("account", ())):
         alike.setdefault(change.what, []).append(change)
-    return [
+    lines = [
         f"{len(rows)} layers, {what}: "
         f"{_sum(rows, 'parameters')} -> {_sum(rows, 'parameters_after')} parameters, "
         f"{_sum(rows, 'macs')} -> {_sum(rows, 'macs_after')} MAC a row"
         for what, rows in alike.items()
     ]
+    return lines if len(lines) <= KINDS else [*lines[:KINDS], f"{len(lines) - KINDS} more kinds; summary.json has all"]
 
 
 def _sum(rows: list[Change], column: str) -> str:

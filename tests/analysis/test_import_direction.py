@@ -42,7 +42,7 @@ def test_rooms_import_only_what_they_may(room: str) -> None:
         rooms = {name.split(".")[1] for name in names if name.startswith("zerocast.")}
         assert rooms & set(ROOMS) <= ALLOWED[room], path
         if room in WITHOUT_TORCH:
-            assert not tops & {"torch", "transformers", "torch_pruning"}, path
+            assert not tops & {"torch", "transformers"}, path
 
 
 def test_simulator_sees_only_the_ir_and_the_patterns_of_workloads() -> None:

@@ -73,7 +73,6 @@ def test_a_package_that_is_missing_is_named_with_its_remedy(package: str, monkey
 
 @pytest.mark.parametrize(("package", "arguments"), [
     ("transformers", ["lower", "gpt2", "--out", "gpt2.npz"]),
-    ("torch_pruning", ["run", "resnet9", "--prune", "channel:0.5", "--accelerator", "systolic-8x8", "--out", "out"]),
     ("distributed", ["explore", "space.yaml", "--out", "out", "--dask", "tcp://127.0.0.1:1"]),
 ])  # fmt: skip
 def test_commands_say_what_to_install(package: str, arguments: list[str], saved: Path, tmp_path: Path) -> None:

@@ -41,7 +41,6 @@ def _times(path: str) -> dict[tuple[str, str, str], float]:
 
 
 def test_a_pruning_researcher_chooses_a_pattern(study: Any) -> None:
-    pytest.importorskip("torch_pruning", reason="needs the extra `models`")
     study("RESEARCHER.md")
     times = _times("recipes/compare.csv")
 

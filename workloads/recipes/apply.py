@@ -12,9 +12,8 @@ from torch import nn
 
 from zerocast.workloads import transforms
 from zerocast.workloads.errors import WorkloadError
-from zerocast.workloads.pruning import Pruning
+from zerocast.workloads.pruning import LayerPruning, Pruning
 from zerocast.workloads.recipes.block import block
-from zerocast.workloads.recipes.channel import channel
 from zerocast.workloads.recipes.grammar import Recipe
 from zerocast.workloads.recipes.magnitude import magnitude
 from zerocast.workloads.recipes.nm import bdwp, nm, sdgp, srste
@@ -41,31 +40,33 @@ def apply(
     """See `workloads.recipes.prune`; recipes: those of a chain, in order."""
     for recipe in recipes:
         if recipe.family in TRANSFORMS:
-            model, decided = _transformed(model, recipe, dense, first_and_last_dense)
+            model, decided = _transformed(model, recipe, example_inputs, dense, first_and_last_dense)
         else:
-            model, decided = _pruned(model, recipe, example_inputs, dense, first_and_last_dense)
+            model, decided = _pruned(model, recipe, dense, first_and_last_dense)
         before = before.then(decided)
     return model, before
 
 
 def _transformed(
-    model: nn.Module, recipe: Recipe, dense: Sequence[str], ends: bool | None
+    model: nn.Module, recipe: Recipe, inputs: Any, dense: Sequence[str], ends: bool | None
 ) -> tuple[nn.Module, Pruning]:
     """By a transform's function."""
-    function = getattr(transforms, TRANSFORMS[recipe.family].function)
+    known = TRANSFORMS[recipe.family]
+    function = getattr(transforms, known.function)
+    given = dict(recipe.arguments) | ({"inputs": inputs} if known.follows else {})
     try:
-        changed = function(model, **dict(recipe.arguments), dense=dense, ends=ends)
+        changed = function(model, **given, dense=dense, ends=ends)
     except WorkloadError as error:
         raise WorkloadError(f"recipe {recipe.text!r}: {error}") from error
     return changed.module, Pruning(
-        recipe.text, kept_dense=changed.left, changes_module=True, account=changed.account
-    )  # fmt: skip
+        recipe.text, dict.fromkeys(changed.cut, LayerPruning()), changed.left, True, account=changed.account
+    )
 
 
 def _pruned(
-    model: nn.Module, recipe: Recipe, example_inputs: Any, dense: Sequence[str], first_and_last_dense: bool | None
+    model: nn.Module, recipe: Recipe, dense: Sequence[str], first_and_last_dense: bool | None
 ) -> tuple[nn.Module, Pruning]:
-    """By a recipe that decides zeros, or removes channels."""
+    """By a recipe that decides zeros."""
     if recipe.family == "dense":
         return model, Pruning(recipe.text)
     found = targets(model)
@@ -78,13 +79,6 @@ def _pruned(
     meta = is_meta(model)
     if not meta:
         check_finite(found)
-    if recipe.family == "channel":
-        if meta:
-            raise WorkloadError(
-                f"recipe {recipe.text!r} removes the channels of smallest weight, and a model on the "
-                "meta device has no weights; build the model with real ones"
-            )
-        return channel(model, recipe, example_inputs, found, reasons)
     prunable = [target for target in found if target.name not in reasons]
     plan = _FAMILIES[recipe.family](prunable, recipe, not meta)
     reasons |= plan.kept_dense

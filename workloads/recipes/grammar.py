@@ -19,8 +19,8 @@ MOVING = {"rigl": ("erk", 0.3), "set": ("erk", 0.3), "granet": ("erk", 0.5), "gm
 """Recipes whose masks move while training: how they share a density among layers, and what they drop, if nothing is
 said. RigL: Evci et al., ICML 2020. SET: Mocanu et al., Nature Communications 2018. GraNet: Liu et al., NeurIPS 2021.
 GMP: Zhu, Gupta, arXiv 1710.01878."""
-NOT_OF_WEIGHTS = ("sdgp", "channel")
-"""Recipes whose numbers are shares of something else than of the weights: of output gradients, of channels."""
+NOT_OF_WEIGHTS = ("sdgp",)
+"""Recipes whose numbers are shares of something else than of the weights: of output gradients."""
 HELD = "held"
 """In place of a density: where the weights are nonzero."""
 _DENSITY_NOTE = "DENSITY is the share of nonzeros, 0.1 or sparsity=0.9"
@@ -31,7 +31,7 @@ _FILE_NOTE = ", or @FILE.csv with columns layer and density"
 class Recipe:
     """A parsed recipe: `n` of `m`, or `density` (share of nonzeros) with its distribution or block (k, c).
 
-    v: output channels of a panel of V:N:M. inner: of channels, only those that no sum of two layers ties together.
+    v: output channels of a panel of V:N:M.
     file: with the density of each layer, in place of one for all. held: the zeros are those of the weights.
     every: steps from one change of masks to the next; drop: share of the weights that it replaces.
     arguments: of a transform's function, by name."""
@@ -44,7 +44,6 @@ class Recipe:
     density: float = 1.0
     distribution: str = "uniform"
     block: tuple[int, int] = (1, 1)
-    inner: bool = False
     file: str = ""
     held: bool = False
     every: int = 0
@@ -129,25 +128,19 @@ def _blocks(text: str, family: str, fields: list[str]) -> Recipe:
     return Recipe(text, family, density=_density(text, family, fields[1]), block=(int(shape[1]), int(shape[2])))
 
 
-def _channels(text: str, family: str, fields: list[str]) -> Recipe:
-    """A density, of all channels or of the inner ones."""
-    _expect(text, family, len(fields) == 1 or fields[1:] == ["inner"])
-    density = _density(text, family, fields[0])
-    if density == 0:
-        raise WorkloadError(f"recipe {text!r}: a network needs channels; give a density above 0")
-    return Recipe(text, family, density=density, inner=len(fields) == 2)
-
-
 def _transform(known: Transform, text: str, family: str, fields: list[str]) -> Recipe:
     """What a transform's own reader makes of its fields, and the layers behind `@`."""
-    rest, at, globs = ":".join(fields).partition("@")
+    whole = ":".join(fields)
+    plan = "@" if whole.startswith("@") else ""  # the file of a plan, and no glob
+    rest, at, globs = whole.removeprefix("@").partition("@")
+    rest = plan + rest
     given = Fields.of(text, known.spelling, rest, "recipe")
     arguments = known.read(given)
     given.refuse_unread(())
     if at:
-        if not globs or "layers" in arguments:
+        if not globs or known.at in arguments:
             given.refuse()
-        arguments["layers"] = tuple(globs.split("|"))
+        arguments[known.at] = tuple(globs.split("|"))
     return Recipe(text, family, arguments=tuple(arguments.items()))
 
 
@@ -281,10 +274,6 @@ GRAMMAR = {
         _unstructured,
     ),
     "block": Family("block:BHxBW:DENSITY", "blocks of BH output by BW input channels with the largest norm", _blocks),
-    "channel": Family(
-        "channel:DENSITY[:inner]", "whole coupled channels are removed; inner: none that a shortcut adds to",
-        _channels, changes_module=True,
-    ),
     **{name: Family(each.spelling, each.does, partial(_transform, each), changes_module=True)
        for name, each in TRANSFORMS.items()},
 }  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from zerocast.workloads.fields import Fields
+from zerocast.workloads.transforms.groups.order import Choice
 
 Arguments = dict[str, Any]
 """Of a transform's function, by name."""
@@ -14,7 +15,8 @@ Arguments = dict[str, Any]
 class Transform(NamedTuple):
     """How a transform is spelled, what it does, what reads its fields, its function and the file that has it.
 
-    Behind its fields, any transform takes the layers that it changes: `@GLOB`, or several with `|` between them.
+    Behind its fields, any transform takes the layers that it changes: `@GLOB`, or several with `|` between them. at:
+    the argument that these are. follows: whether it follows the graph, for which it is given the network's inputs.
     """
 
     spelling: str
@@ -22,6 +24,8 @@ class Transform(NamedTuple):
     read: Callable[[Fields], Arguments]
     function: str
     home: str
+    at: str = "layers"
+    follows: bool = False
 
 
 def _rank(fields: Fields) -> Arguments:
@@ -35,7 +39,109 @@ def _rank_or_share(fields: Fields, text: str) -> float:
     return share or fields.whole(text)
 
 
+def _places(fields: Fields) -> Arguments:
+    """A share of channels or a number of them, or the file of a plan, and how they are picked."""
+    first, *words = fields.plain or ("",)
+    keep: Any = first
+    if not first.startswith("@"):
+        keep = _share_or_number(fields, first)
+    elif first.endswith(".py") and words:
+        keep = f"{first}:{words.pop(0)}"
+    if isinstance(keep, str):
+        keep = keep[1:]
+    return {"keep": keep, **_picked(fields, words)}
+
+
+def _picked(fields: Fields, words: list[str]) -> Arguments:
+    """Options of how places are picked."""
+    choice: Arguments = {}
+    found: Arguments = {}
+    for word in words:
+        if word == "inner":
+            found["inner"] = True
+        elif word == "global":
+            choice["everywhere"] = True
+        elif word == "random":
+            choice["order"] = "random"
+        elif word.isdigit() and choice.get("order") == "random" and "seed" not in choice:
+            choice["seed"] = int(word)
+        else:
+            fields.refuse()
+    if grain := fields.steps("round", 0):
+        choice["grain"] = grain
+    return {**found, "choice": Choice(**choice)} if choice else found
+
+
+def _number_of(fields: Fields) -> Arguments:
+    """A share of heads, features or dimensions, or how many stay."""
+    first, *words = fields.plain or ("",)
+    return {"keep": _share_or_number(fields, first), **_picked(fields, words)}
+
+
+def _share_or_number(fields: Fields, text: str) -> float:
+    """A share (0.5, 50 %, sparsity=0.5), or a whole number above 1."""
+    if "sparsity" in fields.options or "density" in fields.options:
+        share = 1 - fields.option("sparsity", 0) if "sparsity" in fields.options else fields.option("density", 1)
+        return _positive(fields, round(share, 10))
+    if text.isdigit() and int(text) > 1:
+        return int(text)
+    return _positive(fields, float(fields.share(text)))
+
+
+def _positive(fields: Fields, share: float) -> float:
+    if share <= 0:
+        fields.refuse("a network needs channels; give a share above 0")
+    return share
+
+
+def _share(fields: Fields) -> Arguments:
+    """A share alone."""
+    first, *words = fields.plain or ("",)
+    return {"share": _positive(fields, fields.share(first)), **_picked(fields, words)}
+
+
+def _operations(fields: Fields) -> Arguments:
+    """flops=R."""
+    if "flops" not in fields.options:
+        fields.refuse()
+    return {"flops": _positive(fields, fields.option("flops", 1)), **_picked(fields, list(fields.plain))}
+
+
+def _paths(fields: Fields) -> Arguments:
+    """Layers, with commas between them."""
+    (text,) = fields.expect(1)
+    return {"layers": tuple(text.split(","))}
+
+
 TRANSFORMS = {
+    "channel": Transform(
+        "channel:R[:inner][:global|random[:SEED]][:round=8][@GLOB|GLOB], channel:@PLAN.yaml, channel:@FILE.py:FUNCTION",
+        "a share R of every coupled group of channels, heads and dimensions stays; inner: without those of shortcuts",
+        _places, "channel", "narrower", follows=True,
+    ),
+    "heads": Transform(
+        "heads:R[@GLOB|GLOB]", "a share R (or a number) of the heads of every attention stays, with keys they share",
+        _number_of, "heads", "narrower", follows=True,
+    ),
+    "ffn": Transform(
+        "ffn:R[@GLOB|GLOB]", "a share R (or a number) of the features inside every feed-forward block stays",
+        _number_of, "ffn", "narrower", follows=True,
+    ),
+    "hidden": Transform(
+        "hidden:N[@GLOB|GLOB]", "N (or a share) of the dimensions that shortcuts run along stay, the same everywhere",
+        _number_of, "hidden", "narrower", follows=True,
+    ),
+    "target": Transform(
+        "target:flops=R", "channel at the share that leaves a share R of the multiply-accumulates",
+        _operations, "target", "narrower", follows=True,
+    ),
+    "nested": Transform(
+        "nested:R@width|depth", "the first share R of the channels of every group, or of the layers of every list",
+        _share, "nested", "subnetworks", "along", follows=True,
+    ),
+    "erase": Transform(
+        "erase:LAYER[,LAYER]", "layers of a list, by path or glob, are taken out", _paths, "erase", "shorter"
+    ),
     "lowrank": Transform(
         "lowrank:R[@GLOB|GLOB]", "each weight becomes two of rank R (0.25: a quarter of its smaller side)", _rank,
         "lowrank", "factors",

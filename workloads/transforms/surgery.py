@@ -18,11 +18,13 @@ from zerocast.workloads.recipes.targets import Target, kept_dense, targets
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A changed copy of a module. account: what became of each layer; left: weights that stayed, with the reason."""
+    """A changed copy of a module. account: what became of each layer; left: weights that stayed, with the reason; cut:
+    those that became smaller."""
 
     module: nn.Module
     account: tuple[Change, ...]
     left: Mapping[str, str]
+    cut: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from small_models import mlp
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.recipes import parse, prune, recipes
 from zerocast.workloads.transforms.grammar import TRANSFORMS
+from zerocast.workloads.transforms.groups.order import Choice
 
 
 @pytest.mark.parametrize(
@@ -21,8 +22,17 @@ from zerocast.workloads.transforms.grammar import TRANSFORMS
         ("magnitude:sparsity=0.9:erk", {"density": 0.1, "distribution": "erk"}),
         ("magnitude:density=0.25:global", {"density": 0.25, "distribution": "global"}),
         ("block:16x8:0.5", {"density": 0.5, "block": (16, 8)}),
-        ("channel:sparsity=0.3", {"density": 0.7}),
-        ("channel:0.3:inner", {"density": 0.3, "inner": True}),
+        ("channel:sparsity=0.3", {"arguments": (("keep", 0.7),)}),
+        ("channel:0.3:inner", {"arguments": (("keep", 0.3), ("inner", True))}),
+        ("channel:@plan.yaml", {"arguments": (("keep", "plan.yaml"),)}),
+        ("channel:@groups.py:mine", {"arguments": (("keep", "groups.py:mine"),)}),
+        (
+            "channel:0.5:random:7:round=8",
+            {"arguments": (("keep", 0.5), ("choice", Choice(order="random", seed=7, grain=8)))},
+        ),
+        ("heads:24@a.*|b", {"arguments": (("keep", 24), ("layers", ("a.*", "b")))}),
+        ("nested:0.5@depth", {"arguments": (("share", 0.5), ("along", ("depth",)))}),
+        ("erase:a.1,a.2", {"arguments": (("layers", ("a.1", "a.2")),)}),
     ],
 )
 def test_recipes_are_read(text: str, expected: dict[str, object]) -> None:
@@ -47,8 +57,13 @@ def test_recipes_are_read(text: str, expected: dict[str, object]) -> None:
         ("magnitude:0.1:erc", "did you mean 'erk'"),
         ("block:16:0.5", "grammar block:BHxBW:DENSITY"),
         ("block:0x4:0.5", "grammar block:BHxBW:DENSITY"),
-        ("channel:0", "density above 0"),
-        ("channel:0.5:outer", "does not fit its grammar channel:DENSITY"),
+        ("channel:0", "share above 0"),
+        ("channel:0.5:outer", "does not fit its grammar channel:R"),
+        ("heads:1.5", "'1.5' is no share"),
+        ("ffn:", "'' is no share"),
+        ("target:0.5", "does not fit its grammar target:flops=R"),
+        ("channel:0.5:round=x", "'x' must be a whole number"),
+        ("channel:0.5:even=8", "no option 'even'"),
         ("", "unknown recipe ''"),
     ],
 )
@@ -62,5 +77,5 @@ def test_the_list_of_recipes_needs_no_torch() -> None:
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "False"
     moving = {"static", "rigl", "set", "granet", "gmp"}
-    pruning = moving | {"dense", "nm", "vnm", "bdwp", "srste", "sdgp", "magnitude", "block", "channel"}
+    pruning = moving | {"dense", "nm", "vnm", "bdwp", "srste", "sdgp", "magnitude", "block"}
     assert set(recipes()) == pruning | set(TRANSFORMS)

@@ -29,10 +29,15 @@ _RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
 def export(
-    model: nn.Module, inputs: tuple[Any, ...], name: str, training: bool, runnable: bool = False
+    model: nn.Module,
+    inputs: tuple[Any, ...],
+    name: str,
+    training: bool,
+    runnable: bool = False,
+    unrolled: bool = True,
 ) -> ExportedProgram:
     """Graph of one forward pass, in training or evaluation mode, at the level of whole operators
-    (linear, conv2d, attention); recurrent layers are unrolled over time.
+    (linear, conv2d, attention); recurrent layers are unrolled over time where `unrolled` says so.
 
     Tried on the meta device first, where no data moves; models that mix devices are exported on their own, and
     so are those whose graph is to be run.
@@ -47,7 +52,7 @@ def export(
                 raise
             except Exception as error:
                 raise WorkloadError(f"model {name!r} cannot be exported to a graph: {_reason(error)}") from error
-    if any(_recurrent(node) for node in program.graph.nodes):
+    if unrolled and any(_recurrent(node) for node in program.graph.nodes):
         with quiet():
             program = program.run_decompositions(_unrolled())
     return program
@@ -75,7 +80,7 @@ def _know_caches(inputs: tuple[Any, ...]) -> None:
 
 def _export_on_meta(model: nn.Module, inputs: tuple[Any, ...], training: bool) -> ExportedProgram | None:
     try:
-        return _export(on_meta(model, training), _inputs_on_meta(inputs), training, _want_gradients(inputs))
+        return _export(on_meta(model, training), without_data(inputs), training, _want_gradients(inputs))
     except WorkloadError:
         raise
     except Exception:  # whatever it is, the export with data tells it better
@@ -191,5 +196,6 @@ def _hollow(tensor: torch.Tensor) -> torch.Tensor:
     return empty
 
 
-def _inputs_on_meta(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+def without_data(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Inputs whose tensors are on the meta device."""
     return torch.utils._pytree.tree_map_only(torch.Tensor, _hollow, inputs)
