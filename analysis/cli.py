@@ -1,43 +1,63 @@
-"""The command `zerocast`. Every import that takes time is made inside the command that needs it."""
+"""The command `zerocast`. A verb's file is read when it is asked for, and what takes time imported inside the verb."""
 
 from __future__ import annotations
 
 import gc
-import math
 import sys
-from pathlib import Path
+from functools import cache
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 
-from zerocast.analysis.commands.command_line import AcceleratorName, Settings, load_accelerator, spare, writable
-from zerocast.analysis.commands.compare import compare_command
-from zerocast.analysis.commands.explore import explore_command, export_command, plot_command
-from zerocast.analysis.commands.gemm import conv_command, gemm_command
-from zerocast.analysis.commands.network.lower import lower_command
-from zerocast.analysis.commands.network.run import run_command
-from zerocast.analysis.commands.network.serve import serve_command
-from zerocast.analysis.commands.network.trace import trace_command
-from zerocast.analysis.commands.network.train import train_command
-from zerocast.analysis.commands.network.why import why_command
-from zerocast.analysis.commands.printing.remark import note
-from zerocast.analysis.commands.validate import validate_command
 from zerocast.extras import MissingExtra
 
-app = typer.Typer(
-    help="Forecast what the zeros in a neural network are worth on hardware.",
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-)
+_VERBS = {
+    "run": "network.run:run_command",
+    "list": "choices:list_command",
+    "show": "choices:show_command",
+    "lower": "network.lower:lower_command",
+    "measure": "measure:measure_command",
+    "calibrate": "measure:calibrate_command",
+    "gemm": "gemm:gemm_command",
+    "conv": "gemm:conv_command",
+    "validate": "validate:validate_command",
+    "compare": "compare:compare_command",
+    "why": "network.why:why_command",
+    "serve": "network.serve:serve_command",
+    "train": "network.train:train_command",
+    "trace": "network.trace:trace_command",
+    "explore": "explore:explore_command",
+    "export": "explore:export_command",
+    "plot": "explore:plot_command",
+}
+"""Module of `commands` and function of each verb, in the order of the help."""
+_FOREIGN = {"measure": {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}}
+"""How typer reads a verb whose options another parser knows."""
 
-_OPTION = typer.Option
-_ARGUMENT = typer.Argument
+
+@cache
+def application(verb: str | None = None) -> typer.Typer:
+    """The command line with one verb; with all of them where it is none of ours.
+
+    To read the others' files and to make their options takes longer than to price a product.
+    """
+    app = typer.Typer(
+        help="Forecast what the zeros in a neural network are worth on hardware.",
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+    )
+    app.callback(invoke_without_command=True)(_common)
+    for name in [verb] if verb in _VERBS else _VERBS:
+        module, _, function = _VERBS[name].partition(":")
+        found = getattr(import_module(f"zerocast.analysis.commands.{module}"), function)
+        app.command(name, context_settings=_FOREIGN.get(name))(found)
+    return app
 
 
-@app.callback(invoke_without_command=True)
-def common(
-    version: Annotated[bool, _OPTION("--version", is_eager=True, help="Print the version and leave.")] = False,
+def _common(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, help="Print the version and leave.")] = False,
 ) -> None:
     """Forecast what the zeros in a neural network are worth on hardware."""
     if version:
@@ -45,105 +65,6 @@ def common(
 
         typer.echo(f"zerocast {installed('zerocast')}")
         raise typer.Exit
-
-
-app.command("run")(run_command)
-
-
-@app.command("list")
-def list_names(
-    what: Annotated[str, typer.Argument(help="models, hub, recipes, schedules, accelerators or systems.")],
-) -> None:
-    """Name what there is to choose from."""
-    from zerocast.analysis.commands.printing import listing
-    from zerocast.analysis.errors import AnalysisError
-
-    kinds = {
-        "models": listing.models,
-        "hub": listing.hub,
-        "recipes": listing.recipes,
-        "schedules": listing.schedules,
-        "accelerators": listing.accelerators,
-        "systems": listing.systems,
-    }
-    if what not in kinds:
-        raise AnalysisError(f"list {what!r}: choose {', '.join(list(kinds)[:-1])} or {list(kinds)[-1]}")
-    typer.echo(listing.columns(kinds[what]()))
-
-
-@app.command()
-def show(
-    accelerator: Annotated[str, _ARGUMENT(help="Template name or YAML file.")],
-    settings: Settings = None,
-    yaml: Annotated[bool, _OPTION("--yaml", help="As a YAML file, to be copied and changed.")] = False,
-) -> None:
-    """Print an accelerator's parameters and sources."""
-    if yaml:
-        from zerocast.accelerators import dump
-
-        typer.echo(dump(load_accelerator(accelerator, settings)), nl=False)
-        return
-    from zerocast.analysis.commands.printing.parameters import print_parameters
-
-    print_parameters(load_accelerator(accelerator, settings))
-
-
-app.command("lower")(lower_command)
-
-
-@app.command(
-    "measure",
-    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
-)
-def measure_command(context: typer.Context) -> int:
-    """Measure GEMMs and networks on this machine's GPU.
-
-    Its options are those of `python -m zerocast.analysis.measure`, which needs torch, numpy and pandas alone.
-    """
-    from zerocast.analysis.measure.__main__ import main as measure
-
-    try:
-        return measure(context.args)
-    except SystemExit as stop:  # after --help
-        return int(stop.code or 0)
-
-
-@app.command()
-def calibrate(
-    measured: Annotated[Path, _ARGUMENT(help="File of `zerocast measure`, or CSV with columns M, N, K, us.")],
-    accelerator: AcceleratorName,
-    out: Annotated[Path, _OPTION("--out", help="Calibration to write, .yaml.")],
-    settings: Settings = None,
-    other_card: Annotated[
-        bool, _OPTION("--other-card", help="Insist on measurements of a device that is not the accelerator.")
-    ] = False,
-) -> None:
-    """Fit a GPU's constants to your own measurements.
-
-    Use the file with `--set gpu.calibration=FILE.yaml`.
-    """
-    from zerocast.analysis.calibration.calibrate import calibrate as fit
-
-    writable(out, "a calibration", [".yaml", ".yml"])
-    spare(out, Path(accelerator))
-    fitted = fit(measured, load_accelerator(accelerator, settings), out, other_card=other_card, say=note)
-    for kind, own in fitted.items():
-        bar = f"{math.expm1(own.calibrated.low):+.1%} to {math.expm1(own.calibrated.high):+.1%}"
-        typer.echo(f"{kind}: {own.rows} products, 9 of 10 left-out ones measured within {bar} of the prediction")
-    typer.echo(f"written: {out}; use it with --set gpu.calibration={out}")
-
-
-app.command("gemm")(gemm_command)
-app.command("conv")(conv_command)
-app.command("validate")(validate_command)
-app.command("compare")(compare_command)
-app.command("why")(why_command)
-app.command("serve")(serve_command)
-app.command("train")(train_command)
-app.command("trace")(trace_command)
-app.command("explore")(explore_command)
-app.command("export")(export_command)
-app.command("plot")(plot_command)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -154,9 +75,9 @@ def main(argv: list[str] | None = None) -> int:
     from zerocast.analysis.errors import AnalysisError
 
     gc.set_threshold(100_000)  # what is imported stays; to look for rubbish in it took a tenth of the start
-    command = typer.main.get_command(app)
+    arguments = sys.argv[1:] if argv is None else argv
+    command = typer.main.get_command(application(arguments[0] if arguments else None))
     try:
-        arguments = sys.argv[1:] if argv is None else argv
         status: Any = command.main(args=arguments or ["--help"], prog_name="zerocast", standalone_mode=False)
     except typer.Exit as stop:
         return stop.exit_code

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from zerocast.analysis.reports.page import report as report
     from zerocast.analysis.run.speedup import gain as gain
     from zerocast.analysis.train import train as train
-    from zerocast.simulator.simulate import simulate as simulate
+    from zerocast.simulator.simulation import simulate as simulate
     from zerocast.workloads.checkpoint import open_checkpoint as open_checkpoint
     from zerocast.workloads.files.store import load_workload as load_workload
     from zerocast.workloads.files.store import save as save
@@ -36,7 +36,7 @@ _HOME = {
     "save": "workloads.files.store",
     "load_workload": "workloads.files.store",
     "load": "accelerators.library",
-    "simulate": "simulator.simulate",
+    "simulate": "simulator.simulation",
     "explore": "analysis.explore.command",
     "gain": "analysis.run.speedup",
     "report": "analysis.reports.page",

@@ -93,7 +93,7 @@ def load_accelerator(name: str, settings: list[str] | None, regime: str | None =
     """The accelerator of `--accelerator` with the values of `--set`, under the regime of `--regime`."""
     from zerocast.accelerators import load
     from zerocast.accelerators.library import with_regime
-    from zerocast.analysis.run.network import overrides
+    from zerocast.analysis.run.values import overrides
 
     found = load(name, overrides(settings or []))
     return found if regime is None else with_regime(found, regime)
@@ -117,7 +117,7 @@ def values_of(
     settings: list[str] | None, accelerator: str, tensor_parallel: int | None, regime: str | None
 ) -> dict[str, Any]:
     """Values of the accelerator by dotted path, of `--set`, `--tensor-parallel` and `--regime` together."""
-    from zerocast.analysis.run.network import overrides
+    from zerocast.analysis.run.values import overrides
 
     values = with_cards(settings, accelerator, tensor_parallel)
     return overrides([*values, *([f"gpu.regime={regime}"] if regime else ())])

@@ -1,7 +1,4 @@
-"""The verb `compare`: recipes, types and batches of one network on several accelerators, best first.
-
-Registered by `app.command("compare")(compare_command)`.
-"""
+"""The verb `compare`: recipes, types and batches of one network on several accelerators, best first."""
 
 from __future__ import annotations
 
@@ -69,7 +66,8 @@ def compare_command(
     from zerocast.analysis.compare import Question, ask, rank
     from zerocast.analysis.compare.picture import write_page
     from zerocast.analysis.errors import AnalysisError
-    from zerocast.analysis.run.network import Network, arguments_of, check, title_of
+    from zerocast.analysis.run.network import Network, check, title_of
+    from zerocast.analysis.run.values import arguments_of
 
     recipes = listed("--prune", prune)
     network = Network(model, None, training, optimizer=optimizer, update=update, checkpoint=tuple(checkpoint or ()),

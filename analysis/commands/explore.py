@@ -1,7 +1,4 @@
-"""The verbs `explore`, `export` and `plot`: price the designs of a space, write them as a table, draw them.
-
-Registered in `analysis.cli`. Every import that takes time is made inside the verb that needs it.
-"""
+"""The verbs `explore`, `export` and `plot`: price the designs of a space, write them as a table, draw them."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ def _over_densities(text: str, densities: str, dtype: str, machine: Accelerator,
 def _price(read: Callable[[Path, Accelerator], Table], shapes: Path, asked: Asked) -> None:
     """Read a table, price its lines and write them beside it."""
     from zerocast.analysis.products.table import given_shapes, nests_text, price_shapes, remarks, totals, write_table
-    from zerocast.analysis.run.network import one_of
+    from zerocast.analysis.run.values import one_of
 
     machine = load_accelerator(asked.accelerator, asked.conditions)
     one_of("--objective", asked.objective, OBJECTIVES)

@@ -28,7 +28,8 @@ from zerocast.analysis.explore.show.words import pace
 from zerocast.analysis.explore.space.checks import entries
 from zerocast.analysis.explore.space.definition import Space, of_workload
 from zerocast.analysis.explore.space.reading import read_space
-from zerocast.analysis.run.network import Step, one_of
+from zerocast.analysis.run.network import Step
+from zerocast.analysis.run.values import one_of
 from zerocast.simulator.products.given import given_products
 from zerocast.simulator.program.program import program
 from zerocast.workloads.files.store import load_workload

@@ -88,6 +88,20 @@ def test_pricing_a_table_loads_nothing_heavy(tmp_path: Path) -> None:
     assert len(out.read_text().splitlines()) == 2
 
 
+def test_a_product_reads_neither_schedules_nor_other_verbs(tmp_path: Path) -> None:
+    shapes = tmp_path / "shapes.csv"
+    shapes.write_text("M,N,K\n16,16,16\n")
+    arguments = ["gemm", str(shapes), "--accelerator", "nvidia-v100-sxm", "--out", str(tmp_path / "out.csv")]
+    names = "print([name for name in sys.modules if name.startswith('zerocast.')])"
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\nfrom zerocast.analysis.cli import main\nmain({arguments})\n{names}"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "'zerocast.simulator.gpu.predict'" in done.stdout
+    for other in ("simulator.program", "simulator.cards.groups", "workloads.training", "analysis.commands.network"):
+        assert f"'zerocast.{other}" not in done.stdout
+
+
 def test_a_saved_workload_runs_without_torch(saved: Path, tmp_path: Path) -> None:
     arguments = ["run", str(saved), "--accelerator", "sat-vcu1525", "--out", str(tmp_path)]
     assert "torch" not in modules_after(f"from zerocast.analysis.cli import main\nassert main({arguments}) == 0")

@@ -1,7 +1,4 @@
-"""The verb `lower`: save a network as a workload file, and say what became of it.
-
-Registered by `app.command("lower")(lower_command)`.
-"""
+"""The verb `lower`: save a network as a workload file, and say what became of it."""
 
 from __future__ import annotations
 
@@ -63,8 +60,9 @@ def lower_command(
     from zerocast.analysis.commands.printing.console import progress
     from zerocast.analysis.commands.printing.explanation import print_nodes
     from zerocast.analysis.errors import AnalysisError
-    from zerocast.analysis.run.network import Network, arguments_of, explained
+    from zerocast.analysis.run.network import Network, explained
     from zerocast.analysis.run.network import lower as lower_network
+    from zerocast.analysis.run.values import arguments_of
 
     if out is None and not (explain or flops):
         raise AnalysisError("lower: give --out FILE.npz to write to, --explain or --flops, or several of them")

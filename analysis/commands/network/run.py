@@ -1,7 +1,4 @@
-"""The verb `run`: simulate a network and write a report.
-
-Registered by `app.command("run")(run_command)`.
-"""
+"""The verb `run`: simulate a network and write a report."""
 
 from __future__ import annotations
 
@@ -93,7 +90,8 @@ def run_command(
 
     The network is pruned by a recipe and compared with its dense self, best mapped, on the same accelerator.
     """
-    from zerocast.analysis.run.network import Network, arguments_of, one_of
+    from zerocast.analysis.run.network import Network
+    from zerocast.analysis.run.values import arguments_of, one_of
     from zerocast.analysis.why import Asked
 
     one_of("--fidelity", fidelity, FIDELITIES)

@@ -1,7 +1,4 @@
-"""The verb `serve`: what a language model costs to serve, batch by batch.
-
-Registered by `app.command("serve")(serve_command)`.
-"""
+"""The verb `serve`: what a language model costs to serve, batch by batch."""
 
 from __future__ import annotations
 
@@ -58,7 +55,8 @@ def serve_command(
     Time to the first token, time and energy of each one after, tokens per second, memory, the largest batch that fits.
     """
     from zerocast.analysis.commands.printing.console import output, progress
-    from zerocast.analysis.run.network import Network, arguments_of, check
+    from zerocast.analysis.run.network import Network, check
+    from zerocast.analysis.run.values import arguments_of
     from zerocast.analysis.serve import serve
 
     if out is not None:

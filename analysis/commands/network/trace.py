@@ -1,7 +1,4 @@
-"""The verb `trace`: run a network on photographs and write down where its activations are zero.
-
-Registered by `app.command("trace")(trace_command)`.
-"""
+"""The verb `trace`: run a network on photographs and write down where its activations are zero."""
 
 from __future__ import annotations
 
@@ -43,7 +40,7 @@ def trace_command(
     """
     from zerocast.analysis.commands.printing.console import output, progress
     from zerocast.analysis.errors import AnalysisError
-    from zerocast.analysis.run.network import arguments_of
+    from zerocast.analysis.run.values import arguments_of
     from zerocast.workloads.tracing import save_trace
 
     writable(out, "a trace", [".npz"])

@@ -1,7 +1,4 @@
-"""The verb `train`: what a whole training run costs under a schedule of recipes.
-
-Registered by `app.command("train")(train_command)`.
-"""
+"""The verb `train`: what a whole training run costs under a schedule of recipes."""
 
 from __future__ import annotations
 
@@ -67,7 +64,8 @@ def train_command(
     """
     from zerocast.analysis.commands.printing.console import output, progress
     from zerocast.analysis.errors import AnalysisError
-    from zerocast.analysis.run.network import Network, arguments_of
+    from zerocast.analysis.run.network import Network
+    from zerocast.analysis.run.values import arguments_of
     from zerocast.analysis.train import train
     from zerocast.analysis.train.picture import write_picture
     from zerocast.workloads.schedules import parse_schedule

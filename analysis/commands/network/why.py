@@ -1,7 +1,4 @@
-"""The verb `why`: where the time of a layer goes, and what would shorten it most.
-
-Registered by `app.command("why")(why_command)`.
-"""
+"""The verb `why`: where the time of a layer goes, and what would shorten it most."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from zerocast.analysis.explore.pricing.store import Priced
 from zerocast.analysis.explore.pricing.version import code_version
 from zerocast.simulator.cost import Totals
 from zerocast.simulator.errors import SimulationError
-from zerocast.simulator.simulate import simulate
+from zerocast.simulator.simulation import simulate
 from zerocast.simulator.size.size import over_budget
 from zerocast.workloads.files.store import load_workload
 from zerocast.workloads.ir import Workload

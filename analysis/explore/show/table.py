@@ -18,7 +18,7 @@ from zerocast.analysis.explore.pricing.store import Priced, Row, Store
 from zerocast.analysis.explore.pricing.sweep import DIED_REASON
 from zerocast.analysis.explore.show.words import design_count
 from zerocast.analysis.explore.space.definition import WORKLOAD, Objective
-from zerocast.analysis.run.network import overrides
+from zerocast.analysis.run.values import overrides
 
 if TYPE_CHECKING:
     import pandas

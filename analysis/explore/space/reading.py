@@ -28,7 +28,8 @@ from zerocast.analysis.explore.space.definition import (
 from zerocast.analysis.explore.space.domains import Choices, choices, stretch
 from zerocast.analysis.explore.space.expressions import parse_expression
 from zerocast.analysis.explore.space.schema import ParameterEntry, SpaceFile, parse_space
-from zerocast.analysis.run.network import Network, arguments_from
+from zerocast.analysis.run.network import Network
+from zerocast.analysis.run.values import arguments_from
 
 COLUMNS = ("number", "design", "status", "reason", "command")
 """Of the table, beside parameters and metrics."""

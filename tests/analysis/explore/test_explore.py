@@ -17,7 +17,7 @@ from zerocast.analysis.cli import main
 from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.explore.show.table import Table, read_table, yaml_value
 from zerocast.analysis.explore.space.reading import read_space
-from zerocast.analysis.run.network import overrides
+from zerocast.analysis.run.values import overrides
 from zerocast.simulator import simulate
 from zerocast.simulator.cost import OVER_OPS
 from zerocast.simulator.size.size import over_budget

@@ -14,7 +14,7 @@ from torch import nn
 from typer.testing import CliRunner
 
 from zerocast.accelerators import load
-from zerocast.analysis.cli import app
+from zerocast.analysis.cli import application
 from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.products.conv_columns import read_convolutions
 from zerocast.simulator.products.gemm import Gemm, gemms
@@ -38,7 +38,7 @@ def _table(path: Path, header: str, *lines: str) -> Path:
 def _priced(table: Path, *options: str) -> list[dict[str, str]]:
     out = table.with_suffix(".out.csv")
     command = ["conv", str(table), "--accelerator", "systolic-32x32", "--out", str(out), *options]
-    done = CliRunner().invoke(app, command)
+    done = CliRunner().invoke(application(), command)
     assert done.exit_code == 0, done.output
     with out.open() as stream:
         return list(csv.DictReader(stream))
@@ -79,7 +79,7 @@ def test_scale_sims_topology_gives_its_cycles(tmp_path: Path) -> None:
 def test_patterns_lie_along_input_channels_and_counts_add_up(tmp_path: Path) -> None:
     table = _table(tmp_path / "t.csv", "C,K,P,Q,R,S,pattern,count,layer", "64,64,8,8,3,3,2:4,3,a", "64,64,8,8,3,3,,1,b")
     out = tmp_path / "out.csv"
-    done = CliRunner().invoke(app, ["conv", str(table), "--accelerator", "sat-vcu1525", "--out", str(out)])
+    done = CliRunner().invoke(application(), ["conv", str(table), "--accelerator", "sat-vcu1525", "--out", str(out)])
     assert done.exit_code == 0 and "in all 4 products" in done.output
     with out.open() as stream:
         sparse, dense = list(csv.DictReader(stream))

@@ -14,7 +14,7 @@ from zerocast.accelerators.tables import area_table, node_scaling
 from zerocast.analysis.validate.comparison import reference_rows
 from zerocast.analysis.validate.suites.chips.area import feather
 from zerocast.simulator.errors import SimulationError
-from zerocast.simulator.simulate import simulate
+from zerocast.simulator.simulation import simulate
 from zerocast.simulator.size.area import area, flip_flops, idle_power_w, operand_select_change_um2
 from zerocast.simulator.size.area_match import (
     benes_um2,

@@ -15,7 +15,8 @@ import yaml
 
 from zerocast.accelerators import Accelerator, load
 from zerocast.analysis.errors import AnalysisError
-from zerocast.analysis.run.network import Network, arguments_of, silent
+from zerocast.analysis.run.network import Network, silent
+from zerocast.analysis.run.values import arguments_of
 from zerocast.analysis.train import Trained, train
 from zerocast.analysis.train.captured import Lowering
 from zerocast.analysis.validate.comparison import Comparison, against
@@ -112,10 +113,10 @@ class Trial:
         """The command's verb and parameters, as its own parser reads them."""
         import typer
 
-        from zerocast.analysis.cli import app
+        from zerocast.analysis.cli import application
 
         _, verb, *arguments = shlex.split(self.command)
-        command = typer.main.get_command(app).commands[verb]  # type: ignore[attr-defined]
+        command = typer.main.get_command(application(verb)).commands[verb]  # type: ignore[attr-defined]
         return {"verb": verb, **command.make_context(verb, arguments).params}
 
     @cached_property

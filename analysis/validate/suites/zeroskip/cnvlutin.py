@@ -11,7 +11,7 @@ from zerocast.analysis.validate.comparison import Comparison, information
 from zerocast.analysis.validate.suites.zeroskip.layers import layers, without_zeros, workload_of
 from zerocast.analysis.validate.suites.zeroskip.rows import SUITE
 from zerocast.simulator import Result, simulate
-from zerocast.simulator.simulate import Fidelity
+from zerocast.simulator.simulation import Fidelity
 from zerocast.workloads import Einsum, Workload, WorkloadError
 
 PAPER = "Cnvlutin (Albericio et al., ISCA 2016), abstract"

@@ -15,7 +15,7 @@ import torch
 
 from zerocast.accelerators import Accelerator, load
 from zerocast.accelerators.library import with_regime
-from zerocast.analysis.run.network import overrides
+from zerocast.analysis.run.values import overrides
 from zerocast.analysis.validate.comparison import Comparison, against, information, reference_rows
 from zerocast.analysis.validate.suites.gpu.networks.adapters import adapted
 from zerocast.simulator.cards.dealing import Dealing

@@ -10,7 +10,8 @@ from importlib.util import find_spec
 import numpy as np
 
 from zerocast.accelerators import load
-from zerocast.analysis.run.network import Network, lower, overrides, silent
+from zerocast.analysis.run.network import Network, lower, silent
+from zerocast.analysis.run.values import overrides
 from zerocast.analysis.validate.comparison import Comparison, at_most, information, reference_rows
 from zerocast.simulator import simulate
 from zerocast.workloads.ir import Workload

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from zerocast.accelerators import Accelerator, load
-from zerocast.analysis.run.network import overrides
+from zerocast.analysis.run.values import overrides
 from zerocast.analysis.validate.comparison import Comparison, against, at_least, at_most, information, reference_rows
 from zerocast.simulator import simulate
 from zerocast.workloads.ir import Workload

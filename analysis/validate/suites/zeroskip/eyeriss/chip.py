@@ -11,7 +11,7 @@ from zerocast.analysis.validate.suites.zeroskip.layers import Layer, layers, wit
 from zerocast.analysis.validate.suites.zeroskip.rows import SUITE
 from zerocast.simulator import OpRow, simulate
 from zerocast.simulator.laws.lanes.losses import CAUSES
-from zerocast.simulator.simulate import Fidelity
+from zerocast.simulator.simulation import Fidelity
 
 PAPER = "Eyeriss v2 (Chen et al., JETCAS 2019, arXiv 1807.07928)"
 
