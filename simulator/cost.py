@@ -40,7 +40,8 @@ class OpRow:
     lost_*_cycles: why cycles are more than the ideal ones (`simulator.laws.lanes.losses`; of systolic arrays, whose
     folds lose by fill and edges alike, all but memory stays 0); port: an engine waiting for a buffer's port; memory:
     waiting for the off-chip link.
-    output_density: share of the outputs that are asked for; output_computed: of those that take time.
+    output_density: share of the outputs that are asked for; output_computed: of those that take time,
+    computed with others or waited for.
     expected_cycles: what the analytic fidelity gives for `cycles` under the same mapping; 0 where there is but one.
     spread_s: one standard deviation of the latency under random zeros.
     resident_saved_bytes, resident_saved_j: what the op moves off chip, and takes, less than if nothing stayed on chip.

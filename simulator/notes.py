@@ -148,6 +148,6 @@ def _zeros(rows: Sequence[OpRow]) -> Iterator[str]:
         yield f"{len(idle)} layers have zeros that the array cannot skip in at least one pass"
     if whole := list(dict.fromkeys(row.layer for row in rows if row.output_computed > row.output_density)):
         yield (
-            f"{len(whole)} layers compute outputs that their mask leaves out, since the array cannot leave out all of "
-            f"them (sparsity.output): {', '.join(whole[:5])}"
+            f"{len(whole)} layers take time for outputs that their mask leaves out, computed with others or waited for "
+            f"(sparsity.output): {', '.join(whole[:5])}"
         )

@@ -22,9 +22,10 @@ from zerocast.analysis.explore.pricing.version import code_version
 from zerocast.analysis.run.network import Network, Steps
 from zerocast.analysis.train.captured import Lowering
 from zerocast.workloads.files.store import load_workload
+from zerocast.workloads.ir import Workload
 from zerocast.workloads.schedules import Upkeep
 from zerocast.workloads.schedules.schedule import DENSE
-from zerocast.workloads.schedules.upkeep import kept_weights, upkeep
+from zerocast.workloads.schedules.upkeep import kept_weights, swapped_weights, upkeep
 
 _OBJECTIVE, _FIDELITY = "latency", "analytic"
 
@@ -32,7 +33,8 @@ _OBJECTIVE, _FIDELITY = "latency", "analytic"
 @dataclass(frozen=True, slots=True)
 class Cost:
     """Of one step, or of a chore. flops: two of each multiply-accumulate of nonzeros, dense_flops: of all, elementwise
-    work in neither. weights: nonzero ones. peak_bytes: off-chip memory."""
+    work in neither. weights: nonzero ones; swapped: those that moving masks drop for others. peak_bytes: off-chip
+    memory."""
 
     latency_s: float
     energy_j: float
@@ -41,14 +43,15 @@ class Cost:
     dram_bytes: float
     peak_bytes: float
     weights: float
+    swapped: float
 
     @classmethod
-    def of(cls, priced: Priced, weights: float) -> Cost:
-        """From the columns that the store keeps."""
+    def of(cls, priced: Priced, workload: Workload) -> Cost:
+        """From the columns that the store keeps, and the masks of the workload."""
         metrics = dict(zip(STORED, priced.metrics, strict=True))
         return cls(
             metrics["latency_s"], metrics["energy_j"], 2 * metrics["effectual_macs"], 2 * metrics["macs"],
-            metrics["dram_bytes"], metrics["peak_bytes"], weights,
+            metrics["dram_bytes"], metrics["peak_bytes"], kept_weights(workload), swapped_weights(workload),
         )  # fmt: skip
 
 
@@ -94,8 +97,7 @@ class Prices:
         for job, key in keys.items():
             if found[key].status != "ok" and not found[key].metrics:
                 raise AnalysisError(f"{job.words}: {found[key].reason}")
-            weights = kept_weights(load_workload(self.networks.path(contents[job])))
-            self._known[job] = Cost.of(found[key], weights)
+            self._known[job] = Cost.of(found[key], load_workload(self.networks.path(contents[job])))
 
     def __getitem__(self, job: Job) -> Cost:
         return self._known[job]

@@ -155,7 +155,7 @@ def _part(
 
     return Part(
         what, first, steps, total("latency_s"), total("energy_j"), total("flops"), total("dense_flops"),
-        total("dram_bytes"), 0.0 if beside else total("weights") / steps,
+        total("dram_bytes"), 0.0 if beside else total("weights") / steps, total("swapped"),
         0.0 if beside else max(cost.peak_bytes for _, cost in costs), bend,
     )  # fmt: skip
 

@@ -11,9 +11,9 @@ from zerocast.workloads.schedules import Schedule
 @dataclass(frozen=True, slots=True)
 class Part:
     """A segment of a run, or the chores in it. steps: how many, or how often. Sums over these: time_s, energy_j, flops
-    (two of each multiply-accumulate of nonzeros), dense_flops (of all), dram_bytes. weights: nonzero ones, on average
-    over the steps; peak_bytes: the most. bend: by which share straight lines between priced
-    sparsities miss their middles, on average over a ramp."""
+    (two of each multiply-accumulate of nonzeros), dense_flops (of all), dram_bytes, swapped (weights that moving masks
+    drop for others). weights: nonzero ones, on average over the steps; peak_bytes: the most. bend: by which share
+    straight lines between priced sparsities miss their middles, on average over a ramp."""
 
     what: str
     first_step: float
@@ -24,6 +24,7 @@ class Part:
     dense_flops: float
     dram_bytes: float
     weights: float
+    swapped: float
     peak_bytes: float
     bend: float = 0.0
 
@@ -40,7 +41,7 @@ class Curve:
 class Trained:
     """A whole run. steps: of all its runs together. dense: the same steps of the dense network. distinct: points that
     were priced. masks_made: how often masks are made anew by chores; pruned, regrown: weights that leave and enter the
-    mask from point to point of the schedule (not those that a recipe swaps within a step's density)."""
+    mask from point to point of the schedule; what moving masks swap at one density is total("swapped")."""
 
     model: str
     accelerator: str

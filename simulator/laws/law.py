@@ -96,6 +96,10 @@ class Law(ABC):
         asked = gemm.mask.density if computed_share(gemm, accelerator, self.dataflow) < 1 else 1.0
         return gemm.macs * np.minimum(steps_share, 1.0) * asked / rate
 
+    def output_computed(self, gemm: Gemm, accelerator: Accelerator) -> float:
+        """Share of the outputs that take time, computed or waited for."""
+        return computed_share(gemm, accelerator, self.dataflow)
+
     def losses(
         self, gemm: Gemm, accelerator: Accelerator, cycles: float, ideal: float, masks: bool = False
     ) -> Mapping[str, float]:

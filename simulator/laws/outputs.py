@@ -24,7 +24,7 @@ def computed_share(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> 
     """Share of the outputs that take time: those of the blocks of which something is asked for.
 
     An array leaves out whole blocks of those that it computes side by side: a fold of sums that stay, a step of
-    unrolled ranks, a tile of a GPU's kernel, a single output of an engine whose lanes walk one each.
+    unrolled ranks, a tile of a GPU's kernel. Engines know for themselves what their lanes leave out (`Law.by_block`).
     """
     if gemm.mask.is_dense or accelerator.sparsity.output.mode != "skip":
         return 1.0
@@ -48,10 +48,7 @@ def _block(gemm: Gemm, accelerator: Accelerator, dataflow: Dataflow) -> tuple[in
     if dataflow == "unrolled":
         units = gemm.units(compute)
         return -(-gemm.m // units["m"]), -(-gemm.n // units["n"])
-    if dataflow == "tensor_core":
-        return KERNEL, KERNEL
-    lanes = accelerator.skipping
-    return (1, 1) if dataflow == "zero_skipping" and lanes is not None and lanes.law == "dot" else None
+    return (KERNEL, KERNEL) if dataflow == "tensor_core" else None
 
 
 def _extents(ranks: Ranks, count: int) -> dict[str, int]:

@@ -12,8 +12,9 @@ from numpy.typing import ArrayLike
 from zerocast.accelerators.schema import Accelerator, Operand
 from zerocast.accelerators.schema.given import Extents, Given, GivenLevel, Spread
 from zerocast.simulator.cost import OpRow
+from zerocast.simulator.laws import law_of
 from zerocast.simulator.laws.array import rate_of, reduction_steps, skips
-from zerocast.simulator.laws.outputs import asked_share, computed_share
+from zerocast.simulator.laws.outputs import asked_share
 from zerocast.simulator.nests.cost import NestCost
 from zerocast.simulator.nests.search import NestSearch
 from zerocast.simulator.objective import Objective
@@ -62,7 +63,7 @@ class NestProduct(EachDesign[NestCost]):
             utilisation=min(sums["ideal_cycles"] / max(spent, 1e-30), 1.0),
             bound=_bound(cost, sums, spent, float(self.figures.link_s[0]) * clock),
             skipped=skips(self.gemm, accelerator, cost.dataflow), order=ORDERS[int(np.ravel(top.order)[0])],
-            output_computed=computed_share(self.gemm, accelerator, cost.dataflow),
+            output_computed=law_of(cost.dataflow).output_computed(self.gemm, accelerator),
             tile_m=int(_one(top.m)), tile_n=int(_one(top.n)), tile_k=int(_one(top.k)),
             memories=json.dumps(memories), lost_memory_cycles=max(spent - sums["cycles"], 0.0),
         )  # fmt: skip

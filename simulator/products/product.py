@@ -12,7 +12,6 @@ from zerocast.accelerators.schema import Accelerator, Operand
 from zerocast.simulator.cost import Array, Figures, OpRow
 from zerocast.simulator.laws import law_of
 from zerocast.simulator.laws.array import skips
-from zerocast.simulator.laws.outputs import computed_share
 from zerocast.simulator.objective import Objective
 from zerocast.simulator.priced import columns, product_row
 from zerocast.simulator.products.gemm import Gemm
@@ -130,7 +129,7 @@ class Product:
             bound=_bound(port_cycles, float(figures.link_s[0]), cycles, ideal, accelerator),
             skipped=skips(gemm, accelerator, mapping.dataflow), order=str(mapping.order),
             tile_m=int(mapping.m), tile_n=int(mapping.n), tile_k=int(mapping.k),
-            output_computed=computed_share(gemm, accelerator, mapping.dataflow), **more,
+            output_computed=law.output_computed(gemm, accelerator), **more,
         )  # fmt: skip
 
 

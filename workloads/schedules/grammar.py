@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from zerocast.workloads.errors import WorkloadError, closest
+from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.fields import Fields
 from zerocast.workloads.schedules import generators
 from zerocast.workloads.schedules.schedule import DENSE, Chore, Schedule, Upkeep
@@ -71,7 +71,7 @@ def parse_schedule(text: str, recipe: str | None = None) -> Schedule:
     """
     name, _, rest = text.strip().partition(":")
     if name not in GENERATORS:
-        raise WorkloadError(f"unknown schedule {text!r}; {closest(name, GENERATORS)}")
+        raise WorkloadError(f"unknown schedule {text!r}; there are {', '.join(GENERATORS)}")
     generator = GENERATORS[name]
     if generator.whole:
         return generator.make(Fields(text, generator.spelling, (rest,), {}), recipe or generator.recipe)

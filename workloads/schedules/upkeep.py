@@ -1,4 +1,4 @@
-"""Work on the weights beside the steps, as a workload of its own; and how many weights a recipe keeps."""
+"""Work on the weights beside the steps, as a workload of its own; and how many weights a recipe keeps and swaps."""
 
 from __future__ import annotations
 
@@ -58,6 +58,12 @@ def kept_shares(workload: Workload) -> dict[str, float]:
         elif isinstance(op, Einsum) and (name := workload.tensors[op.inputs[1]].weight):
             found[name] = workload.pattern_of(op, 1).density
     return found
+
+
+def swapped_weights(step: Workload) -> float:
+    """Weights that moving masks drop in the mean step; as many grow elsewhere in their layers, or in the network."""
+    changed = (op for op in step.ops if isinstance(op, Index) and op.phase == "UPDATE" and op.function == "scatter")
+    return sum(op.elements * op.share for op in changed if step.tensors[op.outputs[0]].role == "weight") / 2
 
 
 def kept_weights(workload: Workload) -> float:

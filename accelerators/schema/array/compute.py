@@ -170,7 +170,8 @@ class OutputSparsity(Part):
     mode: Literal["none", "gate", "skip"] = "none"
     """gate: their multiplications take no energy. skip: nor time where all outputs that are computed side by side are
     left out (a fold of an output-stationary array, a step of unrolled ranks, a tile of a GPU's kernel of 128 x 128; of
-    engines of law dot single ones), and they are not stored: what is, lies in the order of the mask."""
+    engines of law dot single ones, for which lanes wait as `skipping.wait` says), and they are not stored: what is,
+    lies in the order of the mask."""
 
 
 class Sparsity(Part):

@@ -98,7 +98,8 @@ def write_tables(trained: Trained, folder: Path) -> tuple[Path, Path]:
         **{f"dense_{name}": getattr(trained.dense, name) for name in ("time_s", "energy_j", "dram_bytes")},
         "average_weights": trained.average_weights, "parameters": trained.parameters,
         "peak_bytes": trained.peak_bytes, "masks_made": trained.masks_made, "weights_pruned": trained.pruned,
-        "weights_regrown": trained.regrown, "points_priced": trained.distinct, "interpolation_error": trained.bend,
+        "weights_regrown": trained.regrown, "weights_swapped": trained.total("swapped"),
+        "points_priced": trained.distinct, "interpolation_error": trained.bend,
     }  # fmt: skip
     totals.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     return table, totals
@@ -122,7 +123,7 @@ def print_trained(console: Console, trained: Trained) -> None:
         [*rows, run, dense], [*totals[:-1], trained.total, totals[-1]], strict=True
     ):
         table.add_row(
-            what, f"{first:,.0f}", f"{steps:,.0f}", duration(total("time_s")), si(total("energy_j"), "J"),
+            what, _number(first), _number(steps), duration(total("time_s")), si(total("energy_j"), "J"),
             si(total("flops"), "FLOP"), si(total("dram_bytes"), "B"), si(weights) if weights else "",
             si(peak, "B") if peak else "",
         )  # fmt: skip
@@ -140,5 +141,15 @@ def print_trained(console: Console, trained: Trained) -> None:
         "of a ramp's time or energy, as their middles tell",
         soft_wrap=True,
     )
-    masks = f"{trained.masks_made:,} new masks priced" if trained.masks_made else "no new masks priced (mask=STEPS)"
+    swapped = trained.total("swapped")
+    masks = (
+        f"{trained.masks_made:,} new masks priced" if trained.masks_made
+        else f"masks that move swap {si(swapped)} weights" if swapped
+        else "no new masks priced (mask=STEPS)"
+    )  # fmt: skip
     console.print(f"{masks}; {si(trained.pruned)} weights pruned, {si(trained.regrown)} regrown", soft_wrap=True)
+
+
+def _number(steps: float) -> str:
+    """Steps, of which a share of the run may be no whole number."""
+    return f"{round(steps, 1):,.10g}"

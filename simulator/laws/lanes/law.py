@@ -59,6 +59,13 @@ class Lanes(Law):
         """All multipliers busy with nonzeros that meet."""
         return lanes.engine_cycles(gemm, accelerator, masks).ideal
 
+    def output_computed(self, gemm: Gemm, accelerator: Accelerator) -> float:
+        """What the mask leaves of the engine's time: lanes without an output wait for those that have one."""
+        if gemm.mask.is_dense or accelerator.sparsity.output.mode != "skip":
+            return 1.0
+        masked, whole = (lanes.engine_cycles(each, accelerator).cycles for each in (gemm, gemm.unmasked))
+        return min(max(masked / whole, gemm.mask.density), 1.0)
+
     def losses(
         self, gemm: Gemm, accelerator: Accelerator, cycles: float, ideal: float, masks: bool = False
     ) -> Mapping[str, float]:

@@ -160,3 +160,19 @@ def test_sparse_training_compares_with_the_dense_step(model: str, tmp_path: Path
     assert dense is not None
     assert dense.latency_s == pytest.approx(plain.latency_s, rel=1e-12)
     assert result.total("effectual_macs") < dense.total("effectual_macs") == plain.total("effectual_macs")
+
+
+def test_moving_masks_swap_their_drop_every_dt_steps(model: str, tmp_path: Path) -> None:
+    """Of all layers a quarter is kept, of which three tenths are dropped every 10 steps, for random ones elsewhere."""
+    trained = run(model, "constant:set:0.25:uniform:DT=10:drop=0.3", 1000, tmp_path)
+    pruned = 128 * 128 + 128 * 10  # with one density for all, the first layer stays dense
+    assert trained.total("swapped") == pytest.approx(100 * 0.3 * 0.25 * pruned, rel=1e-3)
+    assert (trained.pruned, trained.regrown) == (0, 0)
+    assert run(model, "constant:static:0.25", 1000, tmp_path).total("swapped") == 0
+
+
+def test_stages_of_a_run_need_no_whole_steps(model: str, tmp_path: Path, capsys) -> None:
+    asked = ["train", model, "--schedule", "nm-decay:sparsify:1:4", "--steps", "1000", "--accelerator", ARRAY]
+    assert main([*asked, "--out", str(tmp_path / "out")]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip().startswith("srste")]
+    assert [row[1:3] for row in rows] == [["0", "333.3"], ["333.3", "333.3"], ["666.7", "333.3"]]

@@ -253,3 +253,14 @@ def test_one_channel_brings_the_vector_and_takes_the_sums() -> None:
         assert found.ramp - wide.ramp == found.cycles - wide.cycles == 3 * (3 * 13 + 8) - 3 * (3 + 1)
     with pytest.raises(AcceleratorError, match="channel_words_per_cycle belongs to laws with lanes"):
         load("sigma", {"skipping.channel_words_per_cycle": 8})
+
+
+@pytest.mark.parametrize("skips", [("skip", "skip"), ("skip", "none"), ("none", "skip")])
+def test_lanes_that_never_wait_meet_their_own_rows_and_columns_again_and_again(skips: tuple[str, str]) -> None:
+    """What a lane's rows lack they lack in every column, so that a few rows to a lane tell lanes apart by much."""
+    lanes = [{"m": {"lanes": 128, "block": 1}}]
+    machine = load("extensor", {"skipping.arrangements": lanes, "sparsity.input.mode": skips[0],
+                                "sparsity.weight.mode": skips[1]})  # fmt: skip
+    gemm = plain_gemm(256, 256, 576, "fp16", 16, Uniform(0.45), Uniform(0.3))
+    walked, expected = (engine_cycles(gemm, machine, masks) for masks in (True, False))
+    assert expected.cycles == pytest.approx(walked.cycles, rel=0.02)

@@ -121,3 +121,24 @@ def test_names_of_ranks_change_nothing(name: str, fidelity: str) -> None:
 def test_the_gradient_of_a_masked_weight_is_stored_under_its_mask() -> None:
     whole, kept = (priced(Uniform(0.25), "sat-vcu1525", mode).footprint.peak for mode in ("none", "skip"))
     assert (whole["gradients"], kept["gradients"]) == (2 * M * N, 2 * M * N // 4)
+
+
+def test_lanes_that_wait_take_the_time_of_outputs_that_nobody_asks_for() -> None:
+    """Of 32 lanes that meet after each chunk, at a density of 0.2 one has an output to make in all but 0.8^32 (0.08 %)
+    of the rounds; whole blocks of 32 are left out."""
+    scattered, waiting = Uniform(0.2), priced(Uniform(0.2), "sparten", "skip")
+    assert waiting.rows[0].output_computed == 1.0
+    assert any("waited for" in note for note in waiting.notes)
+    assert priced(scattered, "sparten", "skip").rows[0].cycles == priced(DENSE, "sparten", "skip").rows[0].cycles
+    mask = blocks(32, 32, 0.2)
+    assert priced(mask, "sparten", "skip").rows[0].output_computed == pytest.approx(mask.density)
+
+
+def test_an_engine_that_samples_products_trains_under_scattered_masks_in_the_time_of_what_is_kept() -> None:
+    """128 PEs of 1,024 outputs each, of which the fullest has Binomial(1024, 0.2) and 2.58 standard deviations more."""
+    dense, masked = (simulate(product(mask), load("extensor"), objective="cycles").rows[0]
+                     for mask in (DENSE, Uniform(0.2)))  # fmt: skip
+    fullest = 0.2 + 2.58 * (0.2 * 0.8 / 1024) ** 0.5
+    assert dense.cycles == pytest.approx(M * N * K / 128, rel=0.01)
+    assert masked.cycles == pytest.approx(fullest * dense.cycles, rel=0.01)
+    assert masked.output_computed == pytest.approx(fullest, rel=0.01)

@@ -135,7 +135,7 @@ def test_masks_of_a_ramp_are_made_while_it_rises() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cubi:0-0.8@25%-75%", "did you mean 'cubic'"),
+        ("cubi:0-0.8@25%-75%", "there are constant, cubic, linear, nm-decay, imp, switch, file"),
         ("cubic:0.8-0.2@25%-75%", "goes down from 0.8 to 0.2"),
         ("cubic:0-1@25%-75%", "sparsity 1 is outside"),
         ("cubic:0-0.8@75%-25%", "not after its start"),

@@ -177,9 +177,9 @@ def _in_live_rounds(mean: Array, variance: Array, some: Array, share: float) -> 
 def _dot(
     skipping: Skipping, lay: Layout, kind: Kind, shares: list[Array], here: Array, weight: Array, asked: float
 ) -> LaneTimes:
-    """Pairs of a chunk are binomial; outputs of a lane count as independent, rows as equal where the input is not
-    skipped on, and so do those that are asked for (a binomial number of them). Of the variance p (1 - p) of a pair,
-    p = a w, the part p (1 - a) w stems from the input, p a (1 - w) from the weight, the rest from both."""
+    """Pairs of a chunk are binomial, and so is how many outputs of a lane are asked for. Of the variance p (1 - p) of a
+    pair, p = a w, the part p (1 - a) w stems from the input, which meets all columns of the lane alike, the part
+    p a (1 - w) from the weight, which meets all its rows, the rest from both."""
     slots = here.sum(axis=2)
     chunk = float(skipping.chunk or slots.max())
     density = (np.broadcast_to(shares[0] * shares[1], here.shape) * here).sum(axis=2) / np.maximum(slots, 1)
@@ -191,7 +191,6 @@ def _dot(
         variance = variance + count * (turns.square - turns.mean**2)[0]
     held = np.multiply.outer(kind.m, kind.n).astype(float)[None, :, :, None]
     outputs = held * asked
-    equal = np.ones_like(outputs) if (shares[0] < 1).any() else kind.m[None, :, None, None]
     some = _some_match(skipping, lay, kind, shares, here)
     # variance of how many outputs a lane has, which all rounds along K share
     number = held * asked * (1 - asked)
@@ -200,14 +199,21 @@ def _dot(
     lane = mean[:, None, None, :] * outputs
     work = float((weight[:, None, None, None] * lane).sum())
     (own_a, own_w), (a, w) = _own(skipping, lay), (float(np.mean(share)) for share in shares)
-    own = (own_a * (1 - a) * w + own_w * a * (1 - w) + (1 - a) * (1 - w)) / max(1 - a * w, 1e-12)
-    spread = own * variance[:, None, None, :] * outputs * equal
-    again = kind.ms * kind.ns * (1 if (shares[0] < 1).any() else kind.ms) * (1 if (shares[1] < 1).any() else kind.ns)
-    variance = again * spread + kind.ms * kind.ns * numbers if skipping.wait == "never" else spread + numbers
-    lively = _in_live_rounds(lane, spread + mean[:, None, None, :] ** 2 * number, some, own)
+    parts = np.array([own_a * (1 - a) * w, own_w * a * (1 - w), (1 - a) * (1 - w)]) / max(1 - a * w, 1e-12)
+    own = float(parts.sum())
+
+    def spread(ms: int = 1, ns: int = 1) -> Array:
+        """Variance between two waits, `ms` rounds along M and `ns` along N."""
+        rows, columns = (each * asked for each in (ms * kind.m[:, None, None], ns * kind.n[:, None]))
+        together = parts[0] * np.maximum(columns, 1) + parts[1] * np.maximum(rows, 1) + parts[2]
+        return np.asarray(variance[:, None, None, :] * ms * ns * outputs * together)
+
+    never = skipping.wait == "never"
+    between = spread(kind.ms, kind.ns) + kind.ms * kind.ns * numbers if never else spread() + numbers
+    lively = _in_live_rounds(lane, spread() + mean[:, None, None, :] ** 2 * number, some, own)
     width = skipping.vector.weight
     most = (whole * np.ceil(chunk / width) + np.ceil(rest / width))[:, None, None, :] * held
-    return LaneTimes(weight, lane, variance, lively, most, some, pairs, work, work)
+    return LaneTimes(weight, lane, between, lively, most, some, pairs, work, work)
 
 
 def _some_match(skipping: Skipping, lay: Layout, kind: Kind, shares: list[Array], here: Array) -> Array:
