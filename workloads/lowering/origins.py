@@ -14,6 +14,8 @@ from torch.utils._pytree import tree_any, tree_leaves, tree_map_only
 Memo = dict[int, Any]
 """Values already computed in one evaluation, by identity of their origin."""
 
+_PLACES = frozenset(("scatter", "scatter_add", "scatter_reduce", "index_put", "index_add", "index_copy"))
+"""Operators of which whole numbers say where the others go."""
 _CASTS = frozenset(("to", "_to_copy", "type_as", "view_dtype", "float", "half", "convert"))
 
 
@@ -81,11 +83,18 @@ def origin_of(node: Node, name: str, known: Mapping[Node, Any], flowing: bool) -
         return None
     return Origin(
         _union(part.sources for part in parts),
-        _union(part.flows for part in parts) if flowing and not _decides(node, name) else (),
+        _union(part.flows for part in _flowing(node, name, inputs)) if flowing and not _decides(node, name) else (),
         _union((*(part.operators for part in parts), (name,))),
         _digest(node, inputs),
         lambda memo: _computed(node, inputs, memo),
     )
+
+
+def _flowing(node: Node, name: str, inputs: Mapping[Node, Any]) -> list[Any]:
+    """The operands whose numbers are in the result: not the places that others go to."""
+    values = {n: n.meta.get("val") for n in inputs}
+    places = [n for n, value in values.items() if isinstance(value, torch.Tensor) and not value.is_floating_point()]
+    return tree_leaves([inputs[n] for n in inputs if name not in _PLACES or n not in places])
 
 
 def _decides(node: Node, name: str) -> bool:

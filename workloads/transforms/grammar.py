@@ -113,6 +113,32 @@ def _paths(fields: Fields) -> Arguments:
     return {"layers": tuple(text.split(","))}
 
 
+def _blocks(fields: Fields) -> Arguments:
+    (text,) = fields.expect(1)
+    return {"blocks": fields.whole(text, 2)}
+
+
+def _rank_and_density(fields: Fields) -> Arguments:
+    rank, density = fields.expect(2)
+    return {"rank": _rank_or_share(fields, rank), "density": fields.share(density)}
+
+
+def _adapter(fields: Fields) -> Arguments:
+    """A rank, then layers in any form, and whether what has no adapter is trained."""
+    rank, *rest = fields.plain or ("",)
+    found: Arguments = {"rank": _rank_or_share(fields, rank)}
+    if rest and rest[-1] in ("frozen", "trained"):
+        found["frozen"] = rest.pop() == "frozen"
+    if len(rest) > 1:
+        fields.refuse()
+    return found | ({"layers": tuple(rest[0].split("|"))} if rest else {})
+
+
+def _nothing(fields: Fields) -> Arguments:
+    fields.expect(0)
+    return {}
+
+
 TRANSFORMS = {
     "channel": Transform(
         "channel:R[:inner][:global|random[:SEED]][:round=8][@GLOB|GLOB], channel:@PLAN.yaml, channel:@FILE.py:FUNCTION",
@@ -143,8 +169,22 @@ TRANSFORMS = {
         "erase:LAYER[,LAYER]", "layers of a list, by path or glob, are taken out", _paths, "erase", "shorter"
     ),
     "lowrank": Transform(
-        "lowrank:R[@GLOB|GLOB]", "each weight becomes two of rank R (0.25: a quarter of its smaller side)", _rank,
+        "lowrank:R", "each weight becomes two of rank R (0.25: a quarter of its smaller side)", _rank,
         "lowrank", "factors",
     ),
+    "monarch": Transform(
+        "monarch:NB", "each linear layer becomes two of NB blocks on the diagonal, with a permutation between them",
+        _blocks, "monarch", "blocks",
+    ),
+    "sparse+lowrank": Transform(
+        "sparse+lowrank:R:D", "each linear weight becomes one of rank R plus a sparse one of density D (SLTrain)",
+        _rank_and_density, "sparse_lowrank", "factors",
+    ),
+    "lora": Transform(
+        "lora:R[:GLOB|GLOB][:frozen|trained]",
+        "adapters of rank R beside queries and values, or the layers named; all else is frozen, or trained still",
+        _adapter, "lora", "adapters",
+    ),
+    "merge": Transform("merge", "adapters and factors become one weight again", _nothing, "merge", "adapters"),
 }  # fmt: skip
 """Name -> transform."""

@@ -11,8 +11,14 @@ from torch.nn.modules.conv import _ConvNd
 
 def matrix_of(module: nn.Module) -> Tensor:
     """The weight as a matrix [outputs, inputs]; those of a convolution are all that one of its windows holds."""
-    weight: Any = module.weight.detach()  # type: ignore[union-attr, operator]
-    return (weight.t() if _is_turned(module) else weight.flatten(1)) if weight.dim() > 1 else weight
+    weight: Any = module.weight
+    return weight.detach().t() if _is_turned(module) else weight.detach().flatten(1)
+
+
+def set_matrix(module: nn.Module, matrix: Tensor) -> None:
+    """Give a layer this weight, as `matrix_of` shows it."""
+    weight: Any = module.weight
+    weight.copy_(matrix.t() if _is_turned(module) else matrix.reshape(weight.shape))
 
 
 def like(
@@ -28,7 +34,7 @@ def like(
     bias: None for the bias of `module` itself, where it has one and as many outputs. single: without a window.
     """
     weight: Any = module.weight
-    own: Tensor | None = module.bias  # type: ignore[assignment]
+    own: Any = module.bias
     made = {"device": weight.device, "dtype": weight.dtype, "bias": own is not None if bias is None else bias}
     layer: Any
     if isinstance(module, _ConvNd):
@@ -45,11 +51,11 @@ def like(
     return layer
 
 
+def empty(*shape: int, of: Any) -> nn.Parameter:
+    """A parameter of a shape, on the device and of the type of another, trained as that is."""
+    return nn.Parameter(torch.empty(shape, device=of.device, dtype=of.dtype), of.requires_grad)
+
+
 def _is_turned(module: nn.Module) -> bool:
     """Whether its weight lies as [inputs, outputs]."""
-    return type(module).__name__ == "Conv1D" and not isinstance(module, nn.modules.conv.Conv1d)
-
-
-def empty(*shape: int, like: Tensor) -> nn.Parameter:
-    """A parameter of a shape, on the device and of the type of another tensor."""
-    return nn.Parameter(torch.empty(shape, device=like.device, dtype=like.dtype))
+    return type(module).__name__ == "Conv1D" and not isinstance(module, nn.Conv1d)

@@ -46,7 +46,7 @@ def twin(model: nn.Module) -> nn.Module:
 
 def replaced(
     model: nn.Module,
-    made: Callable[[Target], nn.Module | Misfit],
+    made: Callable[[Target], Any],
     *,
     layers: Sequence[str],
     dense: Sequence[str],
@@ -69,7 +69,7 @@ def replaced(
             misfits[target.name] = made_of.reason
             continue
         put(module, target.layer, made_of)
-        account.append(change_of(target.layer, target.module, made_of))
+        account.append(change_of(target.layer, target.module, made_of, made_of.words))
     left = {**misfits, **left}
     if not account:
         why = "; ".join(f"{name}: {reason}" for name, reason in list(left.items())[:3])
@@ -105,10 +105,9 @@ def put(model: nn.Module, path: str, module: nn.Module) -> None:
     setattr(model.get_submodule(above), name, module)
 
 
-def change_of(layer: str, before: nn.Module, after: nn.Module) -> Change:
+def change_of(layer: str, before: nn.Module, after: nn.Module, what: str) -> Change:
     """The account of a layer that another module replaces."""
-    return Change(layer, getattr(after, "words", type(after).__name__), _parameters(before), _parameters(after),
-                  macs_of(before), macs_of(after))  # fmt: skip
+    return Change(layer, what, _parameters(before), _parameters(after), macs_of(before), macs_of(after))
 
 
 def macs_of(module: nn.Module) -> int:

@@ -17,13 +17,12 @@ from zerocast.accelerators import Accelerator, load
 from zerocast.accelerators.library import with_regime
 from zerocast.analysis.run.values import overrides
 from zerocast.analysis.validate.comparison import Comparison, against, information, reference_rows
-from zerocast.analysis.validate.suites.gpu.networks.adapters import adapted
 from zerocast.simulator.cards.dealing import Dealing
 from zerocast.simulator.program.fit import fullest_of
 from zerocast.simulator.program.footprint import footprint
 from zerocast.simulator.program.program import Program, program
 from zerocast.simulator.result import Footprint
-from zerocast.workloads import build, capture, expand_training
+from zerocast.workloads import build, capture, expand_training, prune
 from zerocast.workloads.ir import Workload
 from zerocast.workloads.training import Autograd
 from zerocast.workloads.training.checkpoints import with_checkpoints
@@ -95,7 +94,7 @@ def _of_sparse(row: Row) -> float:
         with torch.device("meta"):
             module, inputs = build(row["network"], batch=1, tokens=int(row["tokens"]),
                                    **values | {"num_hidden_layers": blocks})  # fmt: skip
-            adapted(module, row["adapter"])
+            module, _ = prune(module, row["adapter"])
         step = capture(module, inputs, dtype="bf16", training=True, optimizer=row["rule"])
         places = sum(each.numel() * 8 for name, each in module.named_buffers() if name.endswith("places"))
         sizes.append(_lasting(footprint(step)) + places)
@@ -124,7 +123,7 @@ def _forward(
     with torch.device("meta"):
         module, inputs = build(network, batch=batch, tokens=tokens or None, cache=cached or None,
                                **overrides(arguments.split()))  # fmt: skip
-        adapted(module, adapter)
+        module, _ = prune(module, adapter or "dense")
     forward = capture(module, inputs, dtype=dtype, equal_layers_once=True)
     return forward, frozenset(name for name, weight in module.named_parameters() if weight.requires_grad)
 
