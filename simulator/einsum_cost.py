@@ -71,7 +71,7 @@ class Pricer:
         parts = [self._product(product).figures for product in products]
         columns = {name: in_order(part.columns[name] for part in parts) for name in parts[0].columns}
         if not fused:
-            columns["latency_s"] = columns["latency_s"] + self.rates.launch_overhead_s
+            columns["latency_s"] = columns["latency_s"] + products[0].steps * self.rates.launch_overhead_s
         return Figures(in_order(part.link_s for part in parts), parts[0].weight_prologue_s, columns)
 
     def row(self, op: Einsum, products: Sequence[Gemm], figures: Figures) -> OpRow:
@@ -119,6 +119,12 @@ class Pricer:
         return self._known[gemm]
 
     def _price(self, products: Sequence[Gemm]) -> Sequence[Priced]:
+        """Products, those of several steps as one of them and its steps."""
+        single = self._single([replace(each, steps=1, again=True) if each.steps > 1 else each for each in products])
+        return [_Steps(one, product.steps) if product.steps > 1 else one
+                for one, product in zip(single, products, strict=True)]  # fmt: skip
+
+    def _single(self, products: Sequence[Gemm]) -> Sequence[Priced]:
         """The one place that knows kinds of accelerators: each has a way to price products, loaded on first use."""
         accelerator = self.accelerator
         if accelerator.gpu is not None:
@@ -177,6 +183,33 @@ class _Whole:
         moved = self.whole.dram_read_bytes + self.whole.dram_write_bytes
         link_s = min(moved / self.accelerator.dram_bytes_per_s, self.whole.latency_s)
         return Figures(np.array([link_s]), np.zeros(1), columns)
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """A product that runs `steps` times, one after another: the first weights can be loaded before, no others."""
+
+    one: Priced
+    steps: int
+
+    @property
+    def failed(self) -> Mapping[int, SimulationError]:
+        return self.one.failed
+
+    @property
+    def mapped(self) -> Gemm | None:
+        mapped = self.one.mapped
+        return None if mapped is None else replace(mapped, steps=self.steps, again=False)
+
+    @property
+    def figures(self) -> Figures:
+        one = self.one.figures
+        return replace(one.shared(self.steps), weight_prologue_s=one.weight_prologue_s)
+
+    def row(self) -> OpRow:
+        row = self.one.row()
+        note = "; ".join(filter(None, (f"{self.steps} steps one after another", row.note)))
+        return replace(_times(row, self.steps), note=note)
 
 
 def _merged(rows: list[OpRow]) -> OpRow:

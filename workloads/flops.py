@@ -69,6 +69,10 @@ FLOPS: dict[str, float] = {
     "nll_loss": 1,
     "mse_loss": 3,
     "l1_loss": 3,
+    "lstm_cell": 22,  # four gates: two parts added, three sigmoids, a tanh; c = f c + i g; h = o tanh c
+    "gru_cell": 16,  # two gates: two parts added, a sigmoid; r times, plus, tanh; h = n + z (h - n)
+    "rnn_tanh_cell": 2,  # two parts added, tanh
+    "rnn_relu_cell": 2,
     "smooth_l1_loss": 5,
     "huber_loss": 5,
     "kl_div": 4,
@@ -82,7 +86,8 @@ _NOT_ELEMENTWISE = frozenset(
         "diff", "max_pool", "avg_pool", "upsample", "softmax", "log_softmax", "logsumexp", "var", "std", "norm",
         "batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "weight_norm", "glu", "lrn",
         "grid_sampler", "histc", "bincount", "cross_entropy", "nll_loss", "mse_loss", "l1_loss", "smooth_l1_loss",
-        "huber_loss", "kl_div", "binary_cross_entropy", "binary_cross_entropy_with_logits",
+        "huber_loss", "kl_div", "binary_cross_entropy", "binary_cross_entropy_with_logits", "lstm_cell", "gru_cell",
+        "rnn_tanh_cell", "rnn_relu_cell",
     }
 )  # fmt: skip
 

@@ -122,6 +122,8 @@ class Einsum(Op):
     Pattern ranks are the einsum's rank names.
     `causal`: a product of attention under a causal mask: query i meets keys 0 to i alone. All sizes are whole, as FLOP
     counters have them; a kernel may leave the masked part out.
+    `steps`: the rank along which one place of the output is needed for the next (the steps of a recurrence), so that
+    there is a product for each, one after another; "" where all may run at once.
     """
 
     sizes: Mapping[str, int] = field(default_factory=dict)
@@ -129,6 +131,7 @@ class Einsum(Op):
     patterns: Mapping[int, Pattern] = field(default_factory=dict)
     source: str = ""
     causal: bool = False
+    steps: str = ""
 
     @property
     def macs(self) -> int:

@@ -137,7 +137,8 @@ def _problem(gemms: list[Gemm], accelerator: Accelerator, groups: list[int]) -> 
         out_element_bytes=column([(not gemm.output.on_chip) * gemm.output.bits / 8 for gemm in gemms]), group=groups,
         x_elements=column([gemm.input.crossing for gemm in gemms]),
         weight_elements=column([gemm.weight.crossing for gemm in gemms]),
-        repeats=part.operands == "warm", quantise=part.quantises and element_bytes == 1,
+        repeats=column([part.operands == "warm" or gemm.again for gemm in gemms]),
+        quantise=part.quantises and element_bytes == 1,
         weight_bits=column([gemm.weight.bits for gemm in gemms]),
     )  # fmt: skip
 

@@ -127,6 +127,8 @@ class Gemm:
     computed: the smaller product that a kernel runs in its place, where it leaves out what a mask hides.
     mask: of the outputs, those that are asked for; its ranks are those of output.across (along M) and output.fiber.
     given: what is fixed of its mapping. taken: bytes of on-chip memories, by name, that other tensors lie in meanwhile.
+    steps: such products that run one after another, each of what the one before made; all sizes are those of one.
+    again: one of these, whose weights a cache may hold since the step before.
     """
 
     batch: int
@@ -148,6 +150,8 @@ class Gemm:
     weight_dtype: str = ""
     mask: Pattern = DENSE
     taken: tuple[tuple[str, float], ...] = ()
+    steps: int = 1
+    again: bool = False
 
     @property
     def types(self) -> str:
@@ -177,7 +181,7 @@ class Gemm:
     @property
     def macs(self) -> int:
         """Multiply-accumulates, zeros included."""
-        return self.batch * self.m * self.n * self.k
+        return self.steps * self.batch * self.m * self.n * self.k
 
     def units(self, array: Compute) -> dict[str, int]:
         """Steps along batch, m, n and k of an array that takes as many places of each rank at once as it unrolls."""
@@ -222,6 +226,9 @@ def gemms(workload: Workload, op: Einsum) -> tuple[Gemm, ...]:
     meet (windows side by side, a weight that was flattened) every output element is one sum, so that nothing is
     gathered and the ranks stay what they are.
     """
+    if op.steps:
+        one = replace(op, sizes={**op.sizes, op.steps: 1}, steps="")
+        return tuple(replace(gemm, steps=op.sizes[op.steps]) for gemm in gemms(workload, one))
     mixed = [affine for affine in op.index[2] if _is_gathered(op, affine)]
     return tuple(_product(workload, op, taps, classes) for taps, classes in _tap_classes(op, mixed))
 

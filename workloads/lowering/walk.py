@@ -22,6 +22,7 @@ from zerocast.workloads.lowering.operators import (
     convolution,
     experts,
     movement,
+    recurrent,
     vectors,
     views,
 )
@@ -31,14 +32,14 @@ from zerocast.workloads.user_code.blame import line, place_in
 
 RULES: dict[str, Any] = {
     **contractions.RULES, **experts.RULES, **convolution.RULES, **attention.RULES, **vectors.RULES, **movement.RULES,
-    **views.RULES,
+    **views.RULES, **recurrent.RULES,
     **dict.fromkeys(("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full",
                      "new_empty", "zero", "fill", "rand_like", "randn_like"), lambda call: _constant(call)),
 }  # fmt: skip
 
 _CHECKS = ("_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range_for_size")
 _UNCHANGED = ("to", "_to_copy", "type_as", "alias", "detach", "lift_fresh_copy", "lift_fresh")
-CONTRACTIONS = frozenset((*contractions.RULES, *experts.RULES, *convolution.RULES, *attention.RULES))
+CONTRACTIONS = frozenset((*contractions.RULES, *experts.RULES, *convolution.RULES, *attention.RULES, *recurrent.RULES))
 COUNTED = CONTRACTIONS - {"mv", "dot"}
 """Those whose multiply-accumulates FLOP counters see; the others are vectors, such as a spectral norm's of a weight."""
 _SUMMED = CONTRACTIONS | frozenset(vectors.REDUCTIONS)

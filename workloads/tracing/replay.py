@@ -14,6 +14,7 @@ from torch.fx import GraphModule, Interpreter, Node
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Einsum
 from zerocast.workloads.lowering.builder import Builder
+from zerocast.workloads.tracing.recurrent import inner_tensors, is_recurrent
 
 See = Callable[[str, torch.Tensor], None]
 """Told the name of a tensor and what it holds."""
@@ -78,6 +79,9 @@ class _Watcher(Interpreter):
             args, kwargs = self.fetch_args_kwargs_from_env(n)
             self.see(self.replay.inside[n], attention_weights(*args, **kwargs))
         result = super().run_node(n)
+        if is_recurrent(n.target) and n in self.replay.shown:
+            args, _ = self.fetch_args_kwargs_from_env(n)
+            result = [*result, *inner_tensors(n.target, *args)]
         for name, at in self.replay.shown.get(n, ()):
             self.see(name, result[at] if isinstance(result, (list, tuple)) else result)
         return result

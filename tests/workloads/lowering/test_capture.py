@@ -153,15 +153,6 @@ def test_constants_made_of_constants_cost_nothing() -> None:
     assert sorted(t.role for t in workload.tensors.values()) == ["activation", "constant", "input"]
 
 
-@pytest.mark.parametrize("cell", [nn.LSTM, nn.GRU, nn.RNN])
-def test_recurrent_layers_are_unrolled_and_keep_their_weights(cell: type[nn.RNNBase]) -> None:
-    steps = 3
-    workload = capture(cell(4, 5), torch.zeros(steps, 2, 4), training=True)
-    recurrent = [op for op in workload.einsums if op.inputs[1] == "weight_hh_l0" and op.phase == "FF"]
-    assert len(recurrent) == steps
-    assert sum(op.phase == "UPDATE" for op in workload.ops) == 4
-
-
 def test_export_errors_name_the_model() -> None:
     class Branches(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

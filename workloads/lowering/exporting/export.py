@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import sys
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,8 +14,8 @@ from typing import Any
 import torch
 import torch.export._trace as exporter
 from torch import nn
-from torch._decomp import get_decompositions
 from torch.export import ExportedProgram
+from torch.nn.modules import rnn
 from torch.utils._pytree import tree_leaves
 
 from zerocast.workloads.errors import WorkloadError
@@ -25,19 +26,13 @@ from zerocast.workloads.user_code.neighbours import beside, folders_of
 
 _UNSEEN = "fake tensor in the exported program constant's list"
 """What the exporter says where a tensor came to be past its eyes."""
-_RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
 def export(
-    model: nn.Module,
-    inputs: tuple[Any, ...],
-    name: str,
-    training: bool,
-    runnable: bool = False,
-    unrolled: bool = True,
+    model: nn.Module, inputs: tuple[Any, ...], name: str, training: bool, runnable: bool = False
 ) -> ExportedProgram:
     """Graph of one forward pass, in training or evaluation mode, at the level of whole operators
-    (linear, conv2d, attention); recurrent layers are unrolled over time where `unrolled` says so.
+    (linear, conv2d, attention, lstm).
 
     Tried on the meta device first, where no data moves; models that mix devices are exported on their own, and
     so are those whose graph is to be run.
@@ -52,9 +47,6 @@ def export(
                 raise
             except Exception as error:
                 raise WorkloadError(f"model {name!r} cannot be exported to a graph: {_reason(error)}") from error
-    if unrolled and any(_recurrent(node) for node in program.graph.nodes):
-        with quiet():
-            program = program.run_decompositions(_unrolled())
     return program
 
 
@@ -64,7 +56,19 @@ def _reason(error: Exception) -> str:
             f"a hook or forward sets the `.data` of a tensor, or maps over weights with vmap{place(error)}, which no "
             "graph shows; multiply the weight with its mask in forward, or by torch.nn.utils.parametrize"
         )
+    if _is_packed(error):
+        return (
+            f"sequences of several lengths are packed{place(error)}, and what is packed depends on the data; give the "
+            "layer padded ones of one length"
+        )
     return f"{line(error)}{place(error)}; make torch.export.export(model, example_inputs, strict=False) work first"
+
+
+def _is_packed(error: BaseException) -> bool:
+    """Whether an error comes out of a recurrent layer that was given sequences of several lengths."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    layers = (frame.f_locals for frame in frames if frame.f_code.co_filename == rnn.__file__)
+    return any(held.get("batch_sizes") is not None for held in layers)
 
 
 def _know_caches(inputs: tuple[Any, ...]) -> None:
@@ -144,12 +148,6 @@ def _no_print(*words: Any, **options: Any) -> None:
     """Stands for `print` inside the exporter."""
 
 
-def _unrolled() -> dict[Any, Any]:
-    """Decompositions of the recurrent layers, and of nothing else."""
-    aten = torch.ops.aten
-    return get_decompositions([aten.lstm.input, aten.gru.input, aten.rnn_tanh.input, aten.rnn_relu.input])
-
-
 @contextmanager
 def quiet() -> Iterator[None]:
     """torch.export warns about its own internals and about attributes that RNN modules refresh, and it logs pages
@@ -163,10 +161,6 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _recurrent(node: torch.fx.Node) -> bool:
-    return node.op == "call_function" and str(node.target).partition("aten.")[2].split(".")[0] in _RECURRENT
 
 
 def _with_data(model: nn.Module) -> nn.Module:

@@ -36,6 +36,7 @@ def contract(
     part: str = "",
     shape: Sequence[int] | None = None,
     causal: bool = False,
+    steps: str = "",
 ) -> Value:
     """Emit one einsum. A weight (or constant) is put at operand b; zeros that it holds are its pattern."""
     build = call.build
@@ -70,6 +71,7 @@ def contract(
             patterns,
             call.operator,
             causal,
+            steps,
         )
     )
     return value

@@ -26,7 +26,8 @@ def backward(tape: Tape, op: Einsum, gradient: str, pruning: Pruning) -> None:
             patterns[2] = mask
         inputs = (gradient, op.inputs[other])
         outputs = (tape.fresh(target),)
-        tape.emit(Einsum(name, op.layer, phase, inputs, outputs, op.sizes, index, patterns, op.source))
+        steps = op.steps if phase == "BP" else ""  # a weight's gradient is a sum over steps that have all run
+        tape.emit(Einsum(name, op.layer, phase, inputs, outputs, op.sizes, index, patterns, op.source, steps=steps))
     for bias in op.inputs[2:]:
         if bias in tape.needs:
             count = tape.tensors[op.outputs[0]].elements

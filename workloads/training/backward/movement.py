@@ -33,6 +33,8 @@ def transfer_backward(tape: Tape, op: Transfer, gradients: list[str | None]) -> 
     total = tape.tensors[source].elements
     if op.function == "cat":
         _cat(tape, op, known[0])
+    elif op.function == "recurrence":  # what goes back through the steps is the product's own
+        _move(tape, op, "slice", known, [source], 0)
     elif op.function in ("slice", "split"):
         _move(tape, op, "pad" if op.function == "slice" else "cat", known, [source], total)
     elif tape.tensors[known[0]].elements == total:

@@ -59,6 +59,8 @@ NORMS: dict[str, Rule] = {
     "batch_norm_eval": Rule(("input",), 5),
 }
 
+_CELLS = ("lstm_cell", "rnn_tanh_cell", "rnn_relu_cell")
+"""Gates that add up what comes in and what the states before give, so that both have one gradient."""
 _PASSES = ("add", "sub")
 _PRODUCTS = {"mul": 1.0, "div": 3.0}
 _GROWS = ("max_pool", "avg_pool", "sum", "mean")
@@ -112,6 +114,9 @@ def backward(tape: Tape, op: Vector, gradient: str) -> None:
                 passed(tape, op, gradient, target, position)
     elif op.function in _PRODUCTS and len(op.inputs) == 2:
         _product(tape, op, gradient)
+    elif op.function in _CELLS and {*op.inputs[:2]} <= tape.needs:
+        _any(tape, op, gradient, [name for name in targets if name != op.inputs[1]])
+        tape.give(op.inputs[1], tape.parts[op.inputs[0]][-1])
     elif op.function in UNARY or (op.function in _PRODUCTS and len(op.inputs) == 1):
         _unary(tape, op, gradient, targets[0])
     else:

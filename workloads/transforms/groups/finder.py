@@ -97,7 +97,7 @@ class Coupled:
 
 def coupled(model: nn.Module, inputs: tuple[Any, ...]) -> Coupled:
     """The groups of a network called with `inputs`. Raises `WorkloadError` for one that cannot be exported."""
-    program = export(model, inputs, type(model).__name__, training=False, unrolled=False)
+    program = export(model, inputs, type(model).__name__, training=False)
     follow = _Follower()
     outputs = follow.walk(program.graph_module, _sources(program, model, follow.weights))
     kept = program.graph_signature.output_specs
