@@ -52,7 +52,8 @@ class Problem:
     macs_per_s counts dense products: with 2:4 twice the datasheet's dense rate, with 2:M M/2 times. *_bytes are those
     of the whole batch, each byte once; weight_share: bytes of W over those of a dense one. repeats: 1 where the same
     operands come again and again, so that a product that fits the L2 stays there; 0 where the weights come from off
-    chip. quantise: 1 where the activations come in 16 bits and are quantised first.
+    chip. quantise: 1 where the activations come in 16 bits and are quantised first. whole: 1 where kernels go through K
+    in one piece.
     """
 
     m: Array
@@ -67,6 +68,7 @@ class Problem:
     out_bytes: Array
     repeats: Array
     quantise: Array
+    whole: Array
     sms: Array
     macs_per_s: Array
     sm16_macs_per_s: Array
@@ -95,6 +97,7 @@ def problem(
     group: ArrayLike = 0,
     repeats: ArrayLike = False,
     quantise: bool = False,
+    whole: ArrayLike = False,
     x_elements: ArrayLike | None = None,
     weight_elements: ArrayLike | None = None,
     weight_bits: ArrayLike | None = None,
@@ -102,8 +105,8 @@ def problem(
     """Products of one kind on one card. group: M of 2:M weights, 0 for dense ones.
 
     x_elements, weight_elements: elements in memory of one product of the batch, where they are fewer than M K and
-    N K (the windows of a convolution overlap). weight_bits: of a stored weight, where they are not those of
-    `element_bytes`.
+    N K (the windows of a convolution overlap). whole: whether K is not split. weight_bits: of a stored weight, where
+    they are not those of `element_bytes`.
     """
     rows = np.broadcast(*map(np.atleast_1d, (m, n, k, batch))).size
 
@@ -122,7 +125,7 @@ def problem(
         out_element_bytes=column(out_element_bytes), weight_share=share,
         x_bytes=times * x * element_bytes, weight_bytes=times * weight * element_bytes * share,
         out_bytes=times * mm * nn * column(out_element_bytes),
-        repeats=column(repeats), quantise=column(float(quantise)), sms=column(card.sms),
+        repeats=column(repeats), quantise=column(float(quantise)), whole=column(whole), sms=column(card.sms),
         macs_per_s=column(card.macs_per_s) / kept_share(column(group)),
         sm16_macs_per_s=column(card.macs16_per_s / card.sms), dram_bytes_per_s=column(card.dram_bytes_per_s),
         l2_bytes=column(card.l2_bytes), power_macs_per_s=column(card.power_macs_per_s) * power,

@@ -57,6 +57,9 @@ def _rows(gemms: list[Gemm], accelerator: Accelerator) -> list[OpRow]:
     # a lattice is of products by a matrix library: convolutions have kernels of their own
     windows = np.array([gemm.conv is not None for gemm in gemms])
     dense = dense.times(np.where(windows, dense.chosen.seconds / dense.seconds, 1.0)) if lattice else dense
+    if kind == "int8" and gpu_part(accelerator).software.own_int8:
+        own = predict(_problem(gemms, accelerator, [0] * len(gemms)), calibration.of("dense_16bit"))
+        dense = quicker(dense, own, np.arange(len(gemms)))
     rows = [_row(gemm, accelerator, card, dense, i, dense_class, 0) for i, gemm in enumerate(gemms)]
     for place, gemm in enumerate(gemms):
         if (unit := direct_unit(gemm, accelerator)) is not None:
@@ -139,6 +142,8 @@ def _problem(gemms: list[Gemm], accelerator: Accelerator, groups: list[int]) -> 
         weight_elements=column([gemm.weight.crossing for gemm in gemms]),
         repeats=column([part.operands == "warm" or gemm.again for gemm in gemms]),
         quantise=part.quantises and element_bytes == 1,
+        # kernels that gather windows (implicit products) go through all of them for each output
+        whole=column([gemm.conv is not None for gemm in gemms]),
         weight_bits=column([gemm.weight.bits for gemm in gemms]),
     )  # fmt: skip
 

@@ -124,7 +124,7 @@ def _choose(p: Problem, c: Constants, kernels: Kernels) -> Chosen:
     norm = 1 + c.overlap
     parts = (compute, dram + hits, cache, feed, power, unpack)
     time = sum(part**norm for part in parts) ** (1 / norm)
-    time = time + _split_s(p, c, kernels)
+    time = np.where((p.whole > 0) & (kernels.split > 1), np.inf, time + _split_s(p, c, kernels))
     rows = np.arange(len(time))
     best = time.argmin(axis=1)
 

@@ -32,6 +32,9 @@ class Regime(Part):
     few_rows: int = Field(default=0, ge=0)
     """Rows of activations up to which kernels made for few rows take products of 2:4 weights, as they take those of
     narrow weights everywhere; 0 where there are none."""
+    own_int8: bool = False
+    """Dense int8 products may run on kernels of the stack's own, which reach the share of the tensor cores' rate that
+    kernels of 16 bits do; else on those of the matrix library alone, which sum to 32 bits in memory."""
     strided_per_cycle: PositiveFloat | None = None
     """Elements that an SM takes in a cycle in kernels for any shape and type (copies in another order, casts, operands
     that are repeated), which work out for each where it lies; None where kernels are made for their shapes."""
