@@ -53,7 +53,7 @@ def with_weights(workload: Workload, dtype: str, only: Collection[str] | None = 
     """The workload with the weights of its products stored in a narrower type, with scales.
 
     As tools that quantise leave them, weights that a lookup reads too (tied embeddings) and those of the layer whose
-    result the network returns (its head) keep their type. `meta` tells how many were changed, `layers` nothing new.
+    result the network returns (its head) keep their type.
     only: those that may be narrowed (in training the frozen ones), None for all.
     """
     inner = workload.inner_weights
@@ -62,6 +62,11 @@ def with_weights(workload: Workload, dtype: str, only: Collection[str] | None = 
     if not names:
         kind = "weights" if only is None else "frozen weights"
         raise WorkloadError(f"dtype of weights {dtype!r}: no product of {workload.name!r} has {kind} to be narrowed")
+    return stored_as(workload, dtype, names)
+
+
+def stored_as(workload: Workload, dtype: str, names: Collection[str]) -> Workload:
+    """The workload with these weights stored in a type, with scales; `meta` tells how many were changed."""
     tensors = {name: replace(workload.tensors[name], dtype=dtype) for name in names}
     size, share = (4, NORMAL_SCALED) if dtype == NORMAL else (2, SCALED)
     scales = sum(size * -(-tensor.elements // share) for tensor in tensors.values())

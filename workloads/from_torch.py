@@ -14,7 +14,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
 from zerocast.workloads.checkpoint import Checkpoint, matched
-from zerocast.workloads.dtypes import Types, types_of, with_weights
+from zerocast.workloads.dtypes import Types, stored_as, types_of, with_weights
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Op, Tensor, Workload
 from zerocast.workloads.lowering.builder import Builder, NoRule
@@ -158,6 +158,12 @@ def _decided(forward: Workload, pruning: Pruning, types: Types, only: frozenset[
     """A forward workload with the zeros of a recipe, and with weights (of `only`, where it is given) in their own
     type."""
     pruned = apply_pruning(forward, pruning)
+    for dtype in dict.fromkeys(pruning.stored.values()):
+        names = [name for name, own in pruning.stored.items() if own == dtype]
+        if only is not None and (trained := [name for name in names if name not in only]):
+            raise WorkloadError(f"recipe {pruning.recipe!r}: {trained[0]!r} is trained, and weights of {dtype} "
+                                "are not; freeze it (lora:8+bits:4), or price inference")  # fmt: skip
+        pruned = stored_as(pruned, dtype, names)
     return with_weights(pruned, types.weights, only) if types.weights else pruned
 
 

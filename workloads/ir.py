@@ -23,7 +23,8 @@ Phase = Literal["FF", "BP", "WU", "UPDATE"]
 
 BITS = {
     "fp64": 64, "fp32": 32, "tf32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "fp4": 4,
-    "int64": 64, "int32": 32, "int16": 16, "int8": 8, "int4": 4, "nf4": 4, "int2": 2, "uint8": 8, "bool": 1,
+    "int64": 64, "int32": 32, "int16": 16, "int8": 8, "int7": 7, "int6": 6, "int5": 5, "int4": 4, "int3": 3, "int2": 2,
+    "nf4": 4, "uint8": 8, "bool": 1,
     "complex128": 128, "complex64": 64, "complex32": 32,
 }  # fmt: skip
 

@@ -83,6 +83,7 @@ class Pruning:
 
     kept_dense: weights left dense, with the reason in words. changes_module: the layers or their shapes are others than
     the network's own. refresh: how the masks move; None where they stay. account: of the layers that were changed.
+    stored: types in which weights are kept, where these are narrower than what they are multiplied with.
     """
 
     recipe: str
@@ -91,24 +92,22 @@ class Pruning:
     changes_module: bool = False
     refresh: Refresh | None = None
     account: tuple[Change, ...] = ()
+    stored: Mapping[str, str] = field(default_factory=dict)
 
     def then(self, other: Pruning) -> Pruning:
-        """What this decided, and then another of what it left: both hold. Raises `WorkloadError` where both see one
-        weight under patterns of their own, or both have masks that move."""
+        """What this decided, and then another of what it left, whose patterns hold the zeros of both where both prune a
+        weight. Raises `WorkloadError` where both have masks that move."""
         if self.recipe == NOTHING_PRUNED.recipe:
             return other
         if self.refresh is not None and other.refresh is not None:
             raise WorkloadError(f"recipes {self.recipe!r} and {other.recipe!r} both move their masks; keep one of them")
-        shared = {n for n in set(self.layers) & set(other.layers) if self.layers[n] != LayerPruning()}
-        if both := sorted(n for n in shared if other.layers[n] != LayerPruning()):
-            raise WorkloadError(
-                f"recipe {other.recipe!r} prunes {both[0]!r}, which {self.recipe!r} has pruned; join no two patterns"
-            )
-        layers = {**self.layers, **{name: layer for name, layer in other.layers.items() if name not in shared}}
+        layers = {**self.layers, **{n: layer for n, layer in other.layers.items() if layer != LayerPruning()}}
+        layers = {**other.layers, **layers}
         kept = {**self.kept_dense, **other.kept_dense}
         return Pruning(
             f"{self.recipe}+{other.recipe}", layers, {name: why for name, why in kept.items() if name not in layers},
             self.changes_module or other.changes_module, self.refresh or other.refresh, self.account + other.account,
+            {**self.stored, **other.stored},
         )  # fmt: skip
 
 

@@ -18,11 +18,13 @@ WORD = 32
 @dataclass(frozen=True, slots=True)
 class Count:
     """Work of the mean step, or of a pass of it. macs: of products, zeros included; effectual_macs: where both operands
-    are nonzero and the output is asked for; other_flops: of all that is no product."""
+    are nonzero and the output is asked for; other_flops: of all that is no product; bit_operations: effectual ones
+    times the bits of both operands."""
 
     macs: float = 0.0
     effectual_macs: float = 0.0
     other_flops: float = 0.0
+    bit_operations: float = 0.0
 
     @property
     def flops(self) -> float:
@@ -39,6 +41,7 @@ class Count:
             self.macs + other.macs,
             self.effectual_macs + other.effectual_macs,
             self.other_flops + other.other_flops,
+            self.bit_operations + other.bit_operations,
         )
 
 
@@ -53,7 +56,8 @@ def counted(workload: Workload) -> dict[Phase, Count]:
 def _count(op: Op, workload: Workload) -> Count:
     if isinstance(op, Einsum):
         effectual = sum(effectual_macs(product) for product in gemms(workload, op))
-        return Count(op.macs * op.share, effectual * op.share)
+        one, two = (workload.tensors[name].bits for name in op.inputs[:2])
+        return Count(op.macs * op.share, effectual * op.share, bit_operations=effectual * op.share * one * two)
     return Count(other_flops=op.flops * op.share) if isinstance(op, Vector) else Count()
 
 

@@ -343,8 +343,8 @@ def _product(workload: Workload, op: Einsum, taps: dict[str, int], classes: int)
     )  # fmt: skip
 
 
-_LIKE = {"nf4": "int4"}
-"""Stored types that kernels widen as they do another one of the same width."""
+_LIKE = {"nf4": "int4", **dict.fromkeys(("int2", "int3"), "int4"), **dict.fromkeys(("int5", "int6", "int7"), "int8")}
+"""Stored types that kernels widen as they do the next one that arrays have."""
 
 
 def _roles(

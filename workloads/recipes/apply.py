@@ -17,7 +17,7 @@ from zerocast.workloads.recipes.block import block
 from zerocast.workloads.recipes.grammar import Recipe
 from zerocast.workloads.recipes.magnitude import magnitude
 from zerocast.workloads.recipes.nm import bdwp, nm, sdgp, srste
-from zerocast.workloads.recipes.plan import Plan
+from zerocast.workloads.recipes.plan import Plan, mask_pattern
 from zerocast.workloads.recipes.sparse_training import REFRESHES, moving, static
 from zerocast.workloads.recipes.targets import Target, check_finite, is_depthwise, is_meta, kept_dense, targets
 from zerocast.workloads.recipes.vnm import vnm
@@ -43,6 +43,7 @@ def apply(
             model, decided = _transformed(model, recipe, example_inputs, dense, first_and_last_dense)
         else:
             model, decided = _pruned(model, recipe, dense, first_and_last_dense)
+            decided = _with_zeros_of(before, decided, model)
         before = before.then(decided)
     return model, before
 
@@ -59,8 +60,9 @@ def _transformed(
     except WorkloadError as error:
         raise WorkloadError(f"recipe {recipe.text!r}: {error}") from error
     return changed.module, Pruning(
-        recipe.text, dict.fromkeys(changed.cut, LayerPruning()), changed.left, True, account=changed.account
-    )
+        recipe.text, dict.fromkeys(changed.cut, LayerPruning()), changed.left, True, account=changed.account,
+        stored=changed.stored,
+    )  # fmt: skip
 
 
 def _pruned(
@@ -90,6 +92,27 @@ def _pruned(
     if refresh is not None:
         refresh = replace(refresh, every=recipe.every, drop=recipe.drop)
     return _zeroed(model, plan), Pruning(recipe.text, plan.layers, reasons, refresh=refresh)
+
+
+def _with_zeros_of(before: Pruning, decided: Pruning, model: nn.Module) -> Pruning:
+    """What a recipe decided of weights that hold the zeros of one before: the masks that both leave, with the groups of
+    either. Raises `WorkloadError` where there are no data, or zeros of one pass alone, that could tell them."""
+    layers = dict(decided.layers)
+    real = {target.name: target for target in targets(model)} if not is_meta(model) else {}
+    for name in set(before.layers) & set(layers):
+        both = (before.layers[name], layers[name])
+        if LayerPruning() in both:
+            continue
+        if name not in real or any(layer.generated_online or layer.output_gradient for layer in both):
+            raise WorkloadError(
+                f"recipes {before.recipe!r} and {decided.recipe!r} both prune {name!r}, whose zeros only real weights "
+                "under masks for good can tell; leave it to one of them (dense=), or build the model with data"
+            )
+        groups = [group for layer in both for pattern in layer.weight.values() if (group := pattern.groups)]
+        mask = mask_pattern(real[name], real[name].values != 0)
+        mask = replace(mask, laws=tuple({(group.n, group.m, group.rank) for group in groups}))
+        layers[name] = LayerPruning(weight=dict.fromkeys(both[1].weight, mask))
+    return replace(decided, layers=layers)
 
 
 def _zeroed(model: nn.Module, plan: Plan) -> nn.Module:

@@ -274,7 +274,7 @@ GRAMMAR = {
         _unstructured,
     ),
     "block": Family("block:BHxBW:DENSITY", "blocks of BH output by BW input channels with the largest norm", _blocks),
-    **{name: Family(each.spelling, each.does, partial(_transform, each), changes_module=True)
+    **{name: Family(each.spelling, each.does, partial(_transform, each), each.changes)
        for name, each in TRANSFORMS.items()},
 }  # fmt: skip
 """Families of recipes by name; transforms are those of `workloads.transforms`."""

@@ -17,6 +17,7 @@ class Transform(NamedTuple):
 
     Behind its fields, any transform takes the layers that it changes: `@GLOB`, or several with `|` between them. at:
     the argument that these are. follows: whether it follows the graph, for which it is given the network's inputs.
+    changes: whether it changes layers, and so comes before recipes that decide zeros in them.
     """
 
     spelling: str
@@ -26,6 +27,7 @@ class Transform(NamedTuple):
     home: str
     at: str = "layers"
     follows: bool = False
+    changes: bool = True
 
 
 def _rank(fields: Fields) -> Arguments:
@@ -134,6 +136,14 @@ def _adapter(fields: Fields) -> Arguments:
     return found | ({"layers": tuple(rest[0].split("|"))} if rest else {})
 
 
+def _bits(fields: Fields) -> Arguments:
+    (text,) = fields.expect(1)
+    bits = fields.whole(text, 2)
+    if bits > 8:
+        fields.refuse(f"{bits} bits are no narrower than what weights are multiplied in; give 2 to 8")
+    return {"width": bits}
+
+
 def _nothing(fields: Fields) -> Arguments:
     fields.expect(0)
     return {}
@@ -186,5 +196,9 @@ TRANSFORMS = {
         _adapter, "lora", "adapters",
     ),
     "merge": Transform("merge", "adapters and factors become one weight again", _nothing, "merge", "adapters"),
+    "bits": Transform(
+        "bits:B", "weights are stored in B bits, 2 to 8, with scales, and multiplied as the next type that arrays have",
+        _bits, "bits", "storage", changes=False,
+    ),
 }  # fmt: skip
 """Name -> transform."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -19,12 +19,13 @@ from zerocast.workloads.recipes.targets import Target, kept_dense, targets
 @dataclass(frozen=True, slots=True)
 class Changed:
     """A changed copy of a module. account: what became of each layer; left: weights that stayed, with the reason; cut:
-    those that became smaller."""
+    those that became smaller; stored: types in which weights are kept."""
 
     module: nn.Module
     account: tuple[Change, ...]
     left: Mapping[str, str]
     cut: tuple[str, ...] = ()
+    stored: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +79,17 @@ def replaced(
 
 
 def candidates(
-    module: nn.Module, layers: Sequence[str], dense: Sequence[str], ends: bool | None
+    module: nn.Module, layers: Sequence[str], dense: Sequence[str], ends: bool | None, parts: bool = False
 ) -> tuple[list[Target], dict[str, str]]:
-    """The layers that may be changed, and the reasons of the others; arguments as of `replaced`."""
+    """The layers that may be changed, and the reasons of the others; arguments as of `replaced`.
+
+    parts: with weights that are no layer of their own, as recurrent ones.
+    """
     found = targets(module)
     stays = not layers if ends is None else ends
     left = kept_dense(module, found, dense, stays, stays)
-    left |= {t.name: f"weights of {type(t.module).__name__} are no layer of their own" for t in found if not _whole(t)}
+    left |= {t.name: f"weights of {type(t.module).__name__} are no layer of their own" for t in found
+             if not (parts or _whole(t))}  # fmt: skip
     for glob in layers:
         if not any(named(target.layer, glob) for target in found):
             hint = closest(glob, [target.layer for target in found])

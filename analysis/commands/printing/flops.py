@@ -21,12 +21,13 @@ def print_flops(workload: Workload) -> None:
     if workload.meta.get("training"):
         lines["as published"] = published_step(workload)
     table = Table(box=None, pad_edge=False)
-    for column in ("pass", "MACs", "effectual MACs", "share", "FLOPs", "effectual FLOPs", "other FLOPs"):
+    columns = ("pass", "MACs", "effectual MACs", "share", "FLOPs", "effectual FLOPs", "other FLOPs", "bit operations")
+    for column in columns:
         table.add_column(column, justify="left" if column == "pass" else "right")
     for name, count in lines.items():
         share = f"{count.effectual_macs / count.macs:.4f}" if count.macs else ""
-        numbers = (f"{count.macs:,.0f}", f"{count.effectual_macs:,.0f}", share, f"{count.flops:.4g}",
-                   f"{count.effectual_flops:.4g}", f"{count.other_flops:.4g}")  # fmt: skip
+        figures = (count.flops, count.effectual_flops, count.other_flops, count.bit_operations)
+        numbers = (f"{count.macs:,.0f}", f"{count.effectual_macs:,.0f}", share, *(f"{each:.4g}" for each in figures))
         table.add_row(name, *numbers)
     console = output()
     console.print(table)

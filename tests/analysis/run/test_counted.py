@@ -36,6 +36,7 @@ def test_passes_of_a_small_network() -> None:
     assert found["FF"].effectual_macs == 0.25 * (FIRST + LAST) + pairs
     assert (found["BP"].macs, found["BP"].effectual_macs) == (2 * pairs + LAST, 2 * pairs + 0.25 * LAST)
     assert (found["WU"].macs, found["WU"].effectual_macs) == (FIRST + LAST, 0.25 * (FIRST + LAST))
+    assert found["FF"].bit_operations == 16 * 16 * found["FF"].effectual_macs
     assert found["UPDATE"] == Count(other_flops=6.0 * (8 * 16 + 16 * 32))
     published = published_step(step)
     assert (published.macs, published.effectual_macs) == (3 * found["FF"].macs, 3 * found["FF"].effectual_macs)

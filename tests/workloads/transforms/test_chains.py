@@ -6,6 +6,7 @@ import pytest
 import torch
 from small_models import copies, mlp, unchanged
 
+from zerocast.simulator import simulate
 from zerocast.workloads import capture, transforms
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.patterns import NM
@@ -88,3 +89,39 @@ def test_densities_of_chains() -> None:
     assert density_of("lowrank:8+nm:2:4") != density_of("lowrank:8+nm:2:4")  # NaN: ranks are no zeros
     assert with_density("lowrank:8+magnitude:erk", 0.25) == "lowrank:8+magnitude:0.25:erk"
     assert with_density("lowrank:8+magnitude:erk", 1.0) == "lowrank:8"
+
+
+def test_the_zeros_of_two_recipes_are_those_of_both() -> None:
+    model = mlp(16, 32)
+    once, first = prune(model, "magnitude:0.5", first_and_last_dense=False)
+    pruned, both = prune(once, "nm:2:4", first_and_last_dense=False, before=first)
+    pattern = both.layers["0.weight"].weight["FF"]
+    kept = sum(min(int((group != 0).sum()), 2) for group in once[0].weight.reshape(-1, 4))
+    assert pattern.density == kept / 512 == float((pruned[0].weight != 0).sum()) / 512 < 0.5
+    assert pattern.groups == NM(2, 4, "c")
+    chained, same = prune(model, "magnitude:0.5+nm:2:4", first_and_last_dense=False)
+    assert same.layers == both.layers and torch.equal(chained[0].weight, pruned[0].weight)
+    with pytest.raises(WorkloadError, match=r"both prune '0\.weight', whose zeros only real weights"):
+        prune(mlp(16, 32).to("meta"), "magnitude:0.5+nm:2:4", first_and_last_dense=False)
+    with pytest.raises(WorkloadError, match=r"both prune '0\.weight'"):
+        prune(model, "magnitude:0.5+bdwp:2:4", first_and_last_dense=False)
+
+
+def test_bits_are_stored_and_the_later_of_two_counts() -> None:
+    model, x = mlp(16, 32, 24, 8), torch.randn(4, 16)
+    pruned, pruning = prune(model, "nm:2:4+bits:8+bits:6@1", x, first_and_last_dense=False)
+    workload = capture(pruned, x, pruning=pruning)
+    assert {name: tensor.dtype for name, tensor in workload.tensors.items() if name.endswith("weight")} == {
+        "0.weight": "int8", "1.weight": "int6", "2.weight": "int8"
+    }  # fmt: skip
+    assert workload.tensors["1.weight"].bytes == 32 * 24 * 6 // 8
+    assert workload.meta["stored_scale_bytes"] == 2 * (16 * 32 // 128 + 32 * 24 // 128 + 2)
+    assert simulate(workload, "systolic-32x32").rows[1].latency_s > 0
+    with pytest.raises(WorkloadError, match=r"'0\.weight' is trained, and weights of int8 are not; freeze it"):
+        capture(pruned, x, pruning=pruning, training=True)
+    adapted, pruning = prune(model, "lora:4:0|1|2+bits:4", x, first_and_last_dense=False)
+    step = capture(adapted, x, pruning=pruning, training=True)
+    assert {step.tensors[f"{at}.base.weight"].dtype for at in (0, 1, 2)} == {"int4"}
+    for text, message in (("bits:9", "give 2 to 8"), ("bits:1", "whole number of 2 or more")):
+        with pytest.raises(WorkloadError, match=message):
+            prune(model, text)
