@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from zerocast.simulator.cost import OpRow as OpRow
     from zerocast.simulator.cost import Totals as Totals
+    from zerocast.simulator.errors import DoesNotFit as DoesNotFit
     from zerocast.simulator.errors import SimulationError as SimulationError
     from zerocast.simulator.products.gemm import Gemm as Gemm
     from zerocast.simulator.products.gemm import plain_gemm as plain_gemm
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from zerocast.simulator.simulation import simulate as simulate
 
 _LATER = {
+    "DoesNotFit": "errors",
     "Gemm": "products.gemm",
     "OpRow": "cost",
     "Result": "result",

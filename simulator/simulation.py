@@ -98,7 +98,6 @@ def simulate(
         if key not in programs:
             programs[key] = program(workload, group[0])
         planned = programs[key]
-        refused = [None if allow_overflow else refusal_of_overflow(planned, design) for design in group]
 
         def mapped(planned: Program) -> Program:
             if mapping is None:
@@ -106,7 +105,9 @@ def simulate(
             return replace(planned, products=given_products(planned.products, mapping, group[0]))
 
         if group[0].gpu is not None:
-            return _limited_run(mapped(planned), group[0], objective, fidelity, refused, progress)
+            return _limited_run(mapped(planned), group[0], objective, fidelity, allow_overflow, progress)
+        held = planned.plan.workload, planned.storage, planned.footprint.peak_bytes
+        refused = [None if allow_overflow else refusal_of_overflow(*held, design) for design in group]
         if not group[0].schedule.keeps_on_chip:
             return _Run(mapped(planned), group, objective, fidelity, refused, progress)
         return _resident_run(planned, mapped, _Run(planned, group, objective, fidelity, refused, progress))
@@ -133,14 +134,18 @@ def _check(objective: str, fidelity: str) -> None:
 
 
 def _limited_run(
-    planned: Program, card: Accelerator, objective: Objective, fidelity: Fidelity,
-    refused: Sequence[SimulationError | None], progress: Progress | None,
+    planned: Program, card: Accelerator, objective: Objective, fidelity: Fidelity, allow_overflow: bool,
+    progress: Progress | None,
 ) -> _Run:  # fmt: skip
-    """The run of a program on a GPU at the clock that its power limit leaves it. Raises what `within_limit` raises."""
+    """The run of a program on a GPU at the clock that its power limit leaves it; whether it fits is known when its
+    kernels are, which decide how weights lie. Raises what `within_limit` raises, and `DoesNotFit`."""
     runs: dict[float, _Run] = {}
 
     def watts(card: Accelerator) -> float:
-        run = _Run(planned, [card], objective, fidelity, refused, None if runs else progress)
+        run = _Run(planned, [card], objective, fidelity, [None], None if runs else progress)
+        held = planned.plan.workload, run.storage, run.footprint.peak_bytes
+        if not allow_overflow and (refused := refusal_of_overflow(*held, card)):
+            raise refused
         runs[card.technology.clock_hz] = run
         figures = run.figures_of(0)
         return figures["energy_j"] / cards_of(card) / max(figures["latency_s"], _ROUNDING)

@@ -1,4 +1,4 @@
-"""The one error class of this room: a mistake in what was asked for, with its remedy."""
+"""The errors of this room: mistakes in what was asked for, with their remedies."""
 
 import difflib
 from collections.abc import Iterable
@@ -6,6 +6,10 @@ from collections.abc import Iterable
 
 class WorkloadError(ValueError):
     """A model, recipe, pattern or workload file that cannot be used; the message names it and the remedy."""
+
+
+class UnfitSize(WorkloadError):
+    """A size of the input that a model does not have."""
 
 
 def closest(name: str, known: Iterable[str]) -> str:

@@ -126,7 +126,8 @@ def _check_training(network: Network) -> None:
     one_of("--update", network.update or "whole", ("whole", PER_LAYER))
     if network.mask_update is not None:
         one_of("--mask-update", network.mask_update, MASK_UPDATES)
-    given = {"--update": network.update, "--checkpoint": network.checkpoint, "--mask-update": network.mask_update}
+    given = {"--optimizer": network.optimizer, "--update": network.update, "--checkpoint": network.checkpoint,
+             "--mask-update": network.mask_update}  # fmt: skip
     if not network.training and (wrong := [option for option, value in given.items() if value]):
         raise AnalysisError(f"{wrong[0]}: is how a network is trained; add --training")
 

@@ -32,8 +32,13 @@ def overrides(settings: Iterable[str], option: str = "--set", example: str = "co
     return values
 
 
-def arguments_of(settings: Iterable[str]) -> tuple[tuple[str, Any], ...]:
-    """`--model-arg key=value` as arguments, in the order of their names; lists as tuples.
+OWN_OPTIONS = {name: f"--{name}" for name in ("batch", "tokens", "image", "cache")}
+"""Sizes of a model's input and the options that give them; "" for those that a command has no use for."""
+
+
+def arguments_of(settings: Iterable[str], own: Mapping[str, str] = OWN_OPTIONS) -> tuple[tuple[str, Any], ...]:
+    """`--model-arg key=value` as arguments, in the order of their names; lists as tuples. own: options of the command
+    for the sizes of the input.
 
     Raises `AnalysisError` for a name twice, and for what has an option of its own.
     """
@@ -41,14 +46,15 @@ def arguments_of(settings: Iterable[str]) -> tuple[tuple[str, Any], ...]:
     values = overrides(listed, "--model-arg", "depth=6")
     if len(values) < len(listed):
         raise AnalysisError(f"--model-arg: an argument is there twice in {', '.join(listed)}; give each once")
-    return arguments_from(values)
+    return arguments_from(values, own)
 
 
-def arguments_from(values: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+def arguments_from(values: Mapping[str, Any], own: Mapping[str, str] = OWN_OPTIONS) -> tuple[tuple[str, Any], ...]:
     """Arguments of a model by name as `Network` keeps them."""
-    for name in ("batch", "tokens", "image", "cache"):
+    for name in OWN_OPTIONS:
         if name in values:
-            raise AnalysisError(f"the model's argument {name!r} has an option of its own: --{name}")
+            how = f"has an option of its own: {own[name]}" if own.get(name) else "is not for this command; leave it out"
+            raise AnalysisError(f"the model's argument {name!r} {how}")
     if "name" in values:
         raise AnalysisError("an argument called 'name' cannot be handed on; rename it in the factory")
     return tuple((name, _frozen(values[name])) for name in sorted(values))

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from zerocast.accelerators import Accelerator
+from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.run.network import Network, lower, silent
 from zerocast.analysis.run.network import Steps as Announce
 from zerocast.simulator import Result, simulate
+from zerocast.workloads.errors import UnfitSize
+from zerocast.workloads.ir import Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,16 @@ class PricedSteps:
         if key not in self._known:
             what = f"prompt of {tokens}, batch {batch}" if cache is None else f"token behind {cache}, batch {batch}"
             with self.announce(what):
-                workload = lower(replace(self.network, batch=batch, tokens=tokens, cache=cache), silent)
+                workload = self._lowered(replace(self.network, batch=batch, tokens=tokens, cache=cache))
                 result = self.price(workload, self.accelerator, allow_overflow=True)
             self._known[key] = Cost(result.latency_s, result.energy_j, float(result.footprint.peak_bytes))
         return self._known[key]
+
+    def _lowered(self, network: Network) -> Workload:
+        try:
+            return lower(network, silent)
+        except UnfitSize:
+            raise AnalysisError(
+                f"model {network.model!r} cannot be served, which takes a causal language model that keeps a cache of "
+                "keys and values; give hf:NAME_OR_DIR, or path/to/file.py:factory with arguments tokens and cache"
+            ) from None

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.cards.dealing import Dealing, held_bytes
-from zerocast.simulator.program.footprint import lives
-from zerocast.simulator.program.overflow import largest_batch
+from zerocast.simulator.program.footprint import Span, alive, lives
 from zerocast.simulator.program.storage import Storage
 from zerocast.simulator.result import Fit
 from zerocast.workloads.ir import Workload
@@ -50,3 +50,37 @@ def cards_needed(workload: Workload, storage: Storage, capacity: float) -> tuple
 def fullest_of(dealing: Dealing, storage: Storage, cards: int) -> int:
     """Bytes that the fullest of some cards needs, one micro-batch on its way."""
     return max(held_bytes(dealing.stage(stretch), storage) for stretch in dealing.stretches(cards))
+
+
+def largest_batch(workload: Workload, lives: Iterable[Span], capacity: float) -> int:
+    """The most samples with which the workload fits; its own batch for one that does not know its batch.
+
+    Inputs, activations and what is saved of them grow with the batch; weights, their gradients, optimizer state and
+    constants do not. So at each op the bytes alive are a straight line in the batch.
+    """
+    batch = workload.meta.get("batch")
+    if not isinstance(batch, int):
+        return 0
+    fixed, growing = (alive(spans, len(workload.ops)) for spans in _parted(workload, lives))
+    most = min(
+        ((capacity - rest) * batch / each for rest, each in zip(fixed, growing, strict=True) if each > 0),
+        default=math.inf,
+    )
+    return 0 if most < 1 or max(fixed, default=0) > capacity else math.floor(most)
+
+
+def fixed_bytes(workload: Workload, lives: Iterable[Span]) -> int:
+    """The most that lies there at once of what does not grow with the batch."""
+    fixed, _ = _parted(workload, lives)
+    return max(alive(fixed, len(workload.ops)), default=0)
+
+
+def _parted(workload: Workload, lives: Iterable[Span]) -> tuple[list[Span], list[Span]]:
+    """Lives of what does not grow with the batch, and of what does."""
+    weights = {name for op in workload.ops if op.phase in ("WU", "UPDATE") for name in op.outputs}
+    grows = {t.name for t in workload.tensors.values() if t.role in _OF_BATCH and t.name not in weights}
+    spans = list(lives)
+    return [s for s in spans if s.tensor not in grows], [s for s in spans if s.tensor in grows]
+
+
+_OF_BATCH = ("input", "activation", "gradient", "index")

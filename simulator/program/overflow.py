@@ -1,16 +1,14 @@
-"""Whether a workload fits the off-chip memory, and what would fit where it does not."""
+"""Whether a workload fits the off-chip memory, and in words what would where it does not."""
 
 from __future__ import annotations
-
-import math
-from collections.abc import Iterable
 
 from zerocast.accelerators.library import load, templates
 from zerocast.accelerators.schema import Accelerator
 from zerocast.simulator.cards import cards_of
-from zerocast.simulator.errors import SimulationError
-from zerocast.simulator.program.footprint import Span, alive
-from zerocast.simulator.program.program import Program
+from zerocast.simulator.errors import DoesNotFit
+from zerocast.simulator.program.fit import cards_needed, fixed_bytes, largest_batch
+from zerocast.simulator.program.footprint import lives
+from zerocast.simulator.program.storage import Storage
 from zerocast.workloads.ir import Workload
 
 
@@ -23,58 +21,32 @@ def overflow(peak_bytes: int, accelerator: Accelerator) -> str:
     return f"needs {_gigabytes(peak_bytes)} at its peak, {has}"
 
 
-def refusal_of_overflow(planned: Program, accelerator: Accelerator) -> SimulationError | None:
+def refusal_of_overflow(
+    workload: Workload, storage: Storage, peak_bytes: int, accelerator: Accelerator
+) -> DoesNotFit | None:
     """The error for a workload that does not fit the off-chip memory, with what would; None where it fits."""
-    what = overflow(planned.footprint.peak_bytes, accelerator)
+    what = overflow(peak_bytes, accelerator)
     if not what:
         return None
-    workload = planned.plan.workload
-    return SimulationError(
-        f"workload {workload.name!r} {what}; {_remedy(planned, accelerator)}; to price it all the same, "
-        "pass allow_overflow=True (--allow-overflow)"
-    )
+    return DoesNotFit(f"workload {workload.name!r} {what}; {_remedy(workload, storage, peak_bytes, accelerator)}")
 
 
-def _remedy(planned: Program, accelerator: Accelerator) -> str:
-    workload, capacity = planned.plan.workload, accelerator.dram.capacity_bytes
+def _remedy(workload: Workload, storage: Storage, peak_bytes: int, accelerator: Accelerator) -> str:
+    capacity = accelerator.dram.capacity_bytes
     assert capacity is not None  # else there is nothing to overflow
-    batch, peak = workload.meta.get("batch"), planned.footprint.peak_bytes
-    most = largest_batch(workload, planned.lives(), capacity)
+    batch, spans = workload.meta.get("batch"), lives(workload, storage)
+    most = largest_batch(workload, spans, capacity)
     if isinstance(batch, int) and 1 <= most < batch:
         return f"a batch of {most} in place of {batch} fits"
-    larger = _holding(peak, accelerator)
-    fixed, _ = _parted(workload, planned.lives())
-    alone = f"{_gigabytes(max(alive(fixed, len(workload.ops)), default=0))} of it stay at any batch size"
-    several = math.ceil(peak / capacity) * cards_of(accelerator)
-    together = f"{several} of them together hold it"
-    if accelerator.gpu is not None and accelerator.gpu.link is not None:
-        together += f" (--tensor-parallel {1 << (several - 1).bit_length()})"
-    return f"{alone}; {larger} fits it, {together}" if larger else f"{alone}; {together}"
-
-
-def largest_batch(workload: Workload, lives: Iterable[Span], capacity: float) -> int:
-    """The most samples with which the workload fits; its own batch for one that does not know its batch.
-
-    Inputs, activations and what is saved of them grow with the batch; weights, their gradients, optimizer state and
-    constants do not. So at each op the bytes alive are a straight line in the batch.
-    """
-    batch = workload.meta.get("batch")
-    if not isinstance(batch, int):
-        return 0
-    fixed, growing = (alive(spans, len(workload.ops)) for spans in _parted(workload, lives))
-    most = min(
-        ((capacity - rest) * batch / each for rest, each in zip(fixed, growing, strict=True) if each > 0),
-        default=math.inf,
-    )
-    return 0 if most < 1 or max(fixed, default=0) > capacity else math.floor(most)
-
-
-def _parted(workload: Workload, lives: Iterable[Span]) -> tuple[list[Span], list[Span]]:
-    """Lives of what does not grow with the batch, and of what does."""
-    weights = {name for op in workload.ops if op.phase in ("WU", "UPDATE") for name in op.outputs}
-    grows = {t.name for t in workload.tensors.values() if t.role in _OF_BATCH and t.name not in weights}
-    spans = list(lives)
-    return [s for s in spans if s.tensor not in grows], [s for s in spans if s.tensor in grows]
+    larger = _holding(peak_bytes, accelerator)
+    alone = f"{_gigabytes(fixed_bytes(workload, spans))} of it stay at any batch size"
+    found = [alone, f"{larger} fits it"] if larger else [alone]
+    cards, _ = cards_needed(workload, storage, capacity)
+    if cards is None:
+        found.append("one of its layers alone is too large")
+    elif cards > 1:
+        found.append(f"{cards * cards_of(accelerator)} of them hold it with layers dealt whole")
+    return "; ".join(found)
 
 
 def _holding(peak_bytes: int, accelerator: Accelerator) -> str:
@@ -90,6 +62,3 @@ def _holding(peak_bytes: int, accelerator: Accelerator) -> str:
 
 def _gigabytes(count: float) -> str:
     return f"{count / 1e9:.1f} GB"
-
-
-_OF_BATCH = ("input", "activation", "gradient", "index")

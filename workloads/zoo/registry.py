@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zerocast.extras import need
-from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.errors import UnfitSize, WorkloadError
 from zerocast.workloads.user_code.blame import reason
 from zerocast.workloads.zoo.arguments import accepted, checked
 from zerocast.workloads.zoo.hub import from_hub, is_hub_name
@@ -121,7 +121,7 @@ def build(
         return from_hub(name, Sizes(batch or 1, **sizes), arguments)
     if name.startswith(TIMM):
         if unfit := [what for what in ("tokens", "cache") if what in sizes]:
-            raise WorkloadError(f"model {name!r} takes images, not tokens; leave `{unfit[0]}` out")
+            raise UnfitSize(f"model {name!r} takes images, not tokens; leave `{unfit[0]}` out")
         return from_timm(name, batch or 1, image, arguments)
     if name.endswith(EXPORTED):
         return from_exported(name, {**({} if batch is None else {"batch": batch}), **sizes, **arguments})
@@ -157,11 +157,11 @@ def _of_the_zoo(name: str, entry: Entry, batch: int, sizes: dict[str, int], argu
     if entry.package:
         need(entry.package, f"model {name!r}")
     if "tokens" in sizes and not entry.tokens:
-        raise WorkloadError(f"model {name!r} takes images, not tokens; leave `tokens` out")
+        raise UnfitSize(f"model {name!r} takes images, not tokens; leave `tokens` out")
     if "cache" in sizes:
-        raise WorkloadError(f"model {name!r} takes no cache; give a causal language model as hf:NAME, or leave it out")
+        raise UnfitSize(f"model {name!r} takes no cache; give a causal language model as hf:NAME, or leave it out")
     if "image" in sizes and not entry.image:
-        raise WorkloadError(f"model {name!r} takes tokens, not images; leave `image` out")
+        raise UnfitSize(f"model {name!r} takes tokens, not images; leave `image` out")
     try:
         tokens, image = sizes.get("tokens", entry.tokens), sizes.get("image", entry.image)
         return _construct(name, entry, batch, tokens, image, arguments)

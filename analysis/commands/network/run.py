@@ -112,17 +112,23 @@ def run_command(
 def _run(asked: Asked, machine: Accelerator, baseline: str | None, layout: Layout | None, out: Path) -> None:
     """Price what is asked, write its files into the folder, and tell it."""
     from zerocast.analysis.commands.printing.console import output, progress
+    from zerocast.analysis.errors import AnalysisError
     from zerocast.analysis.reports.iteration_text import tell_iteration
     from zerocast.analysis.reports.page import report
     from zerocast.analysis.reports.summary_text import print_run
     from zerocast.analysis.run.network import compare
     from zerocast.analysis.why import save_record
+    from zerocast.simulator import DoesNotFit
     from zerocast.simulator.cards import iteration
 
     overflows = asked.options["allow_overflow"]  # of stages, where there are any: they are what must fit
     options = {**asked.options, "allow_overflow": overflows or layout is not None}
     with progress() as steps:
-        result, other = compare(asked.network, machine, steps, baseline=baseline, **options)
+        try:
+            result, other = compare(asked.network, machine, steps, baseline=baseline, **options)
+        except DoesNotFit as error:
+            cards = "--pipeline and --tensor-parallel take several cards, " if machine.gpu and machine.gpu.link else ""
+            raise AnalysisError(f"{error}; {cards}--allow-overflow prices it all the same") from None
         runs = [run for run in (result, other) if run is not None]
         iterations = [] if layout is None else [iteration(run, machine, layout, overflows) for run in runs]
         with steps("write the report"):

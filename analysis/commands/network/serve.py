@@ -61,7 +61,7 @@ def serve_command(
 
     if out is not None:
         writable(out, "a table")
-    arguments = arguments_of(model_arguments or ())
+    arguments = arguments_of(model_arguments or (), {"batch": "--batch", "tokens": "--prompt", "cache": "--prompt"})
     network = Network(model, prune, dtype=dtype, arguments=arguments, dense=tuple(dense or ()), weights=weights)
     check(network)
     machine = load_accelerator(accelerator, with_cards(settings, accelerator, tensor_parallel), regime)

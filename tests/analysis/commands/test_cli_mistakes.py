@@ -280,3 +280,20 @@ def test_a_model_that_does_not_fit_the_card_is_refused(tmp_path: Path, capsys: p
     assert line.startswith("error: ") and "stay at any batch size" in line and "--allow-overflow" in line
     assert main([*arguments, "--allow-overflow"]) == 0
     assert "at its peak" in capsys.readouterr().out
+
+
+def test_a_run_that_does_not_fit_is_told_of_options_that_its_command_has(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--accelerator", "nvidia-l40s", "--set", "memories.hbm.capacity_bytes=1e6", "--out", str(tmp_path)]
+    for words in (["train", "resnet9", "--schedule", "constant:nm:2:4", "--steps", "10"], ["compare", "resnet9"]):
+        line = mistake([*words, *small], capsys)
+        assert "at its peak" in line and "allow" not in line and "--pipeline" not in line
+    assert "--pipeline and --tensor-parallel take several cards" in mistake(
+        ["run", "resnet9", *small, "--set", "gpu.link={name: PCIe 4, bytes_per_s: 32e9}"], capsys
+    )
+
+
+def test_an_optimizer_is_for_training(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["run", "resnet9", *SAT, "--optimizer", "adamw", "--out", str(tmp_path)]
+    assert "--optimizer: is how a network is trained; add --training" in mistake(arguments, capsys)

@@ -72,6 +72,7 @@ def test_weights_that_do_not_fit_are_told(capsys: pytest.CaptureFixture[str], tm
         (["--batch", "0"], "--batch 0: must be 1 or more"),
         (["--prompt", "0"], "--prompt 0: must be 1 or more"),
         (["--out", "rows.parquet"], "--out 'rows.parquet': a table must end in .csv"),
+        (["--model-arg", "cache=5"], "the model's argument 'cache' has an option of its own: --prompt"),
         (["--rate", "-1"], "--rate -1: must be a number of requests per second above 0"),
     ],
 )
@@ -94,14 +95,15 @@ def test_a_regime_of_the_software_counts(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_a_network_without_a_cache_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "resnet9", "--accelerator", "nvidia-h100-sxm"]) == 2
-    assert "takes images, not tokens" in capsys.readouterr().err
+    told = capsys.readouterr().err
+    assert "'resnet9' cannot be served" in told and "give hf:NAME_OR_DIR" in told
     small = [word for each in ("num_hidden_layers=1", "hidden_size=64", "num_attention_heads=2", "vocab_size=64")
              for word in ("--model-arg", each)]  # fmt: skip
     assert (
         main(["serve", "hf:google-bert/bert-base-uncased", "--accelerator", "nvidia-h100-sxm", "--prompt", "8", *small])
         == 2
     )
-    assert "keeps no cache" in capsys.readouterr().err
+    assert "cannot be served" in capsys.readouterr().err
 
 
 # --- arrivals -----------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.errors import UnfitSize, WorkloadError
 from zerocast.workloads.lowering.exporting.positional import positional
 from zerocast.workloads.zoo.hub.sizes import Sizes
 
@@ -33,9 +33,9 @@ def inputs_of(model: str, network: nn.Module, sizes: Sizes) -> tuple[Any, ...]:
     text = config.get_text_config()
     names = _taken(network)
     if sizes.image is not None and _IMAGE not in names:
-        raise WorkloadError(f"model {model!r} takes no images; leave `image` out")
+        raise UnfitSize(f"model {model!r} takes no images; leave `image` out")
     if sizes.tokens is not None and not set(names) & {*_TEXT, _SOUND}:
-        raise WorkloadError(f"model {model!r} takes images, not tokens; leave `tokens` out")
+        raise UnfitSize(f"model {model!r} takes images, not tokens; leave `tokens` out")
     tokens = sizes.tokens or (1 if sizes.cache else min(TOKENS, _positions(text)))
     if set(names) & set(_TEXT):
         _within(model, text, tokens + (sizes.cache or 0))
@@ -104,7 +104,7 @@ def _filled(model: str, network: nn.Module, config: Any, sizes: Sizes) -> Any:
     generates: Any = network.can_generate
     heads = getattr(config, "num_key_value_heads", None) or getattr(config, "num_attention_heads", None)
     if "past_key_values" not in parameters or not heads or not generates() or config.is_encoder_decoder:
-        raise WorkloadError(f"model {model!r} keeps no cache of keys and values; leave `cache` out")
+        raise UnfitSize(f"model {model!r} keeps no cache of keys and values; leave `cache` out")
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     kept = DynamicCache()
     for layer in range(config.num_hidden_layers):
