@@ -22,6 +22,7 @@ from zerocast.workloads.recipes.sparse_training import REFRESHES, moving, static
 from zerocast.workloads.recipes.targets import Target, check_finite, is_depthwise, is_meta, kept_dense, targets
 from zerocast.workloads.recipes.vnm import vnm
 from zerocast.workloads.transforms.grammar import TRANSFORMS
+from zerocast.workloads.transforms.surgery import named
 
 _FAMILIES: dict[str, Callable[[Sequence[Target], Recipe, bool], Plan]] = {
     "nm": nm, "bdwp": bdwp, "srste": srste, "sdgp": sdgp, "magnitude": magnitude, "block": block,
@@ -81,7 +82,11 @@ def _pruned(
     meta = is_meta(model)
     if not meta:
         check_finite(found)
-    prunable = [target for target in found if target.name not in reasons]
+    only = dict(recipe.arguments).get("layers", ())
+    prunable = [
+        target for target in found
+        if target.name not in reasons and (not only or any(named(target.layer, glob) for glob in only))
+    ]  # fmt: skip
     plan = _FAMILIES[recipe.family](prunable, recipe, not meta)
     reasons |= plan.kept_dense
     if not plan.layers:

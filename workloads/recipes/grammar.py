@@ -34,7 +34,8 @@ class Recipe:
     v: output channels of a panel of V:N:M.
     file: with the density of each layer, in place of one for all. held: the zeros are those of the weights.
     every: steps from one change of masks to the next; drop: share of the weights that it replaces.
-    arguments: of a transform's function, by name."""
+    arguments: of a transform's function, by name; of others, the layers alone that they prune. spares: first layer and
+    classifier stay dense, whatever the family does."""
 
     text: str
     family: str
@@ -49,6 +50,7 @@ class Recipe:
     every: int = 0
     drop: float = 0.0
     arguments: tuple[tuple[str, Any], ...] = ()
+    spares: bool = False
 
     @property
     def changes_module(self) -> bool:
@@ -59,7 +61,7 @@ class Recipe:
     def prunes_ends(self) -> bool:
         """Whether the convention of the recipe prunes the classifier: sparse training spares the first layer at most,
         where all layers have one density, and none where each has its own (Evci et al., ICML 2020, section 3)."""
-        return bool(self.file) or self.held or self.family in ("static", *MOVING)
+        return not self.spares and (bool(self.file) or self.held or self.family in ("static", *MOVING))
 
     @property
     def prunes_first(self) -> bool:
@@ -81,7 +83,7 @@ def chain(text: str) -> tuple[Recipe, ...]:
             parts[-1] += f"+{part}"
         else:
             parts.append(part)
-    found = tuple(map(parse, parts))
+    found = tuple(step for part in parts for step in _with_masks(parse(part)))
     for before, after in pairwise(found):
         if after.changes_module and not (before.changes_module or before.family == "dense"):
             raise WorkloadError(
@@ -90,10 +92,21 @@ def chain(text: str) -> tuple[Recipe, ...]:
     return found
 
 
+def _with_masks(recipe: Recipe) -> tuple[Recipe, ...]:
+    """A recipe, and the static masks that some transforms have their layers get."""
+    if recipe.family not in TRANSFORMS or not TRANSFORMS[recipe.family].sparse:
+        return (recipe,)
+    layers = tuple(each for each in recipe.arguments if each[0] == "layers")
+    text = f"static:{recipe.density:g}"
+    return recipe, Recipe(text, "static", density=recipe.density, arguments=layers, spares=True)
+
+
 def parse(text: str) -> Recipe:
     """The one recipe that `text` spells. Raises `WorkloadError` with the grammar where it spells none."""
     text = text.strip()
-    family, *fields = text.split(":")
+    family = text.partition(":")[0].partition("@")[0]
+    rest = text.removeprefix(family).removeprefix(":")
+    fields = rest.split(":") if rest else []
     if family not in GRAMMAR:
         raise WorkloadError(f"unknown recipe {text!r}; {closest(family, GRAMMAR)}")
     return GRAMMAR[family].parse(text, family, fields)
@@ -130,18 +143,18 @@ def _blocks(text: str, family: str, fields: list[str]) -> Recipe:
 
 def _transform(known: Transform, text: str, family: str, fields: list[str]) -> Recipe:
     """What a transform's own reader makes of its fields, and the layers behind `@`."""
-    whole = ":".join(fields)
-    plan = "@" if whole.startswith("@") else ""  # the file of a plan, and no glob
-    rest, at, globs = whole.removeprefix("@").partition("@")
-    rest = plan + rest
-    given = Fields.of(text, known.spelling, rest, "recipe")
+    rest = text.removeprefix(family)
+    plan = "@" if rest.startswith(":@") else ""  # the file of a plan, and no glob
+    first, at, globs = rest.removeprefix(f":{plan}").partition("@")
+    given = Fields.of(text, known.spelling, plan + first, "recipe")
     arguments = known.read(given)
     given.refuse_unread(())
     if at:
         if not globs or known.at in arguments:
             given.refuse()
         arguments[known.at] = tuple(globs.split("|"))
-    return Recipe(text, family, arguments=tuple(arguments.items()))
+    density = 1 - given.share(given.plain[0]) if known.sparse else 1.0
+    return Recipe(text, family, density=round(density, 10), arguments=tuple(arguments.items()))
 
 
 def _unstructured(text: str, family: str, fields: list[str]) -> Recipe:

@@ -22,6 +22,10 @@ IMAGE_CHANNELS = 4
 """A convolution behind an embedding is a first layer only where it reads at most this many channels."""
 
 
+STAYS = "zerocast_stays"
+"""Attribute of a layer that no recipe prunes: the reason."""
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """A prunable weight. `ranks` and `shape` see it as the forward einsum does: k output and c reduction
@@ -116,6 +120,8 @@ def kept_dense(
     embeddings = {id(m.weight): path for path, m in model.named_modules() if isinstance(m, nn.Embedding)}
     head = classifier(found) if last else None
     for target in found:
+        if reason := getattr(target.module, STAYS, ""):
+            reasons.setdefault(target.name, reason)
         if target is head:
             reasons.setdefault(target.name, "classifier")
         if id(target.parameter) in embeddings:

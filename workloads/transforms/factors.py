@@ -61,6 +61,29 @@ def sparse_lowrank(
     return replaced(model, made, layers=layers, dense=dense, ends=ends)
 
 
+def factorised(
+    model: nn.Module,
+    sparsity: float,
+    *,
+    layers: Sequence[str] = (),
+    dense: Sequence[str] = (),
+    ends: bool | None = None,
+) -> Changed:
+    """Each layer becomes two with a ReLU between them, of a width d whose d (in + out) multiplications are as many as
+    before once both are so sparse (Sparse-IFT, sparse factorised); weights are new ones.
+
+    layers, dense, ends: as of `lowrank`.
+    """
+
+    def made(target: Target) -> nn.Module | Misfit:
+        fits = rank_of(target, 1)
+        outputs, inputs = target.extent("k"), target.size // target.extent("k")
+        width = round(inputs * outputs / (inputs + outputs) / (1 - sparsity))
+        return fits if isinstance(fits, Misfit) else Factorised(target.module, max(width, 1))
+
+    return replaced(model, made, layers=layers, dense=dense, ends=ends)
+
+
 def rank_of(target: Target, rank: float) -> int | Misfit:
     """The rank of a layer's factors, where they can have it."""
     if "g" in target.ranks or isinstance(target.module, _ConvTransposeNd):
@@ -106,6 +129,20 @@ class LowRank(Replacement):
         layer = like(self.down, outputs=outputs, bias=self.up.bias is not None)
         layer.bias = self.up.bias
         return layer
+
+
+class Factorised(nn.Module):
+    """up(relu(down(x))): two new layers in place of one."""
+
+    def __init__(self, base: nn.Module, width: int) -> None:
+        super().__init__()
+        self.words = f"factors of {width}"
+        self.down: Any = like(base, outputs=width, bias=False)
+        self.up: Any = like(base, inputs=width, single=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.up(torch.relu(self.down(x)))
+        return out
 
 
 class SparseLowRank(OfLinear):

@@ -17,7 +17,8 @@ class Transform(NamedTuple):
 
     Behind its fields, any transform takes the layers that it changes: `@GLOB`, or several with `|` between them. at:
     the argument that these are. follows: whether it follows the graph, for which it is given the network's inputs.
-    changes: whether it changes layers, and so comes before recipes that decide zeros in them.
+    changes: whether it changes layers, and so comes before recipes that decide zeros in them. sparse: its first field
+    is a sparsity, of static masks that its layers then get.
     """
 
     spelling: str
@@ -28,6 +29,7 @@ class Transform(NamedTuple):
     at: str = "layers"
     follows: bool = False
     changes: bool = True
+    sparse: bool = False
 
 
 def _rank(fields: Fields) -> Arguments:
@@ -136,6 +138,38 @@ def _adapter(fields: Fields) -> Arguments:
     return found | ({"layers": tuple(rest[0].split("|"))} if rest else {})
 
 
+def _factor(fields: Fields) -> Arguments:
+    (text,) = fields.expect(1)
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 1 < factor < 100:
+        fields.refuse(f"{text!r} must be a number above 1")
+    return {"factor": factor}
+
+
+def _sparsity(fields: Fields) -> Arguments:
+    (text,) = fields.expect(1)
+    share = fields.share(text)
+    if not 0 < share < 1:
+        fields.refuse(f"a sparsity lies between 0 and 1, not at {text}")
+    return {"sparsity": share}
+
+
+def _wide(fields: Fields) -> Arguments:
+    """All widths by the root of what sparsity saves (Sparse-IFT, sparse wide)."""
+    return {"factor": (1 / (1 - _sparsity(fields)["sparsity"])) ** 0.5}
+
+
+def _parallel(fields: Fields) -> Arguments:
+    """As many branches as one is dense (Sparse-IFT, sparse parallel)."""
+    exact = 1 / (1 - _sparsity(fields)["sparsity"])
+    if abs(exact - round(exact)) > 1e-6 * exact:
+        fields.refuse(f"{exact:.4g} branches are no whole number; give a sparsity such as 50%, 75%, 80% or 90%")
+    return {"count": round(exact)}
+
+
 def _bits(fields: Fields) -> Arguments:
     (text,) = fields.expect(1)
     bits = fields.whole(text, 2)
@@ -196,6 +230,30 @@ TRANSFORMS = {
         _adapter, "lora", "adapters",
     ),
     "merge": Transform("merge", "adapters and factors become one weight again", _nothing, "merge", "adapters"),
+    "bypass": Transform(
+        "bypass:R", "beside each layer stands a small one of rank R, which recipes leave whole", _rank,
+        "bypass", "beside",
+    ),
+    "bias": Transform("bias", "layers without a bias get one", _nothing, "bias", "beside"),
+    "widen": Transform(
+        "widen:F", "all widths but those of inputs and results grow by F", _factor, "widen", "wider", follows=True
+    ),
+    "ift-wide": Transform(
+        "ift-wide:S", "Sparse-IFT: static masks of sparsity S in a network so much wider that operations stay",
+        _wide, "widen", "wider", follows=True, sparse=True,
+    ),
+    "ift-parallel": Transform(
+        "ift-parallel:S", "Sparse-IFT: as many sparse branches in place of each layer as take its operations",
+        _parallel, "branches", "beside", sparse=True,
+    ),
+    "ift-factorised": Transform(
+        "ift-factorised:S", "Sparse-IFT: two sparse layers in place of each that take its operations",
+        _sparsity, "factorised", "factors", sparse=True,
+    ),
+    "ift-doped": Transform(
+        "ift-doped:S", "Sparse-IFT: a low rank beside each sparse layer that takes the operations saved",
+        _sparsity, "doped", "beside", sparse=True,
+    ),
     "bits": Transform(
         "bits:B", "weights are stored in B bits, 2 to 8, with scales, and multiplied as the next type that arrays have",
         _bits, "bits", "storage", changes=False,

@@ -53,15 +53,15 @@ def channel(
         gone = [glob for glob, value in keep.items() if value == "erase"]
         model = erase(model, gone).module if gone else model
         plan = {glob: value for glob, value in keep.items() if value != "erase"}
-        return _narrowed(model, inputs, lambda found: asked_by(plan, found), choice, dense)
+        return resized(model, inputs, lambda found: asked_by(plan, found), choice, dense)
     if callable(keep):
         own = keep
-        return _narrowed(model, inputs, lambda found: {
+        return resized(model, inputs, lambda found: {
             group: wanted for group in found.groups if (wanted := own(group)) is not None
         }, choice, dense)  # fmt: skip
     share = keep
-    return _narrowed(model, inputs, lambda found: {
-        group: share for group in _free(found, layers) if not (inner and group.kind in ("hidden", "heads"))
+    return resized(model, inputs, lambda found: {
+        group: share for group in free(found, layers) if not (inner and group.kind in ("hidden", "heads"))
     }, choice, dense)  # fmt: skip
 
 
@@ -77,8 +77,8 @@ def heads(
 ) -> Changed:
     """A share of the heads of every attention, or a number of them; queries that share keys and values go with them."""
     del ends
-    return _narrowed(model, inputs, lambda found: {
-        group: heads_of(group, keep) for group in _free(found, layers, "heads")
+    return resized(model, inputs, lambda found: {
+        group: heads_of(group, keep) for group in free(found, layers, "heads")
     }, choice, dense)  # fmt: skip
 
 
@@ -94,7 +94,7 @@ def ffn(
 ) -> Changed:
     """A share, or a number, of the features between the linear layers of every feed-forward block."""
     del ends
-    return _narrowed(model, inputs, lambda found: dict.fromkeys(_free(found, layers, "ffn"), keep), choice, dense)
+    return resized(model, inputs, lambda found: dict.fromkeys(free(found, layers, "ffn"), keep), choice, dense)
 
 
 def hidden(
@@ -112,14 +112,14 @@ def hidden(
     del ends
 
     def ask(found: Coupled) -> dict[Group, Wanted]:
-        trunks = _free(found, layers, "hidden", outputs=True)
+        trunks = free(found, layers, "hidden", outputs=True)
         widths = sorted({group.size for group in trunks})
         if isinstance(keep, int) and len(widths) > 1:
             listed = ", ".join(map(str, widths))
             raise WorkloadError(f"the network has trunks of {listed} channels; give a share, such as hidden:0.75")
         return dict.fromkeys(trunks, keep)
 
-    return _narrowed(model, inputs, ask, choice, dense)
+    return resized(model, inputs, ask, choice, dense)
 
 
 def target(
@@ -134,12 +134,12 @@ def target(
 ) -> Changed:
     """As `channel`, by the one share at which that share of the multiply-accumulates is left."""
     del ends
-    return _narrowed(
-        model, inputs, lambda found: share_for(found, _free(found, layers), flops, choice.grain), choice, dense
+    return resized(
+        model, inputs, lambda found: share_for(found, free(found, layers), flops, choice.grain), choice, dense
     )
 
 
-def _free(found: Coupled, layers: Sequence[str], kind: str = "", outputs: bool = False) -> list[Group]:
+def free(found: Coupled, layers: Sequence[str], kind: str = "", outputs: bool = False) -> list[Group]:
     """The groups of a kind that may be pruned, of some layers or of all."""
     free = [
         group for group in found.groups
@@ -154,7 +154,7 @@ def _free(found: Coupled, layers: Sequence[str], kind: str = "", outputs: bool =
     ]  # fmt: skip
 
 
-def _narrowed(model: nn.Module, inputs: Any, ask: Ask, choice: Choice, dense: Sequence[str]) -> Changed:
+def resized(model: nn.Module, inputs: Any, ask: Ask, choice: Choice, dense: Sequence[str]) -> Changed:
     """A copy with the places cut out that `ask` gives up; groups of the layers in `dense` stay whole."""
     if inputs is None:
         raise WorkloadError("follows channels through the graph; give example_inputs")

@@ -16,7 +16,8 @@ from zerocast.workloads.transforms.groups.order import Choice
 from zerocast.workloads.transforms.groups.shrink import macs_of
 
 Wanted = float | int | Sequence[int]
-"""Of a group: how many places stay, which share of them (a float), or which ones by number."""
+"""Of a group: how many places stay, which share of them (a float), or which ones by number (one as often as it is
+there)."""
 
 
 def count_of(group: Group, wanted: Wanted, grain: int = 1) -> int:
@@ -34,18 +35,17 @@ def count_of(group: Group, wanted: Wanted, grain: int = 1) -> int:
 
 def masks_of(
     model: nn.Module, found: Coupled, asked: Mapping[Group, Wanted], choice: Choice
-) -> dict[Rank, np.ndarray[Any, np.dtype[np.bool_]]]:
+) -> dict[Rank, np.ndarray[Any, Any]]:
     """Which places stay of every group of which some go."""
     scores = {group: _scores(model, found, group, choice) for group in asked}
     if choice.everywhere:
         asked = _shared(asked, scores)
-    masks: dict[Rank, np.ndarray[Any, np.dtype[np.bool_]]] = {}
+    masks: dict[Rank, np.ndarray[Any, Any]] = {}
     for group, own in asked.items():
         count = count_of(group, own, choice.grain)
-        if count < group.size:
+        if count != group.size:
             picked = np.argsort(-scores[group], kind="stable")[:count] if isinstance(own, (int, float)) else own
-            masks[group.rank] = np.zeros(group.size, dtype=bool)
-            masks[group.rank][list(picked)] = True
+            masks[group.rank] = np.bincount(list(picked), minlength=group.size)
     return masks
 
 

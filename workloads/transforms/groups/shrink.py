@@ -15,8 +15,8 @@ from torch.nn.modules.conv import _ConvTransposeNd
 from zerocast.workloads.transforms.groups.axes import Axis, Rank, resolve
 from zerocast.workloads.transforms.groups.finder import Coupled
 
-Masks = Mapping[Rank, "np.ndarray[Any, np.dtype[np.bool_]]"]
-"""Which places of a group stay; of those that are not in it, all."""
+Masks = Mapping[Rank, "np.ndarray[Any, Any]"]
+"""Which places of a group stay, or how often each is there; of those that are not in it, all once."""
 
 
 def width(axis: Axis, masks: Masks) -> int:
@@ -32,15 +32,15 @@ def macs_of(found: Coupled, masks: Masks) -> int:
     return sum(prod(width(axis, masks) for axis in product.axes) for product in found.products)
 
 
-def kept(axis: Axis, masks: Masks) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """For each place of an axis whether it stays."""
+def kept(axis: Axis, masks: Masks) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """For each place of an axis how often it is there: 0 where it goes, 1 where it stays."""
     found = []
     for term in resolve(axis):
-        whole = np.ones(1, dtype=bool)
+        whole = np.ones(1, dtype=int)
         for factor in term:
             own = masks.get(factor) if isinstance(factor, Rank) else None
-            own = np.ones(factor.size, dtype=bool) if own is None else own
-            whole = np.logical_and.outer(whole, own).reshape(-1)
+            own = np.ones(factor.size, dtype=int) if own is None else own.astype(int)
+            whole = np.multiply.outer(whole, own).reshape(-1)
         found.append(whole)
     return np.concatenate(found)
 
@@ -66,11 +66,11 @@ def _held(model: nn.Module, name: str) -> torch.Tensor:
     return tensor
 
 
-def _cut(tensor: torch.Tensor, keeps: list[np.ndarray[Any, np.dtype[np.bool_]]]) -> torch.Tensor:
+def _cut(tensor: torch.Tensor, keeps: list[np.ndarray[Any, np.dtype[np.int64]]]) -> torch.Tensor:
     data = tensor.detach()
     for dim, keep in enumerate(keeps):
-        if not keep.all():
-            index = torch.from_numpy(np.flatnonzero(keep)).to(data.device)
+        if (keep != 1).any():
+            index = torch.from_numpy(np.repeat(np.arange(len(keep)), keep)).to(data.device)
             data = data.index_select(dim, index)
     return _alike(tensor, data)
 
