@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 
 from zerocast.accelerators.schema import Accelerator
 from zerocast.accelerators.schema.given import Given
-from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.nests.cost import NestCost, compute_energy
 from zerocast.simulator.nests.levels import Tiling
 from zerocast.simulator.nests.space import LIMIT, Candidates, NestSpace, array_tiling, least_of
 from zerocast.simulator.objective import SLACK, Objective
 from zerocast.simulator.products.gemm import Gemm
-from zerocast.simulator.products.given import words
 from zerocast.simulator.products.mapping import ORDERS
+from zerocast.simulator.products.unfit import refusal
 from zerocast.simulator.rates import Rates, rates_of
 
 Array = NDArray[np.float64]
@@ -99,7 +98,7 @@ class NestSearch:
         timed = self.objective in ("latency", "edp")
         self.least = least / float(self.rates.clock_hz) if timed else least
         if found is None:
-            raise no_nest(self._asked, self.accelerator)
+            raise refusal(self._asked, self.accelerator, (each for space in self.spaces for each in space.lacking()))
         if second == first:
             return found
         chosen = self._second(found, second, first, least * (1 + SLACK[self.objective] + _EQUAL))
@@ -274,14 +273,3 @@ def _beside(outer: Candidates, inner: Candidates, at: Index, pick: Index) -> Arr
         mine = again.sum(axis=0) - (again - stays)[stayed]
         least = np.minimum(least, mine + least_of(np.maximum(anew, back), np.maximum(kept, back)))
     return least - outer.own[at] - inner.own[pick]
-
-
-def no_nest(gemm: Gemm, accelerator: Accelerator) -> SimulationError:
-    """Names the memories, and what is given of the mapping."""
-    memories = ", ".join(f"{memory.name} {memory.capacity_bytes:g} B" for memory in accelerator.buffers)
-    given = f" with {words(gemm.given)} given" if gemm.given is not None else ""
-    remedy = "give smaller tiles or enlarge" if given else "enlarge"
-    return SimulationError(
-        f"no mapping{given} of a {gemm.m} x {gemm.n} x {gemm.k} product fits {accelerator.name}: the memories have "
-        f"{memories}; {remedy} memories.*.capacity_bytes, or shrink compute.rows/cols"
-    )

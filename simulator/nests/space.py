@@ -28,6 +28,7 @@ from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.mapping import tile_extents
 from zerocast.simulator.products.pipeline import side_by_side
 from zerocast.simulator.products.traffic import FREE, OPERANDS, element_bits, link_bits, tile_elements
+from zerocast.simulator.products.unfit import shortage
 from zerocast.simulator.rates import Rates
 
 Array = NDArray[np.float64]
@@ -130,6 +131,24 @@ class NestSpace:
         for depth, level in enumerate(counts.levels[:-1], 1):
             fit = fit & self.fits(depth, level.m, level.n, level.k, counts.groups(depth))
         return fit
+
+    def lacking(self) -> Iterator[str]:
+        """What of the smallest tiles, or of the given ones, has no room in the memories of its depth."""
+        inside: dict[str, float] = {side: self.extents[side][0] for side in "mnk"}
+        for depth in range(self.depths, 0, -1):
+            level = self.given.level(depth - 1)
+            extents = {side: float(getattr(level.tile, side) or inside[side]) for side in "mnk"}
+            for side, extent in extents.items():
+                if extent < inside[side]:
+                    yield f"the tile's {side} at level {depth} is {extent:g}, level {depth + 1} fills {inside[side]:g}"
+            sizes = [np.asarray(extent) for extent in extents.values()]
+            tile = " x ".join(f"{extent:g}" for extent in extents.values())
+            for memory in self.accelerator.at_depth(depth):
+                needs = tile_needs(self.gemm, self.accelerator, memory, *sizes)
+                room = float(self.rates.capacity_bytes[memory.name])
+                yield from shortage(memory, needs, room, f"its tile of {tile}")
+            copies = {side: getattr(level.spread, side) or 1 for side in "mnk"}
+            inside = {side: max(extent, (copies[side] - 1) * extent + 1) for side, extent in extents.items()}
 
     def _candidates(self, depth: int) -> Candidates:
         options = self._options(depth - 1)
@@ -332,12 +351,12 @@ def array_tiling(space: NestSpace, tiling: Tiling, spread: dict[str, Array]) -> 
 
 def tile_needs(
     gemm: Gemm, accelerator: Accelerator, memory: Memory, m: Array, n: Array, k: Array, groups: Array | float = 1.0
-) -> dict[str, Array]:
+) -> dict[Operand, Array]:
     """Bytes that the tiles of each operand take in an on-chip memory, twice where it is doubled; all of an operand that
     lives there for good, nothing of one that lies there whole (`Gemm.taken` has its place)."""
     sizes = tile_elements(gemm, m, n, k)
     every = {"input": gemm.input.unique, "weight": gemm.weight.unique, "output": gemm.m * gemm.n}
-    found: dict[str, Array] = {}
+    found: dict[Operand, Array] = {}
     for side in memory.holds:
         bits = (
             accelerator.compute.accumulate_bits if side == "output" else element_bits(memory, side, getattr(gemm, side))

@@ -8,7 +8,7 @@ the best are walked tile by tile (`walked_cycles`), so that the answer is that o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -23,12 +23,12 @@ from zerocast.simulator.laws import law_of
 from zerocast.simulator.objective import SLACK, Objective
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.gemm_cost import GemmCost, gemm_cost
-from zerocast.simulator.products.given import words
 from zerocast.simulator.products.mapping import ORDERS, THIN_ABOVE, Mapping, distinct, mapspace, orders_of
 from zerocast.simulator.products.pipeline import side_by_side
 from zerocast.simulator.products.space import Rooms, Space
 from zerocast.simulator.products.tiles import MOST_TILES
 from zerocast.simulator.products.traffic import held, operand_needs, tile_sizes
+from zerocast.simulator.products.unfit import refusal, shortage
 from zerocast.simulator.products.walk import walked_cycles
 from zerocast.simulator.rates import Rates, rates_of
 
@@ -312,40 +312,22 @@ def best_mapping(
 
 
 def no_fit(gemm: Gemm, accelerator: Accelerator) -> SimulationError:
-    """Names the smallest tile, or the given one, and the buffers that cannot hold it."""
-    if gemm.given is not None:
-        return SimulationError(
-            f"the mapping {words(gemm.given)} given for a {gemm.m} x {gemm.n} x {gemm.k} product does not fit "
-            f"{accelerator.name}: {_too_small(gemm, accelerator)}; give smaller tiles or enlarge capacity_bytes"
-        )
-    units = {dataflow: law_of(dataflow).grain(gemm, accelerator) for dataflow in accelerator.compute.dataflows}
-    tiles = "; ".join(f"{dataflow} needs tiles of {m} x {n} x {k}" for dataflow, (m, n, k) in units.items())
-    left = {memory.name: (memory.capacity_bytes or math.inf) - gemm.taken_of(memory.name)
-            for memory in accelerator.buffers}  # fmt: skip
-    buffers = ", ".join(f"{name} {size:g} B" for name, size in left.items())
-    return SimulationError(
-        f"no mapping of a {gemm.m} x {gemm.n} x {gemm.k} product fits {accelerator.name}: {tiles} (M x N x K), "
-        f"the buffers have {buffers}; enlarge memories.*.capacity_bytes or shrink compute.rows/cols"
-    )
+    """Names what the smallest tiles, or the given one, need in the buffers that cannot hold them."""
+    lacking = (each for grid in mapspace(gemm, accelerator) for each in _too_small(gemm, accelerator, grid))
+    return refusal(gemm, accelerator, lacking)
 
 
-def _too_small(gemm: Gemm, accelerator: Accelerator) -> str:
-    """Which memory has no room for which operands, under the smallest of the tiles that a given mapping leaves."""
-    tile = next(mapspace(gemm, accelerator)).at((0, 0, 0, 0))
-    extents = f"its tile of {tile.m:g} x {tile.n:g} x {tile.k:g}"
-    found, tile = [], replace(tile, order=ORDERS[orders_of(gemm)[0]])
+def _too_small(gemm: Gemm, accelerator: Accelerator, grid: Mapping) -> Iterator[str]:
+    """Which memory has no room for which operands, under the smallest of the tiles of a grid."""
+    tile = replace(grid.at((0, 0, 0, 0)), order=ORDERS[orders_of(gemm)[0]])
+    kept = f" with all of {' and '.join(tile.keeps)} held" if tile.keeps else ""
     complete = law_of(tile.dataflow).completes(gemm.free, accelerator, tile)
     if tile.keeps:
-        extents += f" with all of {' and '.join(tile.keeps)} held"
         sizes = tile_sizes(gemm.free, accelerator, tile, complete)
         stays = (held(gemm.free, memory, tile, sizes, np.asarray(np.inf))[1] for memory in accelerator.buffers)
         tile = replace(tile, held={side: flags for each in stays for side, flags in each.items()})
     every = operand_needs(gemm.free, accelerator, tile, complete)
     for memory in accelerator.buffers:
+        room = (memory.capacity_bytes or math.inf) - gemm.taken_of(memory.name)
         needs = {side: every[side] for side in memory.holds}
-        total, room = sum(float(size) for size in needs.values()), memory.capacity_bytes or math.inf
-        room -= gemm.taken_of(memory.name)
-        if total > room:
-            parts = " + ".join(f"{side} {float(size):,.0f}" for side, size in needs.items())
-            found.append(f"{memory.name} needs {parts} B for {extents}, it has {room:,.0f} B")
-    return "; ".join(found)
+        yield from shortage(memory, needs, room, f"its tile of {tile.m:g} x {tile.n:g} x {tile.k:g}{kept}")

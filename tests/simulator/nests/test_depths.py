@@ -15,6 +15,7 @@ from test_depth_counts import machine, random_machine
 
 from zerocast.accelerators import AcceleratorError, dump, load, parse
 from zerocast.accelerators.schema import Accelerator
+from zerocast.accelerators.schema.given import Given
 from zerocast.simulator.einsum_cost import Pricer
 from zerocast.simulator.errors import SimulationError
 from zerocast.simulator.nests.cost import NestCost
@@ -82,7 +83,7 @@ def searched(seed: int, objective: Objective) -> tuple[float, float, float] | No
     search = NestSearch(gemm, accelerator, objective, LIMITS[accelerator.depths])
     least = brute_force(search)
     if least == np.inf:
-        with pytest.raises(SimulationError, match=r"no mapping of a .* fits"):
+        with pytest.raises(SimulationError, match=r"no mapping of a .* fits .* needs .* B for"):
             search.best()
         return None
     chosen = search.best()
@@ -229,10 +230,30 @@ def test_an_operand_that_lives_on_chip_takes_all_its_bytes_there_and_moves_none(
     rest = {"holds": ["input", "output"], "capacity_bytes": 4096}
     row = Pricer(machine([[weights, rest]], holds=["input", "output"])).gemm(plain_gemm(32, 64, 48, "int8", 8))
     assert row.dram_weight_bytes == 0 and row.dram_input_bytes >= 32 * 48
-    with pytest.raises(SimulationError, match=r"no mapping of a 32 x 64 x 48 product fits .*: the memories have l1_0"):
+    with pytest.raises(
+        SimulationError, match=r"no mapping of a 32 x 64 x 48 product fits .*: l1_0 needs weight 3,072 B .* has 3,071"
+    ):
         Pricer(machine([[weights | {"capacity_bytes": 64 * 48 - 1}, rest]], holds=["input", "output"])).gemm(
             plain_gemm(32, 64, 48, "int8", 8)
         )
+
+
+@pytest.mark.parametrize(
+    ("levels", "words"),
+    [
+        ([{}, {"tile": {"n": 512, "k": 512}}], "weight_buffer needs weight 524,288 B for its tile of 1 x 512 x 512, "),
+        ([{"tile": {"m": 64, "n": 64, "k": 512}}], "global_buffer needs input 65,536 + output 24,576 B for its tile"),
+        ([{"tile": {"k": 64}}, {"tile": {"k": 128}}], "the tile's k at level 1 is 64, level 2 fills 128"),
+        ([{"tile": {"m": 64}}, {"tile": {"m": 32}, "spread": {"m": 4}}], "m at level 1 is 64, level 2 fills 97"),
+    ],
+)
+def test_a_given_mapping_that_does_not_fit_names_memory_operand_and_bytes(levels: list[Any], words: str) -> None:
+    """Doubled buffers: 512 x 512 weights twice; 64 x 512 inputs and 64 x 64 sums of 3 bytes twice; of four copies side
+    by side the last needs one row at least."""
+    gemm = replace(plain_gemm(512, 512, 512, "int8", 8), given=Given.model_validate({"levels": levels}))
+    with pytest.raises(SimulationError) as error:
+        NestSearch(gemm, load("simba-like")).best()
+    assert words in str(error.value) and "give smaller tiles" in str(error.value)
 
 
 def test_more_cores_are_never_slower() -> None:

@@ -168,7 +168,7 @@ def test_first_dataflow_alone_without_offline_scheduling() -> None:
 
 def test_no_fit_names_tiles_buffers_and_remedy() -> None:
     accelerator = load("systolic-32x32", {"memories.output_buffer.capacity_bytes": 64})
-    with pytest.raises(SimulationError, match=r"output_buffer 64 B.*capacity_bytes"):
+    with pytest.raises(SimulationError, match=r"output_buffer needs output 4,096 B .* has 64 B.*capacity_bytes"):
         best_mapping(plain_gemm(64, 64, 64, "fp16", 16), accelerator)
 
 
