@@ -97,12 +97,14 @@ def _residents(
 def _weights(workload: Workload, accelerator: Accelerator) -> Iterator[str]:
     """What was made of the network's own weights."""
     if stored := workload.meta.get("stored_weights"):
-        kept, scales = workload.meta.get("stored_types"), float(workload.meta.get("stored_scale_bytes", 0)) / 1e6
-        inside = "" if accelerator.gpu is not None else "scaling them inside the products, and "
-        yield (
-            f"{stored} weights are read as they are stored ({kept}); {inside}reading the {scales:.2g} MB of their "
-            "scales, is not priced"
-        )
+        kept, scales = workload.meta.get("stored_types"), f"{workload.scale_bytes / 1e6:.2g} MB of"
+        if accelerator.gpu is not None:
+            yield f"{stored} weights are read as they are stored ({kept}), with {scales} scales"
+        else:
+            yield (
+                f"{stored} weights are read as they are stored ({kept}); scaling them inside the products, and "
+                f"reading the {scales} their scales, is not priced"
+            )
     if workload.folded:
         operators = sorted({name for names in workload.folded.values() for name in names})
         made = ", ".join(list(workload.folded)[:5]) + (", ..." if len(workload.folded) > 5 else "")

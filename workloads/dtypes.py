@@ -65,15 +65,17 @@ def with_weights(workload: Workload, dtype: str, only: Collection[str] | None = 
     return stored_as(workload, dtype, names)
 
 
-def stored_as(workload: Workload, dtype: str, names: Collection[str]) -> Workload:
-    """The workload with these weights stored in a type, with scales; `meta` tells how many were changed."""
-    tensors = {name: replace(workload.tensors[name], dtype=dtype) for name in names}
-    size, share = (4, NORMAL_SCALED) if dtype == NORMAL else (2, SCALED)
-    scales = sum(size * -(-tensor.elements // share) for tensor in tensors.values())
+def stored_as(
+    workload: Workload, dtype: str, names: Collection[str], scale_bits: float | None = None
+) -> Workload:
+    """The workload with these weights stored in a type; `meta` tells how many were changed. scale_bits: of scales for
+    each element, None for those that its type usually has."""
+    usual = 32 / NORMAL_SCALED if dtype == NORMAL else 16 / SCALED
+    bits = usual if scale_bits is None else scale_bits
+    tensors = {name: replace(workload.tensors[name], dtype=dtype, scale_bits=bits) for name in names}
     types = {*str(workload.meta.get("stored_types", "")).split(", "), dtype} - {""}
     meta = {
         **workload.meta, "stored_types": ", ".join(sorted(types)),
         "stored_weights": int(workload.meta.get("stored_weights", 0)) + len(names),
-        "stored_scale_bytes": int(workload.meta.get("stored_scale_bytes", 0)) + scales,
     }  # fmt: skip
     return replace(workload, tensors={**workload.tensors, **tensors}, meta=meta)

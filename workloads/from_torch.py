@@ -263,7 +263,6 @@ def _workload(
     if build.stored:
         meta["stored_weights"] = len(build.stored)
         meta["stored_types"] = ", ".join(sorted({build.tensors[name].dtype for name in build.stored}))
-        meta["stored_scale_bytes"] = sum(kept.scale_bytes for kept in build.stored.values())
     first = next((value for value in inputs if isinstance(value, torch.Tensor) and value.dim()), None)
     if first is not None:
         meta["batch"] = int(first.shape[0])

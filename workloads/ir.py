@@ -43,6 +43,7 @@ class Tensor:
     A pass may see the same tensor under another pattern; that is said by the op (`Einsum.patterns`).
     made_of: the weight whose numbers, reordered, masked or rescaled, a tensor holds that is computed from weights and
     constants alone; "" for all others.
+    scale_bits: of scales and zero points that lie beside each element, where it is stored narrower.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Tensor:
     role: Role
     pattern: Pattern = DENSE
     made_of: str = ""
+    scale_bits: float = 0.0
 
     @property
     def weight(self) -> str:
@@ -277,6 +279,11 @@ class Workload:
     def parameters(self) -> int:
         """Number of weights."""
         return sum(t.elements for t in self.tensors.values() if t.role == "weight")
+
+    @property
+    def scale_bytes(self) -> float:
+        """Size of the scales and zero points of weights that are stored narrower than they are multiplied."""
+        return sum(t.elements * t.scale_bits / 8 for t in self.tensors.values() if t.role == "weight")
 
     @property
     def inner_weights(self) -> frozenset[str]:

@@ -30,9 +30,7 @@ def shared(workload: Workload, cards: int) -> Workload:
     for name in sorted(workload.results & dealing.dealt):
         if not isinstance(dealing.maker.get(name), Transfer):  # a cache stays dealt
             dealing.whole(name, dealing.maker[name])
-    scales = -(-int(workload.meta.get("stored_scale_bytes", 0)) // cards)
-    meta = {**workload.meta, "stored_scale_bytes": scales} if scales else workload.meta
-    return replace(workload, meta=meta).with_ops(tuple(dealing.ops), **dealing.tensors)
+    return workload.with_ops(tuple(dealing.ops), **dealing.tensors)
 
 
 @dataclass

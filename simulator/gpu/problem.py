@@ -101,12 +101,13 @@ def problem(
     x_elements: ArrayLike | None = None,
     weight_elements: ArrayLike | None = None,
     weight_bits: ArrayLike | None = None,
+    scale_bits: ArrayLike = 0.0,
 ) -> Problem:
     """Products of one kind on one card. group: M of 2:M weights, 0 for dense ones.
 
     x_elements, weight_elements: elements in memory of one product of the batch, where they are fewer than M K and
     N K (the windows of a convolution overlap). whole: whether K is not split. weight_bits: of a stored weight, where
-    they are not those of `element_bytes`.
+    they are not those of `element_bytes`. scale_bits: of scales for each weight, whether it is kept or not.
     """
     rows = np.broadcast(*map(np.atleast_1d, (m, n, k, batch))).size
 
@@ -115,7 +116,7 @@ def problem(
 
     mm, nn, kk, times = map(column, (m, n, k, batch))
     stored = column(8 * element_bytes if weight_bits is None else weight_bits)
-    share = weight_share(column(group), element_bytes, stored)
+    share = weight_share(column(group), element_bytes, stored) + column(scale_bits) / (8 * element_bytes)
     # constants of the power limit were fitted to the dense products of 2:4 operands; fewer are left of wider groups
     power = np.where(column(group) > 0, kept_share(4) / kept_share(column(group)), 1.0)
     x = mm * kk if x_elements is None else column(x_elements)

@@ -145,6 +145,7 @@ def _problem(gemms: list[Gemm], accelerator: Accelerator, groups: list[int]) -> 
         # kernels that gather windows (implicit products) go through all of them for each output
         whole=column([gemm.conv is not None for gemm in gemms]),
         weight_bits=column([gemm.weight.bits for gemm in gemms]),
+        scale_bits=column([gemm.weight.scale_bits for gemm in gemms]),
     )  # fmt: skip
 
 
@@ -163,8 +164,7 @@ def _row(
     share, weight_part = _shares(group, gemm.weight.bits)
     ideal_s = gemm.macs * share / card.macs_per_s
     read = gemm.batch * gemm.input.crossing * gemm.input.bits / 8
-    weight = gemm.batch * gemm.weight.crossing * gemm.weight.bits / 8
-    weight *= weight_part
+    weight = gemm.batch * gemm.weight.crossing * (gemm.weight.bits * weight_part + gemm.weight.scale_bits) / 8
     write = gemm.batch * gemm.output.crossing * gemm.output.bits / 8
     latency = max(whole_s - min(card.gap_s, calibrated.constants.floor_s), ideal_s)
     split = int(chosen.split[i])

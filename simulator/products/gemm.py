@@ -34,6 +34,7 @@ class Operand:
     be asked for, `across` those along M or N, outermost first.
     on_chip: nothing of it crosses the off-chip link: it lies whole in its buffer before the product; an output stays
     on chip, or a unit takes it on the fly.
+    scale_bits: of scales that come with each element.
     """
 
     unique: int
@@ -43,6 +44,7 @@ class Operand:
     halo: int = 0
     across: tuple[tuple[str, int], ...] = ()
     on_chip: bool = False
+    scale_bits: float = 0.0
 
     @property
     def crossing(self) -> int:
@@ -330,7 +332,8 @@ def _product(workload: Workload, op: Einsum, taps: dict[str, int], classes: int)
         input=Operand(
             a_unique, tensors[0].bits, workload.pattern_of(op, 0), fiber, _halo(op, taps, groups["m"]), across_m
         ),
-        weight=Operand(b_unique, tensors[1].bits, workload.pattern_of(op, 1), fiber, across=across_n),
+        weight=Operand(b_unique, tensors[1].bits, workload.pattern_of(op, 1), fiber, across=across_n,
+                       scale_bits=tensors[1].scale_bits),
         output=Operand(
             m * n, tensors[2].bits, tensors[2].pattern if mask.is_dense else DENSE, across_n,
             across=() if mask.is_dense else across_m,

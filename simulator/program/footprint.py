@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate, groupby
@@ -76,11 +77,9 @@ def lives(workload: Workload, storage: Storage = PLAIN) -> list[Span]:
 
 
 def _scales(workload: Workload) -> dict[str, int]:
-    """Bytes of the scales of each weight that is stored in a narrower type, shared out by their sizes."""
-    scales, types = workload.meta.get("stored_scale_bytes", 0), str(workload.meta.get("stored_types", "")).split(", ")
-    narrow = {t.name: t.elements for t in workload.tensors.values() if t.role == "weight" and t.dtype in types}
-    whole = sum(narrow.values())
-    return {name: int(scales) * elements // whole for name, elements in narrow.items() if scales}
+    """Bytes of the scales of each weight that is stored in a narrower type."""
+    scaled = (t for t in workload.tensors.values() if t.role == "weight" and t.scale_bits)
+    return {tensor.name: math.ceil(tensor.elements * tensor.scale_bits / 8) for tensor in scaled}
 
 
 def _kinds(workload: Workload, first: Mapping[str, int], last: Mapping[str, int]) -> dict[str, str]:

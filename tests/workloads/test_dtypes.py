@@ -40,7 +40,7 @@ def test_weights_of_products_are_narrow_but_the_head_and_what_is_looked_up(dtype
     assert tied.tensors["embed.weight"].dtype == wide
     assert workload.meta["stored_weights"] == 3
     # a scale of two bytes for each 128
-    assert workload.meta["stored_scale_bytes"] == 2 * (2 * 256 * 512 + 256 * 40) / 128
+    assert workload.scale_bytes == 2 * (2 * 256 * 512 + 256 * 40) / 128
     assert all(each.dtype == wide for name, each in workload.tensors.items() if each.role == "activation")
 
 

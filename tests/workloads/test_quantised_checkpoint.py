@@ -90,6 +90,6 @@ def test_a_packed_network_is_priced_with_its_zeros_and_in_its_types(form: str, t
     pattern = workload.pattern_of(first, 1)
     assert isinstance(pattern, Mask) and (2, 4, "c") in pattern.laws and pattern.density == 0.5
     assert (weight.dtype, workload.tensors[second.inputs[1]].dtype) == ("int4", "fp16")  # the head keeps its type
-    assert workload.meta["stored_scale_bytes"] == 2 * INPUTS * OUTPUTS // 128
+    assert workload.scale_bytes == 2 * INPUTS * OUTPUTS // 128
     wide = lower(Network(f"{factory}:make", weights=str(file), dtype="bf16"), silent)
     assert wide.tensors[first.inputs[1]].dtype == "bf16"

@@ -85,7 +85,8 @@ def _frozen(value: Any) -> Any:
 
 
 def _tensor_out(tensor: Tensor, patterns: _Patterns) -> list[Any]:
-    return [tensor.name, tensor.shape, tensor.dtype, tensor.role, patterns.number(tensor.pattern), tensor.made_of]
+    return [tensor.name, tensor.shape, tensor.dtype, tensor.role, patterns.number(tensor.pattern), tensor.made_of,
+            tensor.scale_bits]  # fmt: skip
 
 
 def _op_out(op: Op, patterns: _Patterns) -> dict[str, Any]:

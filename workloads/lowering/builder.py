@@ -37,14 +37,12 @@ _NARROW = {1: "fp8"}
 class Kept:
     """A weight that is read as it is stored: in `holder`, as its owner has it.
 
-    digest: of what is made of it. replaced: the tensors of that, which no product reads any more. scale_bytes: of the
-    parameters and buffers that scale it.
+    digest: of what is made of it. replaced: the tensors of that, which no product reads any more.
     """
 
     holder: Tensor
     digest: str
     replaced: list[str]
-    scale_bytes: int
 
 
 @dataclass

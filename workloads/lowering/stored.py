@@ -43,9 +43,9 @@ def as_stored(build: Builder, value: Value) -> Value:
         return value
     name = holder.name if packed and holder.name not in build.stored else build.unique(f"{holder.name}.part")
     scales = sum(build.tensors[part].bytes for part in origin.sources if part in build.tensors and part != holder.name)
-    build.stored[name] = Kept(holder, origin.digest, [made.name], scales)
+    build.stored[name] = Kept(holder, origin.digest, [made.name])
     build.computed[name] = build.computed[made.name]
-    build.tensors[name] = Tensor(name, made.shape, kind, "weight")
+    build.tensors[name] = Tensor(name, made.shape, kind, "weight", scale_bits=8 * scales / made.elements)
     return replace(value, tensor=name)
 
 

@@ -78,3 +78,17 @@ def test_two_of_four_weights_for_few_rows_stream_as_quickly_as_dense_ones(card: 
         assert engine_s < graph_s
     more = product(65, 14336, 4096, group=True)
     assert latency_s(card, more) == [row.latency_s for row in gpu_rows([more], load(card, {"gpu.regime": "engine"}))]
+
+
+@pytest.mark.parametrize("structured", [False, True])
+def test_scales_are_streamed_with_the_weights(structured: bool) -> None:
+    """16 bits for each 128 weights, whether they are kept or not."""
+    bare = product(4096, 14336, 4096, 4, structured)
+    scaled = replace(bare, weight=replace(bare.weight, scale_bits=16 / 128))
+    rows = gpu_rows([bare, scaled], load("nvidia-h100-sxm"))
+    weights = 14336 * 4096
+    assert rows[1].dram_weight_bytes - rows[0].dram_weight_bytes == pytest.approx(2 * weights / 128)
+    few, more = latency_s("nvidia-h100-sxm", product(1, 14336, 4096, 4), replace(
+        product(1, 14336, 4096, 4), weight=replace(bare.weight, scale_bits=1.0)
+    ))  # fmt: skip
+    assert few < more < 1.25 * few
