@@ -65,9 +65,7 @@ def with_weights(workload: Workload, dtype: str, only: Collection[str] | None = 
     return stored_as(workload, dtype, names)
 
 
-def stored_as(
-    workload: Workload, dtype: str, names: Collection[str], scale_bits: float | None = None
-) -> Workload:
+def stored_as(workload: Workload, dtype: str, names: Collection[str], scale_bits: float | None = None) -> Workload:
     """The workload with these weights stored in a type; `meta` tells how many were changed. scale_bits: of scales for
     each element, None for those that its type usually has."""
     usual = 32 / NORMAL_SCALED if dtype == NORMAL else 16 / SCALED

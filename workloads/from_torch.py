@@ -13,7 +13,7 @@ from torch import nn
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 
-from zerocast.workloads.checkpoint import Checkpoint, matched
+from zerocast.workloads.checkpoint import Checkpoint, matched, narrowed
 from zerocast.workloads.dtypes import Types, stored_as, types_of, with_weights
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Op, Tensor, Workload
@@ -52,6 +52,7 @@ class Options(TypedDict, total=False):
     per_layer: bool
     checkpoints: Sequence[str]
     mask_update: str
+    as_stored: Checkpoint | None
 
 
 def capture(
@@ -74,6 +75,7 @@ def capture(
     narrower type (`dtypes.with_weights`).
     allow_unknown: price operators without a rule by their bytes instead of refusing them.
     weights: where the weights of a model without data are read from, one at a time, to find their zeros.
+    as_stored: the checkpoint whose types weights take, where these are narrower.
     equal_layers_once: export a few of the equal layers of a long list without data, from which the others follow in a
     fraction of the time; for models whose forward does with each layer what it does with any equal one.
 
@@ -125,6 +127,7 @@ def capture_once(
     per_layer: bool = False,
     checkpoints: Sequence[str] = (),
     mask_update: str = "amortised",
+    as_stored: Checkpoint | None = None,
 ) -> Captured:
     """What `capture` has before a recipe is applied; arguments and errors as of `capture`. pruning: the recipe of the
     weights whose zeros are not looked for."""
@@ -146,12 +149,26 @@ def capture_once(
         module, inputs, title, types.activations, training, allow_unknown, decided=decided, readers=readers
     )
     forward = _workload(build, inputs, program, outputs, training)
+    forward = _in_types_of(as_stored, module, forward, training) if as_stored is not None else forward
     if not training:
         return Captured(forward, types, optimizer, None)
     fixed = {n for p, n in weight_names(module).items() if not module.get_parameter(p).requires_grad}
     autograd = Autograd(frozenset(fixed | set(build.stored)), build.stopped, build.checkpoints)
     autograd = with_checkpoints(forward, autograd, checkpoints) if checkpoints else autograd
     return Captured(forward, types, optimizer, autograd, per_layer, mask_update)
+
+
+def _in_types_of(checkpoint: Checkpoint, model: nn.Module, forward: Workload, training: bool) -> Workload:
+    """The workload with weights as narrow as a checkpoint has them. Raises `WorkloadError` where they are trained."""
+    names = weight_names(model)
+    kept = {names[path]: form for path, form in narrowed(checkpoint, model).items() if path in names}
+    if kept and training:
+        name, form = next(iter(kept.items()))
+        raise WorkloadError(f"weight {name!r} is stored as {form.dtype}, which is for inference; a training step takes "
+                            "--dtype bf16, or bf16*nf4 for a frozen base")  # fmt: skip
+    for form in dict.fromkeys(kept.values()):
+        forward = stored_as(forward, form.dtype, [name for name, own in kept.items() if own == form], form.scale_bits)
+    return forward
 
 
 def _decided(forward: Workload, pruning: Pruning, types: Types, only: frozenset[str] | None = None) -> Workload:

@@ -168,9 +168,9 @@ def _lower(network: Network, steps: Steps) -> Workload:
     with steps("capture"):
         return capture(
             module, inputs, name=title_of(network.model), training=network.training, pruning=pruning,
-            optimizer=network.optimizer or "sgd_momentum", dtype=network.dtype or _stored_dtype(checkpoint),
+            optimizer=network.optimizer or "sgd_momentum", dtype=network.dtype or _own_type(network, checkpoint),
             allow_unknown=network.allow_unknown, weights=None if is_loaded else checkpoint,
-            equal_layers_once=network.is_of_hub,
+            as_stored=None if network.dtype else checkpoint, equal_layers_once=network.is_of_hub,
             per_layer=network.update == PER_LAYER, checkpoints=network.checkpoint,
             mask_update=network.mask_update or "amortised",
         )  # fmt: skip
@@ -208,9 +208,13 @@ def _checkpoint(network: Network) -> Checkpoint | None:
     return None if path is None else open_checkpoint(path)
 
 
-def _stored_dtype(checkpoint: Checkpoint | None) -> str:
-    """The type of a network for which none was asked: weights as narrow as a checkpoint packs them."""
-    return "fp16" if checkpoint is None or checkpoint.weight_bits == 16 else f"fp16*int{checkpoint.weight_bits}"
+def _own_type(network: Network, checkpoint: Checkpoint | None) -> str:
+    """The type of a network for which none was asked: that of its configuration, whose weights' is given by those that
+    lie beside it, tensor by tensor; else fp16."""
+    from zerocast.workloads.zoo.hub import quantised_type
+
+    own = quantised_type(network.model)
+    return own.partition("*")[0] if checkpoint is not None and checkpoint.narrow else own
 
 
 def baseline_of(network: Network, workload: Workload, wanted: str | None, steps: Steps) -> Workload | None:

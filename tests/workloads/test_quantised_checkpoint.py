@@ -66,7 +66,7 @@ def _saved(path: Path, form: str, front: str = "0") -> tuple[Path, Tensor]:
 def test_packed_weights_are_read_as_they_were(form: str, tmp_path: Path) -> None:
     file, wide = _saved(tmp_path, form)
     checkpoint = open_checkpoint(file)
-    assert checkpoint.shapes["0.weight"] == (OUTPUTS, INPUTS) and checkpoint.weight_bits == 4
+    assert checkpoint.shapes["0.weight"] == (OUTPUTS, INPUTS) and checkpoint.narrow["0.weight"].dtype == "int4"
     assert torch.allclose(checkpoint.read("0.weight").float(), wide.float())
     assert ((wide == 0).float().mean() == 0.5) and bool((wide[:, :4] == 0).any())
 
@@ -90,6 +90,7 @@ def test_a_packed_network_is_priced_with_its_zeros_and_in_its_types(form: str, t
     pattern = workload.pattern_of(first, 1)
     assert isinstance(pattern, Mask) and (2, 4, "c") in pattern.laws and pattern.density == 0.5
     assert (weight.dtype, workload.tensors[second.inputs[1]].dtype) == ("int4", "fp16")  # the head keeps its type
-    assert workload.scale_bytes == 2 * INPUTS * OUTPUTS // 128
+    groups = INPUTS * OUTPUTS // GROUP  # a scale of fp32 each, and a zero point of 4 bits
+    assert workload.scale_bytes == groups * (4 if form == "compressed" else 4.5)
     wide = lower(Network(f"{factory}:make", weights=str(file), dtype="bf16"), silent)
     assert wide.tensors[first.inputs[1]].dtype == "bf16"

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from zerocast.workloads.checkpoint.forms import packed
+from zerocast.workloads.checkpoint.forms import adapter, packed
+from zerocast.workloads.checkpoint.quantised import Narrow
 from zerocast.workloads.checkpoint.reading import Checkpoint
 from zerocast.workloads.errors import WorkloadError
 
 if TYPE_CHECKING:
     from torch import nn
 
-_WRAPPERS = ("module.", "_orig_mod.")
-"""What torch's wrappers for several devices and for compilation put before every name."""
+_WRAPPERS = re.compile(r"(?:^|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|base_layer)\.")
+"""What compilation, sharding, checkpoints of activations and adapters put into names."""
+_FRONTS = ("module.", "base_model.model.")
+"""What wrappers for several devices and for adapters put before every name."""
 SHOWN = 3
 """Tensors that a message names."""
 
@@ -34,6 +38,11 @@ def matched(checkpoint: Checkpoint, model: nn.Module) -> dict[str, str]:
     names = _renamed(checkpoint, model, state)
     held = {id(state[name]) for name in names}
     path = str(checkpoint.path)
+    if (adapted := adapter(checkpoint.shapes)) and adapted not in names.values():
+        raise WorkloadError(
+            f"weights {path!r}: {adapted!r} is of an adapter, which the model has no layers for; merge it into the "
+            "weights (merge_and_unload of peft) and save these, or give the network with its adapters as a factory"
+        )
     missing = [name for name, each in model.named_parameters() if id(each) not in held]
     if missing and (form := packed(checkpoint.shapes)):
         raise WorkloadError(
@@ -56,12 +65,22 @@ def matched(checkpoint: Checkpoint, model: nn.Module) -> dict[str, str]:
     return names
 
 
+def narrowed(checkpoint: Checkpoint, model: nn.Module) -> dict[str, Narrow]:
+    """By their names in the model: how parameters are stored that a checkpoint keeps in fewer than 16 bits."""
+    names = _renamed(checkpoint, model, dict(model.named_parameters(remove_duplicate=False)))
+    return {name: checkpoint.narrow[there] for name, there in names.items() if there in checkpoint.narrow}
+
+
 def _renamed(checkpoint: Checkpoint, model: nn.Module, state: Mapping[str, object]) -> dict[str, str]:
-    """The names with the base model's prefix as it is, left out or added, or with a wrapper's, whichever fits most."""
+    """The names with the base model's prefix as it is, left out or added, or with that of a wrapper or whatever the
+    first name in the file begins with, whichever fits most."""
     prefix = f"{getattr(model, 'base_model_prefix', '') or 'model'}."
+    there = {_WRAPPERS.sub("", name): name for name in checkpoint.shapes} | {name: name for name in checkpoint.shapes}
+    common = next((name.partition(".")[0] for name in there), "")
+    fronts = dict.fromkeys((prefix, *_FRONTS, f"{common}."))
     spellings: list[Callable[[str], str]] = [str, lambda name: name.removeprefix(prefix)]
-    spellings += [partial("{}{}".format, front) for front in (prefix, *_WRAPPERS)]
-    ways = ({name: spell(name) for name in state if spell(name) in checkpoint.shapes} for spell in spellings)
+    spellings += [partial("{}{}".format, front) for front in fronts]
+    ways = ({name: there[spell(name)] for name in state if spell(name) in there} for spell in spellings)
     return max(ways, key=len)
 
 

@@ -7,13 +7,13 @@ import pickle
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zerocast.extras import need
 from zerocast.workloads.checkpoint.forms import assembled
-from zerocast.workloads.checkpoint.quantised import unpacked
+from zerocast.workloads.checkpoint.quantised import Narrow, narrow, unpacked
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.user_code.blame import reason
 
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 
 _SAFE, _TORCH = ".safetensors", (".pt", ".pth", ".bin")
 _INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_SAFE_TYPES = {
+    "F64": "fp64", "F32": "fp32", "F16": "fp16", "BF16": "bf16", "F8_E4M3": "fp8", "F8_E5M2": "fp8", "I64": "int64",
+    "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8", "BOOL": "bool",
+}  # fmt: skip
+"""What safetensors calls types."""
+_TYPES = {
+    "torch.float64": "fp64", "torch.float32": "fp32", "torch.float16": "fp16", "torch.bfloat16": "bf16",
+    "torch.float8_e4m3fn": "fp8", "torch.float8_e5m2": "fp8", "torch.int64": "int64", "torch.int32": "int32",
+    "torch.int16": "int16", "torch.int8": "int8", "torch.uint8": "uint8", "torch.bool": "bool",
+}  # fmt: skip
 _INSIDE = ("state_dict", "model_state_dict", "model")
 """Names under which training scripts put the weights beside other things."""
 
@@ -34,8 +44,10 @@ class Checkpoint:
     path: Path
     shapes: Mapping[str, tuple[int, ...]]
     _readers: Mapping[str, Callable[[], torch.Tensor]]
-    weight_bits: int = 16
-    """Of the weights that it keeps packed, 16 where there are none."""
+    types: Mapping[str, str]
+    """Of the tensors as they lie in the file."""
+    narrow: Mapping[str, Narrow] = field(default_factory=dict)
+    """Weights that are stored in fewer than 16 bits."""
 
     def plain(self, name: str) -> torch.Tensor:
         """A tensor as it lies in the file; `KeyError` where there is none."""
@@ -65,7 +77,8 @@ def open_checkpoint(path: str | Path) -> Checkpoint:
     whole = assembled(plain.shapes, plain.read) | {name: each[:2] for name, each in packed.items()}
     shapes = {**plain.shapes, **{name: shape for name, (shape, _) in whole.items()}}
     readers = {**plain._readers, **{name: read for name, (_, read) in whole.items()}}
-    return Checkpoint(plain.path, shapes, readers, max((bits for *_, bits in packed.values()), default=16))
+    bits = {name: each[2] for name, each in packed.items()}
+    return Checkpoint(plain.path, shapes, readers, plain.types, narrow(shapes, plain.types, bits))
 
 
 def _opened(given: Path, path: str | Path) -> Checkpoint:
@@ -114,7 +127,8 @@ def _joined(path: Path, files: list[Path]) -> Checkpoint:
     """Several files as one."""
     parts = [_safe(file) if file.suffix == _SAFE else _pickled(file) for file in files]
     shapes = {name: shape for part in parts for name, shape in part.shapes.items()}
-    return Checkpoint(path, shapes, {name: read for part in parts for name, read in part._readers.items()})
+    readers = {name: read for part in parts for name, read in part._readers.items()}
+    return Checkpoint(path, shapes, readers, {name: kind for part in parts for name, kind in part.types.items()})
 
 
 def _safe(file: Path) -> Checkpoint:
@@ -123,10 +137,12 @@ def _safe(file: Path) -> Checkpoint:
 
     try:
         with safe_open(file, framework="pt") as held:
-            shapes = {name: tuple(held.get_slice(name).get_shape()) for name in held.keys()}  # noqa: SIM118
+            parts = {name: held.get_slice(name) for name in held.keys()}  # noqa: SIM118
+            shapes = {name: tuple(part.get_shape()) for name, part in parts.items()}
+            types = {name: _SAFE_TYPES.get(part.get_dtype(), "") for name, part in parts.items()}
     except (SafetensorError, OSError) as error:
         raise WorkloadError(f"weights {str(file)!r} cannot be read: {reason(error)}") from error
-    return Checkpoint(file, shapes, {name: _reader(file, name) for name in shapes})
+    return Checkpoint(file, shapes, {name: _reader(file, name) for name in shapes}, types)
 
 
 def _reader(file: Path, name: str) -> Callable[[], torch.Tensor]:
@@ -139,6 +155,14 @@ def _reader(file: Path, name: str) -> Callable[[], torch.Tensor]:
             return tensor
 
     return read
+
+
+def _beside(held: object) -> Mapping[str, torch.Tensor]:
+    """Masks that a training script saved beside its weights, under the names of these."""
+    import torch
+
+    masks = held.get("masks") if isinstance(held, Mapping) else None
+    return {n: m for n, m in masks.items() if isinstance(m, torch.Tensor)} if isinstance(masks, Mapping) else {}
 
 
 def _pickled(file: Path) -> Checkpoint:
@@ -162,6 +186,9 @@ def _pickled(file: Path) -> Checkpoint:
         if isinstance(inner, Mapping)
         else {}
     )
+    for name, mask in _beside(held).items():
+        tensors.setdefault(f"{name}_mask", mask)
     if not tensors:
         raise WorkloadError(f"weights {str(file)!r}: it holds no tensors by name; save model.state_dict()")
-    return Checkpoint(file, {n: tuple(t.shape) for n, t in tensors.items()}, {n: t.clone for n, t in tensors.items()})
+    shapes, readers = {n: tuple(t.shape) for n, t in tensors.items()}, {n: t.clone for n, t in tensors.items()}
+    return Checkpoint(file, shapes, readers, {n: _TYPES.get(str(t.dtype), "") for n, t in tensors.items()})

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from pruned_forms import BESIDE, LIKE_PLAIN, REFUSED, STORED
-from pruned_network import DENSE, FOUND, MASKS, PRUNED, Net, X
+from pruned_network import DENSE, FOUND, MASKS, PRUNED, Net, X, quantised
 from torch import nn
 
 from zerocast.accelerators import load
@@ -134,19 +134,92 @@ KEPT = {
     "live masks": {"_orig": DENSE, "_mask": MASKS},
     "masks beside": {"": DENSE, "_mask": [mask.bool() for mask in MASKS]},
     "COO": {"": [weight.to_sparse() for weight in PRUNED]},
+    "parametrization": {"s.weight.original": DENSE, "s.weight.0.mask": MASKS},
+    "weight norm": {"_v": PRUNED, "_g": [weight.norm(dim=1, keepdim=True) for weight in PRUNED]},
 }
+
+
+NORMAL = torch.tensor([-1, -0.7, -0.5, -0.4, -0.3, -0.2, -0.1, 0, 0.1, 0.2, 0.3, 0.35, 0.4, 0.6, 0.7, 1.0])
+
+
+def of_bitsandbytes(dense: torch.Tensor, mask: torch.Tensor, pruned: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Places in a table of 16, two in a byte, whose eighth is zero; a scale for every 64."""
+    nearest = (pruned.flatten()[:, None] - NORMAL).abs().argmin(1)
+    places = torch.where(mask.flatten() > 0, torch.where(nearest == 7, 8, nearest), 7).to(torch.uint8)
+    said = f'{{"quant_type": "nf4", "blocksize": 64, "shape": {list(pruned.shape)}}}'
+    return {
+        "weight": ((places[0::2] << 4) | places[1::2])[:, None], "weight.quant_map": NORMAL,
+        "weight.absmax": torch.ones(pruned.numel() // 64),
+        "weight.quant_state.bitsandbytes__nf4": torch.tensor(list(said.encode()), dtype=torch.uint8),
+    }  # fmt: skip
+
+
+NARROW: dict[str, tuple[str, float, Any]] = {
+    "fp8 and a scale": ("fp8", 32, lambda d, m, p: {
+        "weight": p.to(torch.float8_e4m3fn), "weight_scale": torch.ones(1)}),
+    "int8 and scales of rows": ("int8", 32 * 64, lambda d, m, p: {
+        "weight": quantised(100)(d, m, p), "weight_scale": torch.ones(p.shape[0], 1)}),
+    "int8 of bitsandbytes": ("int8", 32 * 64, lambda d, m, p: {
+        "weight": quantised(100)(d, m, p), "SCB": torch.ones(p.shape[0])}),
+    "nf4 of bitsandbytes": ("nf4", 32 * 64, of_bitsandbytes),
+}  # fmt: skip
+"""Type, bits of all scales of the first layer, and what the file holds of a layer."""
+
+
+@pytest.mark.parametrize("form", NARROW)
+def test_a_checkpoint_gives_its_weights_their_types(tmp_path: Path, form: str) -> None:
+    dtype, scales, make = NARROW[form]
+    state = {f"{layer}.{name}": tensor for layer, *each in zip(("up", "down"), DENSE, MASKS, PRUNED, strict=True)
+             for name, tensor in make(*each).items()}  # fmt: skip
+    torch.save(state, tmp_path / "w.pt")
+    checkpoint = open_checkpoint(tmp_path / "w.pt")
+    with torch.device("meta"):
+        net = Net()
+    workload = capture(net, X.to("meta"), weights=checkpoint, as_stored=checkpoint)
+    assert densities(workload) == {0.5, 0.25} and set(workload.found.values()) == FOUND
+    assert {workload.tensors[op.inputs[1]].dtype for op in workload.einsums} == {dtype}
+    assert workload.tensors["up.weight"].scale_bits == scales / 64**2
+    assert latency_s(workload) < plain_s()
+    with pytest.raises(WorkloadError, match=f"is stored as {dtype}, which is for inference; a training step takes"):
+        capture(net, X.to("meta"), weights=checkpoint, as_stored=checkpoint, training=True)
 
 
 @pytest.mark.parametrize("form", KEPT)
 def test_forms_of_checkpoints(tmp_path: Path, form: str) -> None:
     state = {
-        f"{layer}.weight{end}": tensor
+        f"{layer}.{'parametrization' if end.startswith('s.') else 'weight'}{end}": tensor
         for end, tensors in KEPT[form].items() for layer, tensor in zip(("up", "down"), tensors, strict=True)
     }  # fmt: skip
     torch.save(state, tmp_path / "w.pt")
     workload = read_from(tmp_path / "w.pt")
     assert densities(workload) == {0.5, 0.25} and set(workload.found.values()) == FOUND
     assert latency_s(workload) == pytest.approx(plain_s(), rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    "front", ["_orig_mod.", "_fsdp_wrapped_module.", "module._orig_mod.", "net.", "base_model.model."]
+)
+def test_names_that_wrappers_leave(tmp_path: Path, front: str) -> None:
+    inner = "base_layer." if front.startswith("base") else ""
+    pairs = zip(("up", "down"), PRUNED, strict=True)
+    torch.save({f"{front}{layer}.{inner}weight": tensor for layer, tensor in pairs}, tmp_path / "w.pt")
+    assert densities(read_from(tmp_path / "w.pt")) == {0.5, 0.25}
+
+
+def test_masks_that_a_script_saved_beside_its_weights(tmp_path: Path) -> None:
+    weights, masks = (
+        {f"{layer}.weight": each for layer, each in zip(("up", "down"), tensors, strict=True)}
+        for tensors in (DENSE, MASKS)
+    )
+    torch.save({"state_dict": weights, "masks": masks}, tmp_path / "w.pt")
+    assert densities(read_from(tmp_path / "w.pt")) == {0.5, 0.25}
+
+
+def test_an_adapter_without_its_layers_is_refused(tmp_path: Path) -> None:
+    state = {f"{layer}.weight": each for layer, each in zip(("up", "down"), PRUNED, strict=True)}
+    torch.save({**state, "up.lora_A.default.weight": torch.zeros(2, 64)}, tmp_path / "w.pt")
+    with pytest.raises(WorkloadError, match=r"'up.lora_A.default.weight' is of an adapter.*; merge it into"):
+        read_from(tmp_path / "w.pt")
 
 
 def test_a_checkpoint_of_nonzeros_and_the_bits_that_place_them(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_bits_are_stored_and_the_later_of_two_counts() -> None:
         "0.weight": "int8", "1.weight": "int6", "2.weight": "int8"
     }  # fmt: skip
     assert workload.tensors["1.weight"].bytes == 32 * 24 * 6 // 8
-    assert workload.meta["stored_scale_bytes"] == 2 * (16 * 32 // 128 + 32 * 24 // 128 + 2)
+    assert workload.scale_bytes == 2 * (16 * 32 + 32 * 24 + 24 * 8) / 128
     assert simulate(workload, "systolic-32x32").rows[1].latency_s > 0
     with pytest.raises(WorkloadError, match=r"'0\.weight' is trained, and weights of int8 are not; freeze it"):
         capture(pruned, x, pruning=pruning, training=True)

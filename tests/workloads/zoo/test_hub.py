@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from zerocast.analysis.run.network import Network, lower, silent
 from zerocast.workloads import WorkloadError, capture
 from zerocast.workloads.ir import Einsum, Vector, Workload
 from zerocast.workloads.zoo import build
+from zerocast.workloads.zoo.hub import quantised_type
 from zerocast.workloads.zoo.hub.configurations import configuration, known, table, weights_beside
 
 SHORT = {"num_hidden_layers": 2}
@@ -209,3 +211,48 @@ def test_a_folder_without_a_configuration_and_one_that_is_damaged(tmp_path: Path
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "no such kind"}))
     with pytest.raises(WorkloadError, match=r"its config\.json cannot be used"):
         build(f"hf:{tmp_path}")
+
+
+def _compressed(weights: dict[str, Any], inputs: dict[str, Any] | None) -> dict[str, Any]:
+    groups = {"group_0": {"targets": ["Linear"], "weights": weights, "input_activations": inputs}}
+    return {"quant_method": "compressed-tensors", "config_groups": groups}
+
+
+INTEGERS, FLOATS = {"num_bits": 8, "type": "int"}, {"num_bits": 8, "type": "float"}
+SAID: list[tuple[dict[str, Any], str]] = [
+    ({"quant_method": "gptq", "bits": 4, "group_size": 128}, "fp16*int4"),
+    ({"quant_method": "gptq", "bits": 8}, "fp16*int8"), ({"quant_method": "awq", "bits": 4}, "fp16*int4"),
+    ({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "fp16*nf4"),
+    ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "fp16*int8"),
+    ({"quant_method": "fp8", "weight_block_size": [128, 128], "activation_scheme": "dynamic"}, "fp8"),
+    (_compressed({"num_bits": 4, "type": "int"}, None), "fp16*int4"), (_compressed(INTEGERS, INTEGERS), "int8"),
+    (_compressed(FLOATS, FLOATS), "fp8"),
+]  # fmt: skip
+
+
+def _saved_with(folder: Path, said: dict[str, Any]) -> str:
+    config, kind = configuration("openai-community/gpt2")
+    config.n_layer, config.architectures, config.quantization_config = 1, [kind], said
+    config.save_pretrained(folder)
+    return f"hf:{folder}"
+
+
+@pytest.mark.parametrize(("said", "dtype"), SAID)
+def test_a_configuration_says_what_its_weights_are_quantised_to(tmp_path: Path, said: Any, dtype: str) -> None:
+    assert quantised_type(_saved_with(tmp_path, said)) == dtype
+
+
+@pytest.mark.parametrize("said", [{"quant_method": "aqlm"}, {"quant_method": "gptq", "bits": 3}])
+def test_a_quantisation_without_kernels_is_refused_by_name(tmp_path: Path, said: dict[str, Any]) -> None:
+    with pytest.raises(
+        WorkloadError, match=rf"quantised by '{said['quant_method']}' as .* have no price; give .*--dtype"
+    ):
+        quantised_type(_saved_with(tmp_path, said))
+
+
+def test_a_network_takes_the_type_of_its_configuration(tmp_path: Path) -> None:
+    model = _saved_with(tmp_path, SAID[0][0])
+    read = [lower(Network(model, tokens=8, dtype=dtype), silent) for dtype in (None, "fp16")]
+    types = [{each.tensors[op.inputs[1]].dtype for op in each.einsums if op.inputs[1] in each.inner_weights}
+             for each in read]  # fmt: skip
+    assert types == [{"int4"}, {"fp16"}]
