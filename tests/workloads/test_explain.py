@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
-from zerocast.analysis.cli import app
+from zerocast.analysis.cli import application
 from zerocast.workloads import capture, explain
 
 
@@ -53,7 +53,7 @@ def test_an_operator_without_a_rule_is_told_to_be_priced_by_its_bytes() -> None:
 
 
 def test_the_command() -> None:
-    found = CliRunner().invoke(app, ["lower", "resnet9", "--explain"])
+    found = CliRunner().invoke(application(), ["lower", "resnet9", "--explain"])
     assert found.exit_code == 0, found.output
     assert "aten.conv2d.default" in found.output and "became ops" in found.output
 
@@ -63,6 +63,6 @@ def test_the_command() -> None:
                         (["w.npz", "--explain"], "w.npz is lowered already")]
 )  # fmt: skip
 def test_what_cannot_be_explained(words: list[str], said: str) -> None:
-    found = CliRunner().invoke(app, ["lower", *words])
+    found = CliRunner().invoke(application(), ["lower", *words])
     assert found.exit_code != 0
     assert said in f"{found.output}{found.exception}"
