@@ -143,7 +143,7 @@ def free(found: Coupled, layers: Sequence[str], kind: str = "", outputs: bool = 
     """The groups of a kind that may be pruned, of some layers or of all."""
     free = [
         group for group in found.groups
-        if not group.inside and (outputs or not group.output) and kind in ("", group.kind)
+        if group.makers and not group.inside and (outputs or not group.output) and kind in ("", group.kind)
     ]  # fmt: skip
     for glob in layers:
         if not any(named(layer, glob) for group in free for layer in group.makers):
@@ -171,13 +171,22 @@ def resized(model: nn.Module, inputs: Any, ask: Ask, choice: Choice, dense: Sequ
     if not masks:
         raise WorkloadError(_nothing(found, asked))
     smaller = shrunk(model, found, masks)
+    try:
+        _check(smaller, given, found, masks)
+    except WorkloadError:
+        smaller = shrunk(model, found, masks, all_numbers=True)
+        _check(smaller, given, found, masks)
+    return _accounted(model, smaller, found, masks, reasons)
+
+
+def _check(smaller: nn.Module, inputs: tuple[Any, ...], found: Coupled, masks: Masks) -> None:
+    """Raises `WorkloadError` where the smaller network does not run, or returns other shapes than it should."""
     remedy = "write its reshapes with the numbers that its layers keep, or leave the layers out with dense=[...]"
-    shapes = _run(smaller, given, "does not run with fewer channels", remedy)
+    shapes = _run(smaller, inputs, "does not run with fewer channels", remedy)
     expected = [tuple(width(axis, masks) for axis in axes) for axes in found.outputs]
     if shapes != expected:
         words = f"gives outputs of shapes {shapes} instead of {expected} with fewer channels"
-        raise WorkloadError(f"{type(model).__name__} {words}; {remedy}")
-    return _accounted(model, smaller, found, masks, reasons)
+        raise WorkloadError(f"{type(smaller).__name__} {words}; {remedy}")
 
 
 def _run(model: nn.Module, inputs: tuple[Any, ...], what: str, remedy: str) -> list[tuple[int, ...]]:

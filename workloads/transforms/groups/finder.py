@@ -247,7 +247,7 @@ def _groups(weights: Mapping[str, Axes], products: Sequence[Product]) -> Iterato
     for rank, held in places.items():
         made, read = tuple(makers.get(rank, ())), tuple(readers.get(rank, ()))
         if made or read:
-            linear = all(len(weights[name]) <= 2 for name, _ in held) and rank not in looked_up
+            linear = rank not in looked_up and not any(_is_kernel(weights[name]) for name, _ in held)
             kind = _kind(rank, linear and bool(made and read))
             each, shared = _repeats(rank, weights, held)
             yield Group(rank, kind, made, read, tuple(held), rank in inside, "output" in rank.marks, each, shared)
@@ -260,6 +260,11 @@ def _repeats(rank: Rank, weights: Mapping[str, Axes], held: Iterable[tuple[str, 
         prod(factor.size for factor in term if isinstance(factor, Rank) and "heads" in factor.marks) for term in terms
     ]
     return max(map(term_size, terms)) // rank.size, max(max(shared) // rank.size, 1)
+
+
+def _is_kernel(axes: Axes) -> bool:
+    """Whether a weight is that of a convolution; three dimensions may be a matrix for each expert."""
+    return len(axes) > 3 or (len(axes) == 3 and not ranks_of(axes[2]))
 
 
 def _kind(rank: Rank, between_linear: bool) -> str:

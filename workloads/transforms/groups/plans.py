@@ -54,15 +54,15 @@ def asked_by(plan: Plan, found: Coupled) -> dict[Group, Wanted]:
         matched = [(group, layer) for group in free for layer in group.makers if _is(layer, glob)]
         if not matched:
             raise WorkloadError(_unmatched(glob, found))
+        if returned := [layer for group, layer in matched if group.output]:
+            raise WorkloadError(f"plan: the channels of {returned[0]!r} stay: the network returns them")
         for group, layer in matched:
             wanted = _wanted(glob, value, group)
             if group not in asked:
                 asked[group], by[group] = wanted, (glob, layer)
             elif asked[group] != wanted and by[group][1] != layer:
                 first = f"{by[group][1]!r} ({by[group][0]}: {asked[group]})"
-                raise WorkloadError(
-                    f"plan: {layer!r} ({glob}: {value}) has the same channels as {first}; give one width"
-                )
+                raise WorkloadError(f"plan: {layer!r} ({glob}: {value}) is tied to {first}; give them one width")
     return asked
 
 

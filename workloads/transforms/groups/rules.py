@@ -159,6 +159,17 @@ def _matmul(step: Step, left: Axes, right: Axes, added: Axes | None, weight: str
     return out
 
 
+def grouped(step: Step) -> Axes:
+    """out[rows, k] = input[rows, c] weight[expert of the row, c, k]."""
+    rows, weight = step["input"] or step["self"], step["weight"] or step["mat2"]
+    if len(rows) != 2 or len(weight) != 3:
+        return unknown(step)
+    freeze(weight[0], "it counts experts that are picked by number")
+    same(rows[1], weight[1])
+    step.products.append(Product(step.layer, (*rows, weight[2]), weight[1], weight[2]))
+    return (rows[0], weight[2])
+
+
 def _attended(axes: Axes) -> None:
     for axis in axes:
         mark(axis, "attended")
@@ -173,6 +184,9 @@ def attention(step: Step) -> Axes:
         same(keys, values)
         times = size_of(queries) // size_of(keys)
         same(queries, keys if times == 1 else product([keys, fresh(times)]))
+    for own, axis in zip(reversed(step["attn_mask"] or ()), (key[-2], *reversed(query[:-1])), strict=False):
+        if size_of(own) == size_of(axis):
+            same(own, axis)
     if len(query) > 3:
         mark(query[-3], "heads")
     _attended((query[-1], value[-1]))
@@ -331,15 +345,19 @@ def stacked(step: Step) -> Axes:
 
 
 def split(step: Step) -> list[Axes]:
-    """Pieces along one dimension."""
+    """Pieces along one dimension; those of one size keep one width, for code that tells their number or that size."""
     axes = step.first
     dim = (step["dim"] or 0) % len(axes)
     found, start = [], 0
     for out in step.out:
         stop = start + int(out.shape[dim])
-        found.append((*axes[:dim], part(axes[dim], start, stop), *axes[dim + 1 :]))
+        found.append(part(axes[dim], start, stop))
         start = stop
-    return found
+    if step.name not in ("split_with_sizes", "tensor_split"):
+        for piece in found[1:]:
+            if size_of(piece) == size_of(found[0]):
+                same(found[0], piece)
+    return [(*axes[:dim], piece, *axes[dim + 1 :]) for piece in found]
 
 
 def picked(step: Step) -> Any:
@@ -430,8 +448,50 @@ def looked_up(step: Step) -> Axes:
         freeze(axes[dim], "its places are looked up")
     if at != list(range(at[0], at[0] + len(at))):
         return unknown(step)
-    new = tuple(fresh(size) for size in step.shape[at[0] : len(step.shape) - (len(axes) - at[-1] - 1)])
-    return (*axes[: at[0]], *new, *axes[at[-1] + 1 :])
+    new = step.shape[at[0] : len(step.shape) - (len(axes) - at[-1] - 1)]
+    return (*axes[: at[0]], *(fixed(size, "it counts what was looked up") for size in new), *axes[at[-1] + 1 :])
+
+
+def selected(step: Step) -> Axes:
+    """Places of one dimension picked by a list of numbers."""
+    axes, dim = step.first, step["dim"] % len(step.first)
+    freeze(axes[dim], "its places are looked up")
+    return (*axes[:dim], fixed(step.shape[dim], "it counts what was looked up"), *axes[dim + 1 :])
+
+
+def gathered(step: Step) -> Axes:
+    """Places of one dimension picked for each place of the others."""
+    axes, picks, dim = step.first, step["index"], step["dim"] % len(step.first)
+    freeze(axes[dim], "its places are looked up")
+    for at, (own, pick) in enumerate(zip(axes, picks, strict=True)):
+        if at != dim and size_of(own) == size_of(pick):
+            same(own, pick)
+        elif at != dim:
+            freeze(own, "its places are looked up")
+    return picks
+
+
+def scattered(step: Step) -> Axes:
+    """Values put, or added, to places of one dimension that a list of numbers gives."""
+    axes = step["self"]
+    values = step["source"] or step["src"]
+    if not is_axes(values) or len(values) != len(axes):
+        return unknown(step)
+    dim = step["dim"] % len(axes)
+    for at, (own, value) in enumerate(zip(axes, values, strict=True)):
+        if at == dim or size_of(own) != size_of(value):
+            freeze(own, "its places are looked up")
+            freeze(value, "its places are looked up")
+        else:
+            same(own, value)
+    return axes
+
+
+def bags(step: Step) -> Any:
+    """Sums of rows of a table."""
+    whole = embedding(step)
+    rest = [tuple(fixed(int(size)) for size in out.shape) for out in step.out[1:]]
+    return [(fixed(step.out[0].shape[0]), whole[-1]), *rest]
 
 
 def along(step: Step) -> Any:
@@ -480,6 +540,7 @@ def recurrent(step: Step) -> Any:
             for weight in own:
                 same(weight[0], product([fixed(gates, "it counts gates"), hidden]))
             mark(hidden, "recurrent")
+            same(hidden, names[1][1])  # a stack keeps one number for the width of all its layers
             rows = step["input"][:-1]
             step.products.append(Product(step.layer, (*rows, below, *own[0][:1]), below, hidden))
             step.products.append(Product(step.layer, (*rows, *own[1]), None, None))
@@ -513,8 +574,10 @@ RULES: dict[str, Callable[[Step], Any]] = {
         "zeros ones full empty arange rand randn scalar_tensor new_zeros new_ones new_full new_empty linspace eye "
         "one_hot",
     ),
+    **_all(pointwise, "where"),
     **_all(linear, "linear"),
     **_all(matmul, "mm bmm matmul addmm baddbmm mv dot"),
+    **_all(grouped, "_grouped_mm grouped_mm_fallback"),
     **_all(attention, "scaled_dot_product_attention"),
     **_all(convolution, "conv1d conv2d conv3d convolution conv_transpose1d conv_transpose2d conv_transpose3d"),
     **_all(per_channel, "batch_norm"),
@@ -547,6 +610,10 @@ RULES: dict[str, Callable[[Step], Any]] = {
     **_all(squeezed, "squeeze"),
     **_all(padded, "pad constant_pad_nd reflection_pad1d reflection_pad2d replication_pad1d replication_pad2d"),
     **_all(looked_up, "index"),
+    **_all(selected, "index_select"),
+    **_all(gathered, "gather"),
+    **_all(scattered, "index_add index_copy scatter_add scatter_reduce scatter"),
+    **_all(bags, "embedding_bag"),
     **_all(along, "flip roll cumsum cumprod sort topk"),
     **_all(einsum, "einsum"),
     **_all(recurrent, "lstm gru rnn_tanh rnn_relu"),

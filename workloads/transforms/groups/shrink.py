@@ -45,8 +45,11 @@ def kept(axis: Axis, masks: Masks) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.concatenate(found)
 
 
-def shrunk(model: nn.Module, found: Coupled, masks: Masks) -> nn.Module:
-    """A copy of `model` without the places that go; parameters that stay as they are share their storage with it."""
+def shrunk(model: nn.Module, found: Coupled, masks: Masks, all_numbers: bool = False) -> nn.Module:
+    """A copy of `model` without the places that go; parameters that stay as they are share their storage with it.
+
+    all_numbers: where a number of a module's code stood for several widths, of which some changed, it follows those.
+    """
     memo: dict[int, Any] = {}
     for name, axes in found.weights.items():
         tensor = _held(model, name)
@@ -56,7 +59,7 @@ def shrunk(model: nn.Module, found: Coupled, masks: Masks) -> nn.Module:
     for held in (*model.parameters(), *model.buffers()):
         memo.setdefault(id(held), _alike(held, held.detach()))
     smaller = copy.deepcopy(model, memo)
-    _set_widths(smaller, found, masks)
+    _set_widths(smaller, found, masks, all_numbers)
     return smaller
 
 
@@ -79,7 +82,7 @@ def _alike(tensor: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
     return nn.Parameter(data, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else data
 
 
-def _set_widths(smaller: nn.Module, found: Coupled, masks: Masks) -> None:
+def _set_widths(smaller: nn.Module, found: Coupled, masks: Masks, all_numbers: bool) -> None:
     """The numbers that layers keep of their widths, and those that the code of others wrote into an operator: heads,
     and what is split off."""
     sizes: dict[str, dict[int, set[int]]] = {}
@@ -90,7 +93,8 @@ def _set_widths(smaller: nn.Module, found: Coupled, masks: Masks) -> None:
         if widths is not None:
             vars(module).update(widths(module))
         else:
-            new = {old: now.pop() for old, now in sizes.get(path, {}).items() if len(now) == 1 and now != {old}}
+            known = {old: now - {old} if all_numbers else now for old, now in sizes.get(path, {}).items()}
+            new = {old: next(iter(now)) for old, now in known.items() if len(now) == 1 and now != {old}}
             vars(module).update(_renumbered(vars(module), new))
 
 
