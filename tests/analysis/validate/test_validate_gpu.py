@@ -16,6 +16,7 @@ from zerocast.analysis.calibration.tables import (
     dense_problem,
     dense_table,
     draw,
+    layers_measured,
     part_of_pair,
     sparse_rows,
     sparse_table,
@@ -171,3 +172,17 @@ def test_predictions_against_a_measured_file(tmp_path: Path, capsys: pytest.Capt
     assert "no template" in capsys.readouterr().err
     assert main(["validate", "sat", "--measured", str(path)]) == 2
     assert "--measured belongs to the suite gpu" in capsys.readouterr().err
+
+
+def test_layers_read_faster_than_the_memory_can_are_priced_with_warm_operands() -> None:
+    """An RTX PRO 6000 has 1,792 GB/s and 128 MB of L2: 4,096 x 2,048 weights in 7.4 us came at 2,270 GB/s. A network is
+    warm as a whole; on no other card does a layer outrun the memory."""
+    bandwidth = {"A6000": 768e9, "RTX3090": 936e9, "RTX4090": 1008e9, "RTXPRO6000": 1792e9}
+    for card, bytes_per_s in bandwidth.items():
+        for part in ("fit", "held"):
+            measured = layers_measured(card, part)
+            p = measured.problem
+            outruns = p.weight_bytes[:, 0] / measured.seconds > bytes_per_s
+            assert (p.repeats[outruns] == 1).all() and (card == "RTXPRO6000" or not p.repeats.any())
+    quickest_s = predict(p, calibration_of("blackwell-gb202").of("dense_16bit")).seconds.min()
+    assert quickest_s < 2 * 2048 * 4096 / (0.82 * bandwidth["RTXPRO6000"])  # what streaming the weights would take

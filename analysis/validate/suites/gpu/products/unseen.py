@@ -26,7 +26,7 @@ from zerocast.analysis.calibration.tables import (
 )
 from zerocast.analysis.validate.comparison import Comparison, at_least, at_most, information
 from zerocast.analysis.validate.suites.gpu.products.cuda_cores import products_on_older_cards
-from zerocast.analysis.validate.suites.gpu.products.layers import layers_elsewhere
+from zerocast.analysis.validate.suites.gpu.products.layers import layers_by_card, layers_elsewhere
 from zerocast.analysis.validate.suites.gpu.products.sparse import sparse_kernel_rows
 from zerocast.simulator.gpu.card import TYPE_CLASSES
 from zerocast.simulator.gpu.fit.calibration import Calibrated, calibration_of
@@ -87,7 +87,7 @@ def compare(say: Callable[[str], None]) -> list[Comparison]:
     say("products on CUDA cores and older tensor cores")
     rows += products_on_older_cards()
     say("2:4, one network left out in turn")
-    rows += two_of_four() + shipped_two_of_four() + layers_elsewhere()
+    rows += two_of_four() + shipped_two_of_four() + layers_elsewhere() + layers_by_card()
     say("sparse kernels, matrices left out in turn")
     return rows + sparse_kernel_rows()
 
