@@ -21,8 +21,8 @@ from zerocast.simulator.nests.tile import tile_cycles, tile_ports
 from zerocast.simulator.objective import Objective, goal
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.mapping import Mapping
-from zerocast.simulator.products.pipeline import Link, pipeline_time
 from zerocast.simulator.products.traffic import FREE, OPERANDS, PortBytes, TileBytes, link_bits
+from zerocast.simulator.products.walks.pipeline import Link, pipeline_time
 from zerocast.simulator.rates import Rates
 
 Array = NDArray[np.float64]

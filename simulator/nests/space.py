@@ -26,9 +26,9 @@ from zerocast.simulator.nests.levels import Counts, Tiling, depth_of, path
 from zerocast.simulator.nests.tile import tile_cycles, tile_ports
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.mapping import tile_extents
-from zerocast.simulator.products.pipeline import side_by_side
 from zerocast.simulator.products.traffic import FREE, OPERANDS, element_bits, link_bits, tile_elements
 from zerocast.simulator.products.unfit import shortage
+from zerocast.simulator.products.walks.pipeline import side_by_side
 from zerocast.simulator.rates import Rates
 
 Array = NDArray[np.float64]

@@ -16,7 +16,7 @@ from zerocast.simulator.objective import Objective, goal
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.mapping import Mapping
 from zerocast.simulator.products.traffic import PortBytes, TileBytes, link_bytes, port_bytes, tile_bytes
-from zerocast.simulator.products.walk import walked_cycles
+from zerocast.simulator.products.walks.walk import walked_cycles
 from zerocast.simulator.rates import Rates, rates_of
 
 Array = NDArray[np.float64]

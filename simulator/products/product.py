@@ -19,8 +19,8 @@ from zerocast.simulator.products.gemm_cost import array_cost, gemm_cost
 from zerocast.simulator.products.given import given_of
 from zerocast.simulator.products.mapping import Mapping
 from zerocast.simulator.products.search import Search, no_fit
-from zerocast.simulator.products.tiles import Stream, Walk, tile_stream
 from zerocast.simulator.products.traffic import OPERANDS, loaded_bytes, tile_bytes
+from zerocast.simulator.products.walks.tiles import Stream, Walk, tile_stream
 from zerocast.simulator.rates import Rates
 
 

@@ -24,12 +24,12 @@ from zerocast.simulator.objective import SLACK, Objective
 from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.gemm_cost import GemmCost, gemm_cost
 from zerocast.simulator.products.mapping import ORDERS, THIN_ABOVE, Mapping, distinct, mapspace, orders_of
-from zerocast.simulator.products.pipeline import side_by_side
 from zerocast.simulator.products.space import Rooms, Space
-from zerocast.simulator.products.tiles import MOST_TILES
 from zerocast.simulator.products.traffic import held, operand_needs, tile_sizes
 from zerocast.simulator.products.unfit import refusal, shortage
-from zerocast.simulator.products.walk import walked_cycles
+from zerocast.simulator.products.walks.pipeline import side_by_side
+from zerocast.simulator.products.walks.tiles import MOST_TILES
+from zerocast.simulator.products.walks.walk import walked_cycles
 from zerocast.simulator.rates import Rates, rates_of
 
 Array = NDArray[np.float64]

@@ -16,7 +16,7 @@ from zerocast.simulator.products.gemm import Gemm
 from zerocast.simulator.products.gemm_cost import ArrayCost, array_cost
 from zerocast.simulator.products.mapping import ORDERS, Mapping, mapspace, orders_of
 from zerocast.simulator.products.traffic import PortBytes, TileBytes, held, loaded_bytes, tile_sizes
-from zerocast.simulator.products.walk import ends_bytes
+from zerocast.simulator.products.walks.walk import ends_bytes
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]

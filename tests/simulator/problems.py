@@ -16,7 +16,7 @@ from zerocast.accelerators.schema import Operand as Side
 from zerocast.simulator.laws import law_of
 from zerocast.simulator.products.gemm import Gemm, plain_gemm
 from zerocast.simulator.products.mapping import ORDERS, Mapping, mapping_of
-from zerocast.simulator.products.tiles import Walk, tile_stream
+from zerocast.simulator.products.walks.tiles import Walk, tile_stream
 from zerocast.workloads.ir import Window
 from zerocast.workloads.patterns import DENSE, NM, Pattern
 

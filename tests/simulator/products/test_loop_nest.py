@@ -12,8 +12,8 @@ from problems import SIDES, Problem, random_problem, walk_tiles
 from zerocast.simulator.products.gemm import plain_gemm
 from zerocast.simulator.products.gemm_cost import GemmCost, gemm_cost
 from zerocast.simulator.products.mapping import mapping_of
-from zerocast.simulator.products.pipeline import Link, pipeline_time
 from zerocast.simulator.products.traffic import TileBytes
+from zerocast.simulator.products.walks.pipeline import Link, pipeline_time
 
 SEEDS = range(300)
 

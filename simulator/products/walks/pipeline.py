@@ -14,9 +14,9 @@ from functools import cache, reduce
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from zerocast.simulator.products.kinds import every_walk
 from zerocast.simulator.products.mapping import ORDERS, Mapping
 from zerocast.simulator.products.traffic import TileBytes
+from zerocast.simulator.products.walks.kinds import every_walk
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]

@@ -19,8 +19,8 @@ from zerocast.simulator.laws.lanes.operands import Bits, operand_bits
 from zerocast.simulator.products.gemm import Gemm, Operand
 from zerocast.simulator.products.gemm_cost import array_cost
 from zerocast.simulator.products.mapping import Mapping
-from zerocast.simulator.products.pipeline import side_by_side
 from zerocast.simulator.products.traffic import element_bits, tile_bytes
+from zerocast.simulator.products.walks.pipeline import side_by_side
 
 Array = NDArray[np.float64]
 

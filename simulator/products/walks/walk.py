@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from zerocast.accelerators.schema import Accelerator, Operand
 from zerocast.simulator.products.gemm import Gemm
-from zerocast.simulator.products.kinds import every_walk
 from zerocast.simulator.products.mapping import ORDERS, Mapping
-from zerocast.simulator.products.pipeline import side_by_side
+from zerocast.simulator.products.walks.kinds import every_walk
+from zerocast.simulator.products.walks.pipeline import side_by_side
 
 if TYPE_CHECKING:
     from zerocast.simulator.products.gemm_cost import ArrayCost
