@@ -170,6 +170,14 @@ def _parallel(fields: Fields) -> Arguments:
     return {"count": round(exact)}
 
 
+def _less(fields: Fields) -> Arguments:
+    (text,) = fields.expect(1)
+    share = fields.share(text)
+    if share == 1:
+        fields.refuse("a network needs hidden dimensions; give a share below 1")
+    return {"share": share}
+
+
 def _bits(fields: Fields) -> Arguments:
     (text,) = fields.expect(1)
     bits = fields.whole(text, 2)
@@ -253,6 +261,10 @@ TRANSFORMS = {
     "ift-doped": Transform(
         "ift-doped:S", "Sparse-IFT: a low rank beside each sparse layer that takes the operations saved",
         _sparsity, "doped", "beside", sparse=True,
+    ),
+    "slice": Transform(
+        "slice:R", "a share R of the dimensions of shortcuts goes; a square product stays in each (SliceGPT)",
+        _less, "slices", "slicing", follows=True,
     ),
     "bits": Transform(
         "bits:B", "weights are stored in B bits, 2 to 8, with scales, and multiplied as the next type that arrays have",
