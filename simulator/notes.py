@@ -119,6 +119,8 @@ def _prices(planned: Program, accelerator: Accelerator, rows: Sequence[OpRow]) -
     workload = planned.plan.workload
     if uncosted := [row.op for row in rows if not row.costed]:
         yield f"{len(uncosted)} ops have no unit to run on and are in no total: {', '.join(uncosted[:5])}"
+    for cause in workload.meta.get("skipped", ()):
+        yield f"{cause}: it and what is done with it are in no total"
     if workload.unknown:
         names = sorted({op.function for op in workload.unknown})
         yield f"unknown operators priced by their bytes alone: {', '.join(names)}"

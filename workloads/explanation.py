@@ -80,6 +80,8 @@ def _in_words(op: Op) -> str:
 
 def _why(build: Builder, node: Node, emitted: tuple[str, ...], value: Any) -> str:
     """Why a node is none of the ops that are left."""
+    if node in build.skipped:
+        return f"in no total: {build.skipped[node]}"
     if node.target is operator.getitem:
         return "one of several results of the node before"
     if emitted:

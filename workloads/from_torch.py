@@ -277,6 +277,8 @@ def _workload(
         "parameters": sum(tensor.elements for tensor in weights.values()),
         "outputs": tuple(dict.fromkeys(results)),
     }  # fmt: skip
+    if build.skipped:
+        meta["skipped"] = tuple(dict.fromkeys(build.skipped.values()))
     if build.stored:
         meta["stored_weights"] = len(build.stored)
         meta["stored_types"] = ", ".join(sorted({build.tensors[name].dtype for name in build.stored}))

@@ -60,6 +60,7 @@ class Builder:
     zeros: what was found, by tensor and the ranks under which it is read.
     decided: weights whose zeros in the forward pass a recipe tells, so that none are looked for.
     stopped, checkpoints: what the module decides about its gradients (`training.autograd`), by name of op.
+    skipped: graph nodes that are no part of the workload, and why: their sizes depend on the data.
     emitted: for each graph node that calls an operator, in order, the ops that its rule emitted and what it stands for.
     """
 
@@ -81,6 +82,7 @@ class Builder:
     zeros: dict[Any, Found | None] = field(default_factory=dict)
     stopped: dict[str, frozenset[str]] = field(default_factory=dict)
     checkpoints: dict[str, Checkpoint] = field(default_factory=dict)
+    skipped: dict[Node, str] = field(default_factory=dict)
     emitted: dict[Node, tuple[tuple[str, ...], Any]] = field(default_factory=dict)
     _taken: dict[str, int] = field(default_factory=dict)
 

@@ -35,6 +35,7 @@ RULES: dict[str, Any] = {
     **views.RULES, **recurrent.RULES,
     **dict.fromkeys(("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full",
                      "new_empty", "zero", "fill", "rand_like", "randn_like"), lambda call: _constant(call)),
+    "_local_scalar_dense": lambda call: None,  # a number that Python reads out of a tensor
 }  # fmt: skip
 
 _CHECKS = ("_assert_tensor_metadata", "_assert_scalar", "_assert_async", "sym_constrain_range_for_size")
@@ -91,15 +92,28 @@ def _attribute(build: Builder, graph: GraphModule, node: Node) -> Any:
 
 
 def _fixed_shapes(build: Builder, graph: GraphModule, node: Node, known: dict[Node, Any]) -> Any:
-    """The value of one call, whose shapes must be known before it is run."""
+    """The value of one call; None where its shapes, or those of what it reads, are known only when it has run."""
+    for before in node.all_input_nodes:
+        if before in build.skipped:
+            return _skip(build, node, build.skipped[before])
+    since = len(build.ops)
     try:
         return _function(build, graph, node, known)
-    except GuardOnDataDependentSymNode as error:
+    except GuardOnDataDependentSymNode:
+        del build.ops[since:]
+        where = place_in(node.meta.get("stack_trace") or "")
+        return _skip(build, node, f"how much {node.target} (node {node.name!r}){where} gives depends on the data")
+
+
+def _skip(build: Builder, node: Node, cause: str) -> None:
+    """Leave out what has no size before it is run, such as the boxes above a score; `WorkloadError` where layers of the
+    network work on it."""
+    if isinstance(node.target, torch._ops.OpOverload) and _operator(node)[0] in COUNTED:
         raise WorkloadError(
-            f"model {build.model!r}: a shape in {node.target} (node {node.name!r}) depends on the data"
-            f"{place_in(node.meta.get('stack_trace') or '')}; use an operator of fixed shape, such as torch.where "
-            "in place of a boolean mask"
-        ) from error
+            f"model {build.model!r}: {cause}, and layer {owner(node)[0]!r} multiplies it; use an operator of fixed "
+            "shape, such as topk, or torch.where in place of a boolean mask"
+        )
+    build.skipped[node] = cause
 
 
 def _function(build: Builder, graph: GraphModule, node: Node, known: dict[Node, Any]) -> Any:
@@ -288,6 +302,8 @@ def _subgraph(build: Builder, node: Node, known: dict[Node, Any]) -> Any:
     results = walk(
         build, graph, dict(zip(holders, arguments[at + 1 :], strict=True)), dict(zip(holders, origins, strict=True))
     )
+    if cause := next((build.skipped[inner] for inner in graph.graph.nodes if inner in build.skipped), ""):
+        return _skip(build, node, cause)
     returned = graph.graph.output_node().args[0]
     inner = returned if isinstance(returned, (list, tuple)) else (returned,)
     build.origins[node] = tuple(build.origins.get(each) for each in inner)  # type: ignore[call-overload]

@@ -277,7 +277,19 @@ def spectral_operator() -> Made:
     return Net(forward, weight=nn.Parameter(R(8, 8, 8, 2))), (R(2, 8, 64),)
 
 
+def second_stage() -> Made:
+    """A layer over as many boxes as have a score above one half."""
+    model, inputs = open_ended_detector()
+    boxes: Any = model.function
+    model.function = lambda m, x: m.refine(boxes(m, x))
+    model.refine = nn.Linear(4, 4)
+    return model, inputs
+
+
 REFUSED: dict[str, tuple[Callable[[], Made], str]] = {
-    "boxes above a score": (open_ended_detector, r"a shape in aten.index.Tensor .* depends on the data.*torch.where"),
+    "a layer over boxes above a score": (
+        second_stage,
+        r"how much aten.index.Tensor .* gives depends on the data, and layer 'refine' multiplies.*topk",
+    ),
     "complex products": (spectral_operator, r"multiplies complex numbers; write it as products of their real parts"),
 }

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import torch
-from small_networks import KINDS, REFUSED
+from small_networks import KINDS, REFUSED, detector, open_ended_detector
 from torch import nn
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
+from zerocast.accelerators import load
+from zerocast.simulator import simulate
 from zerocast.workloads import WorkloadError, capture
 
 
@@ -33,6 +35,15 @@ def test_macs_and_parameters(kind: str, training: bool) -> None:
     assert workload.macs == counted(model, inputs, training) > 0
     assert workload.parameters == sum(each.numel() for each in model.parameters())
     assert not workload.unknown
+
+
+def test_what_depends_on_the_data_is_named_and_the_network_is_priced() -> None:
+    whole, open_ended = capture(*detector()), capture(*open_ended_detector())
+    assert open_ended.macs == whole.macs > 0 and len(open_ended.ops) >= len(whole.ops)
+    (cause,) = open_ended.meta["skipped"]
+    assert cause.startswith("how much aten.index.Tensor") and cause.endswith("gives depends on the data")
+    notes = simulate(open_ended, load("nvidia-h100-sxm")).notes
+    assert any(note.startswith(cause) and "are in no total" in note for note in notes)
 
 
 @pytest.mark.parametrize("kind", REFUSED)
