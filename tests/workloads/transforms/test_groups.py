@@ -331,3 +331,34 @@ def test_operators_without_a_rule_keep_their_widths() -> None:
     assert [group.makers for group in found.groups if not group.output] == [("two",)]
     with pytest.raises(WorkloadError, match="the channels of 'one' stay: fft_fft is not followed"):
         channel(Mixed(), {"one": 4}, inputs=torch.zeros(2, 4))
+
+
+class Gated(nn.Module):
+    """A slope for each channel, gates from the means of all, cells that step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.slope = nn.Conv2d(3, 16, 3), nn.PReLU(16)
+        self.down, self.up = nn.Conv2d(16, 4, 1), nn.Conv2d(4, 16, 1)
+        self.cell, self.out = nn.GRUCell(16, 24), nn.Linear(24, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.slope(self.conv(x))
+        x = x * torch.sigmoid(self.up(self.down(x.mean((2, 3), keepdim=True))))
+        state = self.cell(x.mean((2, 3)))
+        return self.out(self.cell(x.amax((2, 3)), state))
+
+
+def test_slopes_gates_and_cells_follow() -> None:
+    smaller, _ = prune(Gated(), "channel:0.5", IMAGE)
+    assert (smaller.slope.num_parameters, smaller.down.in_channels, smaller.up.out_channels) == (8, 8, 8)
+    assert (smaller.cell.input_size, smaller.cell.hidden_size) == (8, 12)
+    assert smaller.cell.weight_hh.shape == (36, 12)
+
+
+def test_a_ranking_over_all_layers_needs_weights_and_a_share() -> None:
+    model, inputs = MADE["llama"]()
+    with pytest.raises(WorkloadError, match="global ranks the weights of all layers, and a model on the meta device"):
+        prune(model, "channel:0.5:global", inputs)
+    with pytest.raises(WorkloadError, match="global takes a share of all channels together"):
+        prune(Gated(), "channel:4:global", IMAGE)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.recipes.targets import is_meta
 from zerocast.workloads.transforms.groups.axes import Rank, resolve
 from zerocast.workloads.transforms.groups.finder import Coupled, Group
 from zerocast.workloads.transforms.groups.order import Choice
@@ -39,6 +40,8 @@ def masks_of(
     """Which places stay of every group of which some go."""
     scores = {group: _scores(model, found, group, choice) for group in asked}
     if choice.everywhere:
+        if is_meta(model) and choice.order == "magnitude":
+            raise WorkloadError("global ranks the weights of all layers, and a model on the meta device has none")
         asked = _shared(asked, scores)
     masks: dict[Rank, np.ndarray[Any, Any]] = {}
     for group, own in asked.items():
@@ -77,7 +80,8 @@ def _shared(asked: Mapping[Group, Wanted], scores: Mapping[Group, Any]) -> dict[
     """Places of all groups ranked against one another, in each by its mean: how many of each stay."""
     relative = {group: own / max(own.mean(), 1e-30) for group, own in scores.items()}
     share = next(iter(asked.values()))
-    assert isinstance(share, float)
+    if not isinstance(share, float):
+        raise WorkloadError("global takes a share of all channels together, such as channel:0.5:global")
     whole = np.sort(np.concatenate(list(relative.values())))[::-1]
     least = whole[max(int(share * len(whole) + 0.5), 1) - 1]
     return {group: max(int((own >= least).sum()), 1) for group, own in relative.items()}

@@ -241,6 +241,14 @@ def per_channel(step: Step) -> Axes:
     return step["input"]
 
 
+def slopes(step: Step) -> Axes:
+    """A slope for each channel, or one for all (`prelu`)."""
+    axes = step["self"]
+    if size_of(step["weight"][0]) > 1:
+        same(step["weight"][0], axes[1] if len(axes) > 1 else axes[0])
+    return axes
+
+
 def per_group(step: Step) -> Axes:
     """Norms over groups of channels, of which each keeps as many."""
     channels = step["input"][1]
@@ -550,6 +558,25 @@ def recurrent(step: Step) -> Any:
     return [(*step["input"][:-1], below), *states]
 
 
+def cell(step: Step) -> Any:
+    """One step of a recurrent layer: its gates are as wide as its state."""
+    states = step["hx"] if isinstance(step["hx"], list) else [step["hx"]]
+    hidden, below = step["w_hh"][1], step["input"][-1]
+    same(step["w_ih"][1], below)
+    gates = size_of(step["w_hh"][0]) // size_of(hidden)
+    for own in (step["w_ih"], step["w_hh"], step["b_ih"], step["b_hh"]):
+        if own:
+            same(own[0], product([fixed(gates, "it counts gates"), hidden]))
+    mark(hidden, "recurrent")
+    for state in states:
+        same(state[-1], hidden)
+    rows = step["input"][:-1]
+    step.products.append(Product(step.layer, (*rows, *step["w_ih"]), below, hidden))
+    step.products.append(Product(step.layer, (*rows, *step["w_hh"]), hidden))
+    result = (*rows, hidden)
+    return [result for _ in step.out] if isinstance(step.out, (list, tuple)) else result
+
+
 def shuffled(step: Step) -> Axes:
     """Channels that become places of an image (`pixel_shuffle`)."""
     axes = step.first
@@ -581,6 +608,7 @@ RULES: dict[str, Callable[[Step], Any]] = {
     **_all(attention, "scaled_dot_product_attention"),
     **_all(convolution, "conv1d conv2d conv3d convolution conv_transpose1d conv_transpose2d conv_transpose3d"),
     **_all(per_channel, "batch_norm"),
+    **_all(slopes, "prelu"),
     **_all(per_group, "group_norm"),
     **_all(over_last, "layer_norm rms_norm native_layer_norm"),
     **_all(embedding, "embedding"),
@@ -617,6 +645,7 @@ RULES: dict[str, Callable[[Step], Any]] = {
     **_all(along, "flip roll cumsum cumprod sort topk"),
     **_all(einsum, "einsum"),
     **_all(recurrent, "lstm gru rnn_tanh rnn_relu"),
+    **_all(cell, "lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell"),
     **_all(shuffled, "pixel_shuffle"),
 }
 """By the name of the aten operator, without the underscore of one that works in place."""

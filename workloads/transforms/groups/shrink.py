@@ -131,6 +131,7 @@ _WIDTHS: dict[str, Callable[[Any], dict[str, Any]]] = {
     "GroupNorm": lambda layer: {"num_channels": len(layer.weight)} if layer.affine else {},
     "Embedding": lambda layer: {"embedding_dim": layer.weight.shape[1]},
     "RNNBase": _recurrent,
+    "RNNCellBase": lambda layer: {"input_size": layer.weight_ih.shape[1], "hidden_size": layer.weight_hh.shape[1]},
     "PReLU": lambda layer: {"num_parameters": len(layer.weight)},
 }
 """Class of a layer -> the numbers that it keeps of its weights' shapes (`Conv1D` is the one of transformers)."""
