@@ -86,13 +86,13 @@ def main(argv: list[str] | None = None) -> int:
     except (AnalysisError, OSError) as error:
         return _fail(_words(error))
     except Exception as error:
-        if text := _mistake(error):
+        if text := mistake(error):
             return _fail(text)
         raise
     return status if isinstance(status, int) else 0
 
 
-def _mistake(error: Exception) -> str:
+def mistake(error: Exception) -> str:
     """The message of an error that the user can mend, "" for all others. The classes of the other rooms are
     looked up among the modules loaded, since a command that never needed a room must not import it."""
     for room, name in (("workloads", "WorkloadError"), ("accelerators", "AcceleratorError"),

@@ -65,7 +65,7 @@ def run(suite: str | None = None, say: Say = lambda message: None, part: str | N
             continue
         parts = module.parts() if hasattr(module, "parts") else ()
         if part not in parts:
-            known = f"choose {', '.join(parts)}" if parts else "it has none"
+            known = f"choose {getattr(module, 'CHOICES', ', '.join(parts))}" if parts else "it has none"
             raise SimulationError(f"no part {part!r} of the suite {name}; {known}")
         rows += module.compare(say, part)
     return rows

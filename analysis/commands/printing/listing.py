@@ -58,8 +58,8 @@ def systems() -> Iterator[tuple[str, str]]:
     record = recorded()
     for system in known():
         row = record.get((SUITE, system.label))
-        lacks = f" (lacks {'; '.join(system.missing)})" if system.missing else ""
-        yield system.label, f"{row.unit if row else 'not tried':<6}  {system.gist}{lacks}"
+        why = f" ({row.source})" if row and row.source else ""
+        yield system.label, f"{row.unit if row else 'not tried':<6}  {system.gist}{why}"
 
 
 def accelerators() -> Iterator[tuple[str, str]]:

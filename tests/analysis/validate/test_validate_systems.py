@@ -11,9 +11,11 @@ from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.validate import run
 from zerocast.analysis.validate.record import recorded
 from zerocast.analysis.validate.suites.systems import judged, systems
+from zerocast.analysis.validate.suites.systems.capabilities import BASES, Capability, capabilities, is_there
 from zerocast.analysis.validate.suites.systems.page import page
 from zerocast.analysis.validate.suites.systems.predictions import PREDICTIONS
-from zerocast.analysis.validate.suites.systems.scoreboard import Claim, System, judge, tried
+from zerocast.analysis.validate.suites.systems.scoreboard import Claim, System, judge
+from zerocast.analysis.validate.suites.systems.trial import tried
 
 STATUS = {number: recorded()["systems", system.label].unit for number, system in enumerate(systems(), 1)}
 WORKING = [system for system in systems() if STATUS[system.number] == "works"]
@@ -33,7 +35,7 @@ def test_there_are_59_and_each_is_whole() -> None:
     assert [system.number for system in systems()] == list(range(1, 60))
     for system in systems():
         assert system.gist and system.arxiv and system.source, system.label
-        assert system.command or system.missing, system.label
+        assert system.command or system.needs, system.label
         keys = [claim.key for claim in system.claims if claim.key]
         assert len(set(keys)) == len(keys)
         for claim in system.claims:  # it is predicted, or it is said why it cannot be
@@ -46,15 +48,38 @@ def test_the_nine_that_worked_first_and_nine_of_training_work() -> None:
     assert working >= {2, 4, 10, 15, 28, 33, 37, 49, 57} | {1, 12, 19, 20, 25, 32, 46, 52, 53}
 
 
-def test_a_status_follows_from_what_is_found() -> None:
+def test_a_status_follows_from_what_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     true = replace(SMALL, claims=(replace(SMALL.claims[0], value=512 * 128 * 64), SMALL.claims[1]))
     assert judge(true, macs).status == "works"
     assert judge(SMALL, macs).status == "partly" and "off by -66.4%" in judge(SMALL, macs).why[0]
     assert judge(true, None).why == ("its operations is not predicted",)
-    assert judge(replace(true, missing=("wings",)), macs).why == ("lacks wings",)
-    assert judge(replace(true, command="", missing=("wings",)), None).status == "no"
+    monkeypatch.setitem(capabilities(), "wings", Capability("wings", "--prune wings:2"))
+    assert judge(replace(true, needs=("wings", "nested widths")), macs).why == ("lacks wings",)
+    assert judge(replace(true, command="", needs=("wings",)), None).status == "no"
+    with pytest.raises(AnalysisError, match="nothing that it needs is missing; give it a command"):
+        judge(replace(true, command="", needs=("nested widths",)), None)
     with pytest.raises(AnalysisError, match="no claim weight"):
         judge(true, lambda trial: {"macs": 1.0, "weight": 2.0})
+
+
+def test_every_need_is_a_capability_and_every_capability_is_needed() -> None:
+    needed = {need for system in systems() for need in system.needs}
+    assert needed == set(capabilities())
+    for name, each in capabilities().items():
+        assert each.beside in BASES, name
+
+
+def test_what_is_there_is_asked_for_and_must_do_what_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recipe that is known and changes nothing that was wanted is none; nor is one beside what does not run."""
+    assert is_there("nested widths") and is_there("erased operators")
+    monkeypatch.setitem(capabilities(), "lazy", Capability("lazy", "--prune nm:4:4", lowers="macs"))
+    assert not is_there("lazy")
+    monkeypatch.setitem(BASES, "run", f"{BASES['run']} --wings")
+    monkeypatch.setitem(capabilities(), "other", Capability("other", "--prune nm:2:4"))
+    with pytest.raises(AnalysisError, match="does not run: No such option"):
+        is_there("other")
+    with pytest.raises(AnalysisError, match="no capability 'flying'"):
+        is_there("flying")
 
 
 def test_commands_are_read_as_the_command_line_reads_them() -> None:
@@ -84,8 +109,10 @@ def test_one_system_by_number_and_by_name(capsys: pytest.CaptureFixture[str]) ->
     by_number, by_name = run("systems", part="28"), run("systems", part="Sparse Neural Dynamics")
     assert by_number == by_name and [row.unit for row in by_number] == ["works"]
     assert main(["validate", "systems", "28"]) == 0
+    capsys.readouterr()
     assert main(["validate", "systems", "60"]) == 2
-    assert "no part '60'" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "no part '60'" in error and "a number from 1 to 59" in error and len(error) < 150
 
 
 def test_the_list_names_all_with_their_status(capsys: pytest.CaptureFixture[str]) -> None:

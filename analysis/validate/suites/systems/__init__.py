@@ -1,16 +1,21 @@
 """The scoreboard: 59 published systems of sparsity, each with its command, its claims and what it lacks.
 
-A row is data (`analysis/references/systems`), its claims are predicted in `predictions.py`, and its status follows from
-pricing it: nobody writes it.
+A row is data (`analysis/references/systems`): what it needs of the program, which `capabilities.py` finds out by asking
+for it; its claims, which `predictions.py` predicts; its command. Its status follows from trying all that: nobody writes
+it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 
 from zerocast.analysis.validate.comparison import Comparison, information
 from zerocast.analysis.validate.suites.systems.scoreboard import SUITE, Judged, judge, systems
+
+CHOICES = "a number from 1 to 59, or a name that `zerocast list systems` shows"
+"""Of `parts`, in words."""
 
 
 def parts() -> tuple[str, ...]:
@@ -30,9 +35,10 @@ def compare(say: Callable[[str], None], part: str | None = None) -> list[Compari
 
 
 def status_row(tried: Judged) -> Comparison:
-    """A system's status as a row of the record."""
+    """A system's status as a row of the record, whose source is what keeps it from working."""
     share = {"works": 1.0, "partly": 0.5, "no": 0.0}[tried.status]
-    return information(SUITE, tried.system.label, share, tried.status, "; ".join(tried.why))
+    why = "; ".join(tried.why)
+    return replace(information(SUITE, tried.system.label, share, tried.status, why), source=why)
 
 
 @cache

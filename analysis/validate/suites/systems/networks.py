@@ -175,3 +175,41 @@ def ablated(batch: int = 1, channels: int = 8) -> Built:
             layer.weight[:channels] = 0
         layers += [layer, nn.ReLU(), nn.MaxPool2d(2)]
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(128 * 16, 10)).eval(), torch.zeros(batch, 3, 32, 32)
+
+
+# --- small networks on which it is tried what the program can do ------------------------------------------------------
+
+
+def encoder(batch: int = 1, tokens: int = 16, width: int = 32, depth: int = 2) -> Built:
+    """Layers of a transformer."""
+
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.q, self.k, self.v, self.out = (nn.Linear(width, width) for _ in range(4))
+            self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+        def forward(self, x: Tensor) -> Tensor:
+            heads = [each(x).unflatten(-1, (4, -1)).transpose(1, 2) for each in (self.q, self.k, self.v)]
+            x = x + self.out(F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2))
+            return x + self.down(F.gelu(self.up(x)))
+
+    class Encoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.head = nn.Linear(width, width), nn.Linear(width, width)
+            self.blocks = nn.ModuleList(Layer() for _ in range(depth))
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.embed(x)
+            for block in self.blocks:
+                x = block(x)
+            return self.head(x)
+
+    return _without_data(Encoder, batch, tokens, width)
+
+
+def half_of_each(group: object) -> float:
+    """Of every group of coupled channels a half stays: a plan as a function."""
+    del group
+    return 0.5

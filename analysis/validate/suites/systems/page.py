@@ -11,7 +11,8 @@ FILE = "SYSTEMS.md"
 _HEAD = """# The 59 systems
 
 Written by `zerocast validate systems --record` from what each row's command and claims gave. A system works where its
-command is priced, nothing of it is missing and every claim that can be predicted holds; nobody writes a status.
+command is priced, the program does all that it needs (asked for one by one, on small networks) and every claim that can
+be predicted holds; nobody writes a status.
 """
 
 
