@@ -28,11 +28,11 @@ from zerocast.analysis.explore.show.words import pace
 from zerocast.analysis.explore.space.checks import entries
 from zerocast.analysis.explore.space.definition import Space, of_workload
 from zerocast.analysis.explore.space.reading import read_space
-from zerocast.analysis.run.network import Step
+from zerocast.analysis.run.network import Network, Step, Steps, lower
 from zerocast.analysis.run.values import one_of
 from zerocast.simulator.products.given import given_products
 from zerocast.simulator.program.program import program
-from zerocast.workloads.files.store import load_workload
+from zerocast.workloads.files.runs import Run, load_run
 from zerocast.workloads.ir import Workload
 
 METHODS = ("grid", "random", "nsga2", "tpe")
@@ -114,7 +114,7 @@ def _run(space: Space, method: Method, store: Store, out: Path, crew: Crew, resu
     facts = facts_of(space, method)
     open_run(store, run, facts, resume=resume, folder=out)
     console = _stderr()
-    networks = Networks(out, store, _silent)
+    networks = Networks(out, store, _silent, _lowered)
     report = Report(space.objectives, console)
     try:
         _lower(space, method, networks, out, store)
@@ -167,19 +167,29 @@ def _lower(space: Space, method: Method, networks: Networks, out: Path, store: S
     if free and method.trials is not None:
         return
     with progress() as steps:
-        eager = Networks(out, store, steps)
+        eager = Networks(out, store, steps, _lowered)
         for entry in entries(space):
             lowered = eager.lowered(entry.network)
             if lowered.reason and not free:
                 raise AnalysisError(f"workload {entry.label!r}: {lowered.reason}")
             if space.page and not lowered.reason:
-                _check_page(space, load_workload(Path(file_of(out, lowered.content))))
+                for _, workload in load_run(file_of(out, lowered.content)).parts:
+                    _check_page(space, workload)
             asked = [o.name for o in space.objectives if o.name in OF_SAMPLES]
             if asked and not lowered.reason and lowered.batch != lowered.batch:
                 raise AnalysisError(
                     f"objective {asked[0]}: workload {entry.label!r} does not know its batch, so it has no samples a "
                     "second; take latency_s, or save it again with `zerocast lower --batch N`"
                 )
+
+
+def _lowered(network: Network, steps: Steps) -> Workload | Run:
+    """The workload of a network, the run of one that has a schedule."""
+    if network.schedule is None:
+        return lower(network, steps)
+    from zerocast.analysis.train.jobs import lowered_run
+
+    return lowered_run(network, steps)
 
 
 def _check_page(space: Space, workload: Workload) -> None:

@@ -49,6 +49,7 @@ class Network:
     layers that the recipe leaves alone. weights: file or folder that they are read from, in place of the model's own.
     update: per-layer throws each gradient away as soon as its weight is updated; checkpoint: globs of modules whose
     activations are computed again. mask_update: which step of training is taken where masks move, None for the mean.
+    schedule, steps: of a whole training run, which varies the recipe `prune` (`analysis.train`).
     """
 
     model: str
@@ -69,6 +70,8 @@ class Network:
     update: str | None = None
     checkpoint: tuple[str, ...] = ()
     mask_update: str | None = None
+    schedule: str | None = None
+    steps: int | None = None
 
     @property
     def is_saved(self) -> bool:
@@ -110,14 +113,32 @@ def check(network: Network) -> None:
     for option, size in (("--tokens", network.tokens), ("--image", network.image), ("--cache", network.cache)):
         if size is not None and size < 1:
             raise AnalysisError(f"{option} {size}: must be 1 or more")
-    if network.dense and network.prune is None:
+    if network.dense and network.prune is None and network.schedule is None:
         raise AnalysisError("--dense: names layers that a recipe leaves alone; give the recipe with --prune")
     _check_training(network)
     types_of(network.dtype or "fp16", network.training)
-    if network.prune is not None:
+    if network.schedule is not None or network.steps is not None:
+        _check_run(network)
+    elif network.prune is not None:
         from zerocast.workloads.recipes import chain
 
         chain(network.prune)
+
+
+def _check_run(network: Network) -> None:
+    """Refuse what is wrong with a whole training run."""
+    from zerocast.workloads.schedules import parse_schedule
+
+    if network.schedule is None or network.steps is None:
+        raise AnalysisError("a training run has a schedule and steps; give both")
+    if network.steps < 1:
+        raise AnalysisError(f"steps {network.steps}: must be 1 or more")
+    if not network.training:
+        raise AnalysisError(f"schedule {network.schedule!r}: is how a network is trained; add training: true")
+    for option in ("trace", "weights", "cache"):
+        if getattr(network, option) is not None:
+            raise AnalysisError(f"{option}: has no part in a run that trains the weights; leave it out")
+    parse_schedule(network.schedule, network.prune)
 
 
 def _check_training(network: Network) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -21,11 +21,10 @@ from zerocast.analysis.explore.pricing.sweep import Sweep
 from zerocast.analysis.explore.pricing.version import code_version
 from zerocast.analysis.run.network import Network, Steps
 from zerocast.analysis.train.captured import Lowering
+from zerocast.analysis.train.jobs import Job
 from zerocast.workloads.files.store import load_workload
 from zerocast.workloads.ir import Workload
-from zerocast.workloads.schedules import Upkeep
-from zerocast.workloads.schedules.schedule import DENSE
-from zerocast.workloads.schedules.upkeep import kept_weights, swapped_weights, upkeep
+from zerocast.workloads.schedules.upkeep import kept_weights, swapped_weights
 
 _OBJECTIVE, _FIDELITY = "latency", "analytic"
 
@@ -53,20 +52,6 @@ class Cost:
             metrics["latency_s"], metrics["energy_j"], 2 * metrics["effectual_macs"], 2 * metrics["macs"],
             metrics["dram_bytes"], metrics["peak_bytes"], kept_weights(workload), swapped_weights(workload),
         )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What is priced: the network under a recipe, or a chore on its weights. training: a training step."""
-
-    recipe: str
-    training: bool = True
-    chore: Upkeep | None = None
-
-    @property
-    def words(self) -> str:
-        """For errors."""
-        return f"{self.chore.what} under {self.recipe}" if self.chore else f"recipe {self.recipe}"
 
 
 @dataclass
@@ -108,17 +93,12 @@ class Prices:
         return len(self._known)
 
     def _content(self, job: Job) -> str:
-        recipe = None if job.recipe == DENSE else job.recipe
-        dense = self.network.dense if recipe else ()
-        network = replace(self.network, prune=recipe, training=job.training, dense=dense)
-        if not job.training:
-            network = replace(network, optimizer=None, update=None, checkpoint=())
-        lowered = self.networks.lowered(network)
+        lowered = self.networks.lowered(job.network(self.network))
         if lowered.reason:
             raise AnalysisError(lowered.reason)
         if job.chore is None:
             return lowered.content
-        return self.networks.keep(upkeep(load_workload(self.networks.path(lowered.content)), job.chore.what))
+        return self.networks.keep(job.workload(load_workload(self.networks.path(lowered.content))))
 
     def _key(self, content: str) -> str:
         return result_key(content, self.variants.description, _OBJECTIVE, _FIDELITY)

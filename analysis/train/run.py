@@ -11,9 +11,10 @@ from typing import Any
 from zerocast.accelerators import variants
 from zerocast.analysis.errors import AnalysisError
 from zerocast.analysis.run.network import Network, Steps, silent, title_of
-from zerocast.analysis.train.prices import Cost, Job, Prices, prices
+from zerocast.analysis.train.jobs import Job, chore_of, jobs_of
+from zerocast.analysis.train.prices import Cost, Prices, prices
 from zerocast.analysis.train.trained import Curve, Part, Trained
-from zerocast.workloads.schedules import Schedule, Segment, Upkeep
+from zerocast.workloads.schedules import Schedule, Segment
 from zerocast.workloads.schedules.schedule import DENSE, MOST_LEVELS
 
 ENOUGH = 0.002
@@ -49,8 +50,8 @@ def train(
     name = machine.build({}).name  # its mistakes before the long work
     with prices(network, machine, folder, announce) as priced:
         knots = {segment: _knots(schedule, segment, steps, priced) for segment in schedule.segments if segment.ramp}
-        jobs = [Job(DENSE), *_jobs(schedule, steps, {segment: known for segment, (known, _) in knots.items()})]
-        priced.price(jobs)
+        jobs = jobs_of(schedule, steps, {segment: known for segment, (known, _) in knots.items()})
+        priced.price([Job(DENSE), *(job for job, _ in jobs)])
         return _trained(network, schedule, steps, name, priced, knots)
 
 
@@ -96,26 +97,6 @@ def _job(segment: Segment, sparsity: float) -> Job:
     return Job(segment.recipe_at(sparsity), segment.training)
 
 
-def _last(segment: Segment) -> str:
-    """The recipe at the end of a segment, under which its chores are priced."""
-    return segment.recipe_at(segment.ramp.end if segment.ramp else 0.0)
-
-
-def _chore(schedule: Schedule, place: int, upkeep: Upkeep) -> Job:
-    """A chore under the segment's own recipe; one at the end of it, under that of the next."""
-    after = schedule.segments[min(place + (upkeep.every is None), len(schedule.segments) - 1)]
-    return Job(_last(after), chore=upkeep)
-
-
-def _jobs(schedule: Schedule, steps: int, knots: Mapping[Segment, list[float]]) -> list[Job]:
-    found = []
-    for place, segment in enumerate(schedule.segments):
-        points = schedule.points(segment, steps, knots.get(segment, ()))
-        found += [Job(point.recipe, point.training) for point in points]
-        found += [_chore(schedule, place, upkeep) for upkeep in segment.upkeep if segment.times(upkeep, steps)]
-    return found
-
-
 def _trained(
     network: Network, schedule: Schedule, steps: int, accelerator: str, priced: Prices, knots: Knots
 ) -> Trained:
@@ -131,7 +112,7 @@ def _trained(
         curve.add(segment, at, whole, priced, known)
         for upkeep in segment.upkeep:
             if times := segment.times(upkeep, steps):
-                cost = priced[_chore(schedule, place, upkeep)]
+                cost = priced[chore_of(schedule, place, upkeep)]
                 parts.append(_part(f"{upkeep.what} of weights", at, times, [(times, cost)], 0.0, beside=True))
                 masks += times * (upkeep.what == "mask")
         at += whole

@@ -14,7 +14,7 @@ from zerocast.workloads.files.archive import Archive
 from zerocast.workloads.ir import Einsum, Index, Op, Tensor, Transfer, Vector, Workload
 from zerocast.workloads.patterns import DENSE, NM, VNM, Block, Dense, Mask, Pattern, PerChannel, Uniform
 
-_FILE = Archive("workload", version=4, remedy="capture it again with `zerocast lower`")
+FILE = Archive("workload", version=4, remedy="capture it again with `zerocast lower`")
 
 OPS: dict[str, type[Op]] = {kind.__name__: kind for kind in (Einsum, Vector, Index, Transfer)}
 PATTERNS: dict[str, type[Any]] = {kind.__name__: kind for kind in (Dense, NM, VNM, Uniform, PerChannel, Block, Mask)}
@@ -24,25 +24,29 @@ that is an array goes to an entry of its own in the file."""
 
 def save(workload: Workload, path: str | Path) -> Path:
     """Write a workload to `path` (.npz is added where it has no suffix); the path written."""
-    patterns = _Patterns()
-    header = {
+    patterns = Patterns()
+    header = header_of(workload, patterns) | {"patterns": patterns.rows}
+    return FILE.write(path, header, patterns.arrays)
+
+
+def header_of(workload: Workload, patterns: Patterns) -> dict[str, Any]:
+    """All of a workload but the table of its patterns, as JSON has it."""
+    return {
         "name": workload.name, "layers": dict(workload.layers), "meta": dict(workload.meta),
         "found": dict(workload.found), "folded": dict(workload.folded),
         "tensors": [_tensor_out(tensor, patterns) for tensor in workload.tensors.values()],
         "ops": [_op_out(op, patterns) for op in workload.ops],
-        "patterns": patterns.rows,
     }  # fmt: skip
-    return _FILE.write(path, header, patterns.arrays)
 
 
 def load_workload(path: str | Path) -> Workload:
     """Read a workload written by `save`. Raises `WorkloadError` for a file that is missing, damaged,
     foreign, or of another version."""
-    return _FILE.read(path, _workload_in)
+    return FILE.read(path, workload_of)
 
 
-class _Patterns:
-    """Numbers the distinct patterns, so that one that many ops share is written once."""
+class Patterns:
+    """The patterns of a file by number, so that one that many ops share is written once."""
 
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
@@ -84,12 +88,12 @@ def _frozen(value: Any) -> Any:
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
 
 
-def _tensor_out(tensor: Tensor, patterns: _Patterns) -> list[Any]:
+def _tensor_out(tensor: Tensor, patterns: Patterns) -> list[Any]:
     return [tensor.name, tensor.shape, tensor.dtype, tensor.role, patterns.number(tensor.pattern), tensor.made_of,
             tensor.scale_bits]  # fmt: skip
 
 
-def _op_out(op: Op, patterns: _Patterns) -> dict[str, Any]:
+def _op_out(op: Op, patterns: Patterns) -> dict[str, Any]:
     row: dict[str, Any] = {"kind": type(op).__name__}
     for field in fields(op):
         value = getattr(op, field.name)
@@ -110,7 +114,8 @@ def _op_in(row: Mapping[str, Any], patterns: list[Pattern]) -> Op:
     return OPS[row["kind"]](**values)
 
 
-def _workload_in(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Workload:
+def workload_of(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Workload:
+    """A workload from its header with the table of patterns, and the arrays of the file."""
     patterns = [_pattern_in(row, arrays) for row in header["patterns"]]
     tensors = {
         name: Tensor(name, tuple(shape), dtype, role, patterns[number], *made_of)

@@ -7,7 +7,6 @@ from typing import Literal
 
 from zerocast.accelerators import Accelerator
 from zerocast.simulator.cost import TOTALS, Totals
-from zerocast.workloads.ir import Workload
 
 FPGA = ("lut", "ff", "dsp", "bram36", "uram")
 DERIVED = (
@@ -30,20 +29,20 @@ def direction(metric: str) -> Direction:
     return "max" if metric in _RISING else "min"
 
 
-def metrics(workload: Workload, accelerator: Accelerator, found: Totals) -> tuple[float, ...]:
-    """Values of the columns `STORED`; NaN where the design or the workload has none.
+def metrics(samples: float | None, accelerator: Accelerator, found: Totals) -> tuple[float, ...]:
+    """Values of the columns `STORED`; NaN where the design or the workload has none. samples: of one step or
+    of a whole run, None where the workload does not know its batch.
 
     edp_js: energy x latency in J s. throughput_per_s: samples a second, throughput_per_w: the same per watt, which
     is samples a joule; NaN for a workload that does not know its batch. uncosted_ops: how many ops have no unit to
     run on and are in no total. area_mm2: NaN for a template without an area table. lut to uram: of FPGA designs.
     """
-    batch = workload.meta.get("batch")
-    samples = float(batch) if isinstance(batch, (int, float)) else math.nan
+    count = math.nan if samples is None else samples
     derived = {
         "edp_js": found["energy_j"] * found["latency_s"],
         "dram_bytes": found["dram_read_bytes"] + found["dram_write_bytes"],
-        "throughput_per_s": samples / found["latency_s"] if found["latency_s"] else math.nan,
-        "throughput_per_w": samples / found["energy_j"] if found["energy_j"] else math.nan,
+        "throughput_per_s": count / found["latency_s"] if found["latency_s"] else math.nan,
+        "throughput_per_w": count / found["energy_j"] if found["energy_j"] else math.nan,
         "peak_macs_per_s": accelerator.peak_macs_per_s,
         "dram_bytes_per_s": accelerator.dram_bytes_per_s,
         "uncosted_ops": len(found.uncosted),

@@ -20,6 +20,8 @@ from zerocast.analysis.explore.pricing.version import code_version
 from zerocast.analysis.explore.space.definition import digest
 from zerocast.analysis.run.network import Network, Steps, lower
 from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.files.runs import Run, save_run
+from zerocast.workloads.files.store import save
 from zerocast.workloads.ir import Workload
 
 FOLDER = "workloads"
@@ -35,9 +37,9 @@ class Networks:
     """Workloads of a folder by what they are made from."""
 
     def __init__(
-        self, folder: Path, store: Store, steps: Steps, lowering: Callable[[Network, Steps], Workload] = lower
+        self, folder: Path, store: Store, steps: Steps, lowering: Callable[[Network, Steps], Workload | Run] = lower
     ) -> None:
-        """lowering: what makes a workload of a network."""
+        """lowering: what makes a workload of a network, or the run of one that has a schedule."""
         self._lowering = lowering
         self._out, self._folder = folder, folder / FOLDER
         self._store = store
@@ -74,18 +76,17 @@ class Networks:
 
     def _lower(self, network: Network) -> Lowered:
         try:
-            workload = self._lowering(network, self._steps)
+            made = self._lowering(network, self._steps)
         except WorkloadError as error:
             return Lowered("", math.nan, " ".join(str(error).split()))
-        batch = workload.meta.get("batch")
-        return Lowered(self.keep(workload), float(batch) if isinstance(batch, (int, float)) else math.nan)
+        samples = (made if isinstance(made, Run) else Run.of(made)).samples
+        return Lowered(self.keep(made), math.nan if samples is None else samples)
 
-    def keep(self, workload: Workload) -> str:
-        """Write a workload into the folder; the hash of its content."""
-        from zerocast.workloads.files.store import save
-
+    def keep(self, made: Workload | Run) -> str:
+        """Write a workload, or a run, into the folder; the hash of its content."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        draft = save(workload, self._folder / f"draft-{os.getpid()}.npz")
+        draft = self._folder / f"draft-{os.getpid()}.npz"
+        draft = save_run(made, draft) if isinstance(made, Run) else save(made, draft)
         content = content_of(draft)
         draft.replace(self.path(content))
         return content

@@ -136,10 +136,18 @@ def _column(values: list[Any]) -> list[Any]:
 
 
 def command(facts: Mapping[str, Any], choice: Mapping[str, Any], design: str) -> str:
-    """The `zerocast run` that prices a design again."""
+    """The `zerocast run` that prices a design again; of a whole training run the `zerocast train`, which prices
+    continuous ramps where they bend."""
     network, settings = _network_and_settings(facts, choice)
-    words = ["zerocast", "run", network["model"], "--accelerator", facts["accelerator"]]
-    words += ["--training"] * bool(network["training"]) + ["--allow-unknown"] * bool(network["allow_unknown"])
+    is_run = network.get("schedule") is not None
+    if not is_run:
+        words = ["zerocast", "run", network["model"], "--accelerator", facts["accelerator"]]
+        words += ["--training"] * bool(network["training"]) + ["--allow-unknown"] * bool(network["allow_unknown"])
+    else:
+        words = ["zerocast", "train", network["model"], "--accelerator", facts["accelerator"]]
+        words += ["--schedule", network["schedule"], "--steps", str(network["steps"])]
+        words += ["--recipe", network["prune"]] if network["prune"] else []
+        network["prune"] = None
     for option in ("prune", "batch", "optimizer", "update", "dtype", "tokens", "image", "trace", "cache", "weights"):
         if network.get(option) is not None:
             words += [f"--{option}", str(network[option])]
@@ -151,6 +159,8 @@ def command(facts: Mapping[str, Any], choice: Mapping[str, Any], design: str) ->
         words += ["--checkpoint", pattern]
     for path, value in settings.items():
         words += ["--set", f"{path}={yaml_value(value)}"]
+    if is_run:
+        return shlex.join([*words, "--out", f"design-{design}"])
     words += ["--objective", facts["mapping"]] * (facts["mapping"] != "latency")
     words += ["--mapping", facts["given"]] if facts.get("given") else []
     words += ["--fidelity", facts["fidelity"]] * (facts["fidelity"] != "analytic")

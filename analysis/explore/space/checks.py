@@ -172,13 +172,16 @@ _KINDS: dict[str, tuple[type, ...]] = {
     "model": (str,), "prune": (str, type(None)), "training": (bool,), "batch": (int, type(None)),
     "optimizer": (str, type(None)), "update": (str, type(None)), "dtype": (str, type(None)), "trace": (str, type(None)),
     "tokens": (int, type(None)), "image": (int, type(None)), "cache": (int, type(None)), "weights": (str, type(None)),
+    "schedule": (str, type(None)), "steps": (int, type(None)),
 }  # fmt: skip
 
 
 def _check_field(name: str, field: str, value: Any) -> None:
     right = isinstance(value, _KINDS[field]) and (field == "training" or not isinstance(value, bool))
     if not right:
-        kinds = {"training": "true or false"} | dict.fromkeys(("batch", "tokens", "image", "cache"), "a whole number")
+        kinds = {"training": "true or false"} | dict.fromkeys(
+            ("batch", "tokens", "image", "cache", "steps"), "a whole number"
+        )
         words = kinds.get(field, "text")
         raise AnalysisError(f"parameters.{name}: {value!r} is no {field} of a workload; write {words}")
 

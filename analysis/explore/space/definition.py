@@ -20,7 +20,7 @@ Choice = dict[str, Any]
 WORKLOAD = "workload"
 NETWORK_FIELDS = (
     "model", "prune", "training", "batch", "optimizer", "update", "dtype", "tokens", "image", "trace", "cache",
-    "weights",
+    "weights", "schedule", "steps",
 )  # fmt: skip
 """What `workload.X` may name."""
 

@@ -102,7 +102,7 @@ def _entries(file: SpaceFile, folder: Path) -> tuple[Entry, ...]:
                 _beside(w.model, folder), w.prune, w.training, w.batch, w.optimizer, w.dtype, w.allow_unknown,
                 str(folder / w.trace) if w.trace else None, file.fidelity == "tile", w.tokens, w.image,
                 arguments_from(w.arguments), tuple(w.dense), w.cache, str(folder / w.weights) if w.weights else None,
-                w.update, tuple(w.checkpoint),
+                w.update, tuple(w.checkpoint), schedule=w.schedule, steps=w.steps,
             ),
         )
         for w in file.workloads

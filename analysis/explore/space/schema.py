@@ -31,6 +31,10 @@ class WorkloadEntry(_Part):
     """Samples in one step."""
     optimizer: StrictStr | None = None
     """Of a training step."""
+    schedule: StrictStr | None = None
+    """Of a whole training run, whose totals the results then are; `prune` is the recipe that it varies."""
+    steps: StrictInt | None = Field(default=None, ge=1)
+    """Of a whole training run."""
     update: Literal["whole", "per-layer"] | None = None
     """When its weights are updated."""
     checkpoint: list[StrictStr] = Field(default_factory=list)
