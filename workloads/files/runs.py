@@ -12,6 +12,7 @@ import numpy as np
 from zerocast.workloads.files.store import FILE, Patterns, header_of, workload_of
 from zerocast.workloads.ir import Workload
 
+
 @dataclass(frozen=True)
 class Run:
     """Workloads, each with how often it comes (a share of a step where costs are interpolated). samples: that all of
