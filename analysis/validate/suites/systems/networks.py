@@ -186,7 +186,7 @@ def encoder(batch: int = 1, tokens: int = 16, width: int = 32, depth: int = 2) -
     class Layer(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.q, self.k, self.v, self.out = (nn.Linear(width, width) for _ in range(4))
+            self.q, self.k, self.v, self.out = (nn.Linear(width, width, bias=False) for _ in range(4))
             self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
 
         def forward(self, x: Tensor) -> Tensor:
