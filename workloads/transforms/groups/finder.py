@@ -34,7 +34,9 @@ from zerocast.workloads.transforms.groups.axes import (
     size_of,
     term_size,
 )
-from zerocast.workloads.transforms.groups.rules import RULES, Axes, Product, Step, is_axes, pointwise, unknown
+from zerocast.workloads.transforms.groups.rules import RULES
+from zerocast.workloads.transforms.groups.rules.elementwise import pointwise
+from zerocast.workloads.transforms.groups.rules.step import Axes, Product, Step, is_axes, unknown
 
 
 @dataclass(frozen=True, slots=True)
