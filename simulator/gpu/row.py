@@ -13,7 +13,7 @@ from zerocast.accelerators.tables import energy_table
 from zerocast.simulator.cost import OpRow
 from zerocast.simulator.energy import access_j_per_byte
 from zerocast.simulator.gpu.card import Card, card_of, gpu_part, type_class
-from zerocast.simulator.gpu.direct import direct_seconds, direct_unit
+from zerocast.simulator.gpu.convolution import Winograd, direct_seconds, direct_unit, winograd
 from zerocast.simulator.gpu.fit.calibration import Calibrated, calibration_of
 from zerocast.simulator.gpu.fit.lattice import lattice_of
 from zerocast.simulator.gpu.power import switching
@@ -66,6 +66,8 @@ def _rows(gemms: list[Gemm], accelerator: Accelerator) -> list[OpRow]:
             rows[place] = _direct_row(rows[place], gemm, accelerator, card, unit, dense_class)
         elif gemm.streams:
             rows[place] = _cache_row(rows[place], gemm, accelerator, card)
+        elif kind == "fp32" and (tiled := winograd(gemm, accelerator, card, dense_class)) is not None:
+            rows[place] = _winograd_row(rows[place], gemm, accelerator, card, tiled)
         elif (vector := vector_product(gemm, accelerator, card)) is not None:
             rows[place] = _with_energy(sparse_row(rows[place], gemm, vector, card), gemm, accelerator)
     _take_sparse_cores(rows, gemms, accelerator, dtype, dense)
@@ -193,6 +195,23 @@ def _direct_row(
         utilisation=compute_s / latency, bound=bound, order="direct", tile_m=gemm.m, tile_n=gemm.n, tile_k=gemm.k,
         low_s=latency * np.exp(-UNSEEN_BAR), high_s=latency * np.exp(UNSEEN_BAR),
         note=f"direct convolution on {unit.name}, a roofline",
+    )  # fmt: skip
+    return _with_energy(row, gemm, accelerator)
+
+
+def _winograd_row(row: OpRow, gemm: Gemm, accelerator: Accelerator, card: Card, tiled: Winograd) -> OpRow:
+    """The row of a convolution by Winograd's algorithm, where that is quicker than its row as a product."""
+    if tiled.seconds >= row.latency_s:
+        return row
+    ideal_s = tiled.macs / card.macs_per_s
+    row = replace(
+        row, latency_s=tiled.seconds, cycles=tiled.seconds * card.clock_hz, ideal_cycles=ideal_s * card.clock_hz,
+        flops=2.0 * tiled.macs, utilisation=ideal_s / tiled.seconds, order="Winograd 4 x 4", tile_m=tiled.tiles,
+        tile_n=gemm.n, tile_k=gemm.k, bound="dram" if tiled.transform_s > tiled.seconds / 2 else "compute",
+        low_s=tiled.seconds * np.exp(-UNSEEN_BAR), high_s=tiled.seconds * np.exp(UNSEEN_BAR),
+        dram_read_bytes=tiled.input_bytes + tiled.weight_bytes, dram_write_bytes=tiled.write_bytes,
+        dram_input_bytes=tiled.input_bytes, dram_weight_bytes=tiled.weight_bytes, dram_output_bytes=tiled.write_bytes,
+        note=f"Winograd F(4x4, 3x3): {tiled.transform_s / tiled.seconds:.0%} of the time are its transforms",
     )  # fmt: skip
     return _with_energy(row, gemm, accelerator)
 

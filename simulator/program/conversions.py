@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from zerocast.accelerators.schema import Accelerator
-from zerocast.simulator.gpu.direct import is_depthwise
+from zerocast.simulator.gpu.convolution import is_depthwise
 from zerocast.workloads.ir import Einsum, Index, Op, Tensor, Transfer, Vector, Workload
 
 WHOLE = 8

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from zerocast.accelerators.schema import Accelerator, Unit
-from zerocast.simulator.gpu.direct import is_depthwise
+from zerocast.simulator.gpu.convolution import is_depthwise
 from zerocast.simulator.laws.outputs import in_tiles
 from zerocast.simulator.products.gemm import Gemm, direct_product, gemms, packed
 from zerocast.simulator.program.conversions import in_tf32

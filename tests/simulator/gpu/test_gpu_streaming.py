@@ -6,7 +6,7 @@ import pytest
 
 from zerocast.accelerators import Accelerator, load
 from zerocast.simulator import simulate
-from zerocast.simulator.gpu.direct import is_depthwise
+from zerocast.simulator.gpu.convolution import is_depthwise
 from zerocast.simulator.gpu.fit.calibration import calibration_of
 from zerocast.workloads import Einsum, Tensor, Transfer, Vector, Workload
 from zerocast.workloads.ir import Affine

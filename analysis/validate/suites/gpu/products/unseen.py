@@ -25,7 +25,10 @@ from zerocast.analysis.calibration.tables import (
     sparse_rows,
 )
 from zerocast.analysis.validate.comparison import Comparison, at_least, at_most, information
-from zerocast.analysis.validate.suites.gpu.products.cuda_cores import products_on_older_cards
+from zerocast.analysis.validate.suites.gpu.products.cuda_cores import (
+    convolutions_on_cuda_cores,
+    products_on_older_cards,
+)
 from zerocast.analysis.validate.suites.gpu.products.layers import layers_by_card, layers_elsewhere
 from zerocast.analysis.validate.suites.gpu.products.sparse import sparse_kernel_rows
 from zerocast.simulator.gpu.card import TYPE_CLASSES
@@ -85,7 +88,7 @@ def compare(say: Callable[[str], None]) -> list[Comparison]:
     say(f"{OWN_ROWS} measurements of a card")
     rows += own_measurements()
     say("products on CUDA cores and older tensor cores")
-    rows += products_on_older_cards()
+    rows += products_on_older_cards() + convolutions_on_cuda_cores()
     say("2:4, one network left out in turn")
     rows += two_of_four() + shipped_two_of_four() + layers_elsewhere() + layers_by_card()
     say("sparse kernels, matrices left out in turn")
