@@ -17,7 +17,7 @@ from zerocast.analysis.train.trained import Curve, Part, Trained
 from zerocast.workloads.schedules import Schedule, Segment
 from zerocast.workloads.schedules.schedule import DENSE, MOST_LEVELS
 
-ENOUGH = 0.002
+ENOUGH = 0.005
 """Straight lines between priced sparsities are good enough where they are off by no more of a ramp's time or energy, as
 their middles tell."""
 _ALONG = 60

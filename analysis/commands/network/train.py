@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from zerocast.analysis.train import Trained
 
 _OPTION = typer.Option
+_NOTHING = 1e-3
+"""Share of the time that is not worth a word."""
 
 
 def train_command(
@@ -136,6 +138,8 @@ def print_trained(console: Console, trained: Trained) -> None:
         f"{trained.average_weights / trained.parameters:.3f} of {si(trained.parameters)}{pruned}",
         soft_wrap=True,
     )
+    if trained.total("flops") < trained.dense.flops and trained.time_s >= trained.dense.time_s * (1 - _NOTHING):
+        console.print(f"{trained.accelerator} saves no time by these zeros", soft_wrap=True)
     console.print(
         f"{trained.distinct} points priced; what lies between them is on straight lines, which miss {trained.bend:.2%} "
         "of a ramp's time or energy, as their middles tell",

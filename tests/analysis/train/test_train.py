@@ -125,6 +125,7 @@ def test_the_command_writes_table_totals_and_picture(model: str, tmp_path: Path,
     assert main([*asked, "--recipe", "magnitude:erk", "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().out
     assert "against dense" in said and "straight lines" in said
+    assert f"{ARRAY} saves no time by these zeros" in said
     facts = json.loads((tmp_path / "out" / "train.json").read_text())
     assert facts["steps"] == 1000 and facts["average_weights"] < facts["parameters"]
     assert (tmp_path / "out" / "train.csv").read_text().count("\n") == 4
