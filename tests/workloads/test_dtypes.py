@@ -83,6 +83,10 @@ def test_a_frozen_base_of_four_bits_takes_half_a_byte_and_a_sixteenth() -> None:
     saved = 512 * 1024 * (2 - 0.5 - 1 / 16)
     assert footprint(wide).weight_bytes - footprint(narrow).weight_bytes == saved
     assert footprint(wide).peak_bytes - footprint(narrow).peak_bytes == saved
+    double = capture(model, torch.zeros(8, 512), training=True, dtype="bf16*nf4-dq")
+    blocks = 512 * 1024 / 64
+    assert footprint(narrow).weight_bytes - footprint(double).weight_bytes == 4 * blocks - (blocks + 4 * blocks / 256)
+    assert double.tensors["0.weight"].dtype == "nf4"
 
 
 def test_what_is_trained_is_never_narrowed() -> None:

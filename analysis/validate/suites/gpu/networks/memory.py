@@ -23,6 +23,7 @@ from zerocast.simulator.program.footprint import footprint
 from zerocast.simulator.program.program import Program, program
 from zerocast.simulator.result import Footprint
 from zerocast.workloads import build, capture, expand_training, prune
+from zerocast.workloads.dtypes import types_of, with_weights
 from zerocast.workloads.ir import Workload
 from zerocast.workloads.training import Autograd
 from zerocast.workloads.training.checkpoints import with_checkpoints
@@ -119,13 +120,18 @@ def _step(forward: Workload, trained: frozenset[str], row: Row) -> Workload:
 def _forward(
     network: str, arguments: str, batch: int, tokens: int, cached: int, adapter: str, dtype: str
 ) -> tuple[Workload, frozenset[str]]:
-    """The forward pass of a network, and the names of the weights that are trained."""
+    """The forward pass of a network, of which what an adapter leaves frozen is stored in the narrower type of a pair,
+    and the names of the weights that are trained."""
     with torch.device("meta"):
         module, inputs = build(network, batch=batch, tokens=tokens or None, cache=cached or None,
                                **overrides(arguments.split()))  # fmt: skip
         module, _ = prune(module, adapter or "dense")
-    forward = capture(module, inputs, dtype=dtype, equal_layers_once=True)
-    return forward, frozenset(name for name, weight in module.named_parameters() if weight.requires_grad)
+    types = types_of(dtype)
+    forward = capture(module, inputs, dtype=types.activations, equal_layers_once=True)
+    trained = frozenset(name for name, weight in module.named_parameters() if weight.requires_grad)
+    if types.weights:
+        forward = with_weights(forward, types.weights, forward.inner_weights - trained if adapter else None)
+    return forward, trained
 
 
 @cache
