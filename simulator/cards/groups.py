@@ -57,8 +57,9 @@ class Layout:
 @dataclass(frozen=True, slots=True)
 class Stage:
     """What one stage does. micro_batch_s: forward and backward of a micro-batch, what it sends included. update_s: of
-    its weights, once an iteration; reduce_s: until its gradients are those of all replicas. memory_bytes: of a card,
-    all that lives at once during its ops, with what is kept of all micro-batches on their way."""
+    its weights, once an iteration; reduce_s: after the last backward pass, until its gradients are those of all
+    replicas. memory_bytes: of a card, all that lives at once during its ops, with what is kept of all micro-batches on
+    their way."""
 
     first_layer: str
     last_layer: str
@@ -90,7 +91,8 @@ def iteration(result: Result, accelerator: Accelerator, layout: Layout, allow_ov
 
     Micro-batches follow one another as in 1F1B (Narayanan et al., "Efficient Large-Scale Language Model Training on GPU
     Clusters Using Megatron-LM", SC 2021, section 2.2): one passes all stages forward and back, the others follow at the
-    pace of the slowest. Gradients are added up after the last one.
+    pace of the slowest. Gradients are added up after the last one, or in buckets during its backward pass
+    (`bucket_bytes` of a regime), which is taken to make them evenly and to be no slower for it.
 
     allow_overflow: price stages that need more memory than their card has. Raises what `Layout.check` raises, and
     `SimulationError` for fewer layers than stages and where a stage does not fit its card.
@@ -130,12 +132,14 @@ class _Spent:
     def __init__(self, result: Result, ran: Workload, accelerator: Accelerator) -> None:
         self.dealing, self.storage, self.accelerator = Dealing(ran), result.storage, accelerator
         count = len(self.dealing.forward)
-        self.passes_s, self.update_s = np.zeros(count), np.zeros(count)
+        self.passes_s, self.backward_s, self.update_s = np.zeros(count), np.zeros(count), np.zeros(count)
         self.ways = 2 if any(op.phase == "BP" for op in ran.ops) else 1
         before = 0.0
         for row in sorted(result.rows, key=lambda row: row.end_s):
             times = self.update_s if row.phase == "UPDATE" else self.passes_s
-            times[self.dealing.place[row.op]] += row.end_s - before  # what it waits for its launch is its own
+            place, spent_s = self.dealing.place[row.op], row.end_s - before  # what it waits for its launch is its own
+            times[place] += spent_s
+            self.backward_s[place] += spent_s * (row.phase in ("BP", "WU"))
             before = row.end_s
 
     def stage(self, number: int, stretch: Stretch, layout: Layout) -> Stage:
@@ -146,13 +150,22 @@ class _Spent:
         reduce_s, reduced = 0.0, _gradient_bytes(runs)
         if layout.data_parallel > 1 and reduced:
             copies = float(streamed_s(self.accelerator, FLATTENED * reduced))
-            reduce_s = copies + collective_s("all_reduce", reduced, self.accelerator, layout.data_parallel)
+            reduce_s = copies + self._shown_s(reduced, float(self.backward_s[own].sum()), layout.data_parallel)
         on_their_way = min(layout.micro_batches, layout.pipeline - number)
         return Stage(
             forward[own][0].layer, forward[own][-1].layer, float(self.passes_s[own].sum()) + send,
             float(self.update_s[own].sum()), reduce_s,
             held_bytes(runs, self.storage, on_their_way, layout.micro_batches > 1),
         )  # fmt: skip
+
+    def _shown_s(self, reduced: float, backward_s: float, replicas: int) -> float:
+        """Seconds of an all-reduce of gradients that come after the backward pass. Buckets go one after another, each
+        once the pass has made it: the last one at its end, the others beside it where there is time."""
+        assert self.accelerator.gpu is not None
+        bucket = min(self.accelerator.gpu.software.bucket_bytes or reduced, reduced)
+        count = -(-reduced // bucket)
+        bucket_s = collective_s("all_reduce", reduced / count, self.accelerator, replicas)
+        return max(count * bucket_s - (1 - 1 / count) * backward_s, bucket_s)
 
 
 def _gradient_bytes(stage: Workload) -> int:

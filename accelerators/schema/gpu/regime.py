@@ -26,6 +26,9 @@ class Regime(Part):
     step_s: float = Field(default=0.0, ge=0)
     """Time of the host before each run of a network, during which the card waits: a serving stack takes the tokens of
     the step before, schedules and prepares the next."""
+    bucket_bytes: PositiveFloat | None = None
+    """Gradients that replicas add up at a time, while the backward pass makes the next; None where they wait for its
+    end."""
     dependent_launch: bool = False
     """Kernels are launched ahead of those that they wait for, on cards that can (`gpu.ahead_bytes`): no gap lies before
     them, and products fetch their first weights while a kernel before leaves the memory idle."""

@@ -152,6 +152,22 @@ def test_replicas_add_up_their_gradients() -> None:
     assert iteration(run(False), load(CARD), Layout(1, 4)).stages[0].reduce_s == 0.0
 
 
+@pytest.mark.parametrize(("mib", "bytes_per_s", "hidden"), [(2, 300e9, True), (2, 3e9, False), (25, 300e9, False)])
+def test_buckets_of_gradients_pass_beside_the_backward_pass(mib: int, bytes_per_s: float, hidden: bool) -> None:
+    """Six buckets of a weight each, made one after another: over a quick link the last alone is seen, over a slow one
+    all but what five sixths of the pass hide. One bucket that holds all waits for the end."""
+    card = load(CARD, {"gpu.regime": "eager", "gpu.regimes.eager.bucket_bytes": mib * 2**20,
+                       "gpu.link.bytes_per_s": bytes_per_s})  # fmt: skip
+    gradients = LAYERS * WIDTH * WIDTH * 2
+    buckets = LAYERS if mib == 2 else 1
+    one_s = 1e-5 + 1.5 * gradients / buckets / (0.78 * bytes_per_s)
+    ends = sorted((row.end_s, row.phase) for row in run().rows)
+    backward_s = sum(end - start for (start, _), (end, phase) in itertools.pairwise(ends) if phase in ("BP", "WU"))
+    shown_s = one_s if hidden else buckets * one_s - (1 - 1 / buckets) * backward_s
+    copies = float(streamed_s(card, 4 * gradients))
+    assert iteration(run(), card, Layout(1, 4)).stages[0].reduce_s == pytest.approx(copies + shown_s)
+
+
 def test_what_cannot_be_is_refused_in_words() -> None:
     with pytest.raises(SimulationError, match="6 layers with weights"):
         iteration(run(), load(CARD), Layout(7))
