@@ -34,11 +34,12 @@ def figure_of(rows: Sequence[Ranked]) -> Figure:
     values = [row.per_sample_s / scale for row in rows]
     axes.barh(range(len(rows)), values, color="#3b6ea8", height=0.62)
     for at, row in enumerate(rows):
+        end = values[at]
         if row.low_s is not None and row.high_s is not None:
             share = row.per_sample_s / row.latency_s / scale
             axes.plot([row.low_s * share, row.high_s * share], [at, at], color="#222222", linewidth=1)
-        words = times(row.speedup)
-        axes.annotate(words, (0, at), xytext=(4, 0), textcoords="offset points", va="center", color="white", fontsize=8)
+            end = max(end, row.high_s * share)
+        axes.annotate(times(row.speedup), (end, at), xytext=(4, 0), textcoords="offset points", va="center", fontsize=8)
     axes.set_yticks(range(len(rows)), [row.case.label for row in rows], fontsize=8)
     axes.invert_yaxis()
     axes.set_xlabel(f"time per sample [{prefix}s]")

@@ -17,7 +17,7 @@ TYPES: dict[str, tuple[str, str | None, float, float, float]] = {
     "bf16": ("bf16", None, 16, 2, 1),
     "2:4": ("bf16", "nm:2:4", (2 * 16 + 2 * 2) / 4, 2, 2),  # two values of each four, and where they were
     "fp8": ("fp8", None, 8, 1, 2),
-    "w4a16": ("bf16*int4", None, 4, 2, 1),
+    "w4a16": ("bf16*int4", None, 4 + 16 / 128, 2, 1),  # and a scale for each 128
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,13 +44,19 @@ def test_parts_sum_to_the_latency(folder: Path) -> None:
         assert all(seconds > -1e-9 * sum(parts.values()) for seconds in parts.values())
 
 
-def test_each_change_gives_what_it_promises(folder: Path, tmp_path: Path) -> None:
-    asked, layer = load_record(folder), "layer2.0"
+def layers_of_the_network() -> list[Any]:
+    others = ("layer1.0", "layer3.0", "residual2.0.0", "fc")
+    return ["layer2.0", *(pytest.param(layer, marks=pytest.mark.slow) for layer in others)]
+
+
+@pytest.mark.parametrize("layer", layers_of_the_network())
+def test_each_change_gives_what_it_promises(folder: Path, layer: str, tmp_path: Path) -> None:
+    asked = load_record(folder)
     changes = best_changes(asked, lower(asked.network, silent), layer)
     assert changes and all(change.ratio < 0.99 for change in changes)
     assert [change.ratio for change in changes] == sorted(change.ratio for change in changes)
     before = _latency_s(folder, layer)
-    for change in changes[:2]:
+    for change in changes:
         words = ["run", "resnet9", "--accelerator", asked.accelerator, "--baseline", "none", "--out", str(tmp_path)]
         recipe = [] if change.option.startswith("--prune") else ["--prune", "magnitude:0.3"]
         assert main([*words, *recipe, *change.option.split()]) == 0
