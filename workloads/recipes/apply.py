@@ -42,6 +42,7 @@ def apply(
     for recipe in recipes:
         if recipe.family in TRANSFORMS:
             model, decided = _transformed(model, recipe, example_inputs, dense, first_and_last_dense)
+            before = _still_there(before, model, recipe)
         else:
             model, decided = _pruned(model, recipe, dense, first_and_last_dense)
             decided = _with_zeros_of(before, decided, model)
@@ -97,6 +98,18 @@ def _pruned(
     if refresh is not None:
         refresh = replace(refresh, every=recipe.every, drop=recipe.drop)
     return _zeroed(model, plan), Pruning(recipe.text, plan.layers, reasons, refresh=refresh)
+
+
+def _still_there(before: Pruning, model: nn.Module, recipe: Recipe) -> Pruning:
+    """What was decided of the weights that a transform left. Raises `WorkloadError` where it took one with zeros."""
+    there = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    gone = [name for name in before.layers if name not in there]
+    if zeros := [name for name in gone if before.layers[name] != LayerPruning()]:
+        raise WorkloadError(
+            f"recipe {recipe.text!r} replaces {zeros[0]!r}, in which {before.recipe!r} left zeros; write it first"
+        )
+    layers = {name: layer for name, layer in before.layers.items() if name in there}
+    return replace(before, layers=layers, stored={n: kind for n, kind in before.stored.items() if n in there})
 
 
 def _with_zeros_of(before: Pruning, decided: Pruning, model: nn.Module) -> Pruning:

@@ -170,6 +170,11 @@ def _parallel(fields: Fields) -> Arguments:
     return {"count": round(exact)}
 
 
+def _part(fields: Fields) -> Arguments:
+    (text,) = fields.expect(1)
+    return {"share": _positive(fields, fields.share(text))}
+
+
 def _less(fields: Fields) -> Arguments:
     (text,) = fields.expect(1)
     share = fields.share(text)
@@ -261,6 +266,10 @@ TRANSFORMS = {
     "ift-doped": Transform(
         "ift-doped:S", "Sparse-IFT: a low rank beside each sparse layer that takes the operations saved",
         _sparsity, "doped", "beside", sparse=True,
+    ),
+    "partial": Transform(
+        "partial:R", "the weights of a share R of each layer's inputs are trained, and nothing else (S2FT)", _part,
+        "partial", "parts",
     ),
     "slice": Transform(
         "slice:R", "a share R of the dimensions of shortcuts goes; a square product stays in each (SliceGPT)",

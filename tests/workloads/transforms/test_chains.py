@@ -125,3 +125,13 @@ def test_bits_are_stored_and_the_later_of_two_counts() -> None:
     for text, message in (("bits:9", "give 2 to 8"), ("bits:1", "whole number of 2 or more")):
         with pytest.raises(WorkloadError, match=message):
             prune(model, text)
+
+
+def test_what_a_later_step_takes_away_is_forgotten_but_no_zeros_are() -> None:
+    model, x = mlp(16, 32, 24, 8), torch.randn(4, 16)
+    changed, pruning = prune(model, "channel:0.5+lora:4:1+nm:2:4", x)
+    assert set(pruning.layers) == {"0.weight", "2.weight", "1.base.weight"}
+    assert capture(changed, x, pruning=pruning).macs == 4 * (16 * 16 + 16 * 12 + 4 * (16 + 12) + 12 * 8)
+    zeros, before = prune(model, "nm:2:4")
+    with pytest.raises(WorkloadError, match=r"'lora:4:1' replaces '1\.weight', in which 'nm:2:4' left zeros"):
+        prune(zeros, "lora:4:1", before=before)

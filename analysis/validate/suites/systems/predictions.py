@@ -9,6 +9,7 @@ from typing import Any
 from zerocast.accelerators import load
 from zerocast.analysis.run.counted import counted, published_step
 from zerocast.analysis.run.network import Network
+from zerocast.analysis.validate.suites.systems.factorised import FACTORISED
 from zerocast.analysis.validate.suites.systems.scoreboard import Predict
 from zerocast.analysis.validate.suites.systems.trial import NETWORKS, Trial, lowered, placed
 from zerocast.simulator import plain_gemm
@@ -215,22 +216,8 @@ def journey(trial: Trial) -> Mapping[str, float]:
     }  # fmt: skip
 
 
-def adapters(trial: Trial) -> Mapping[str, float]:
-    """Weights that a step changes, of all that there were before."""
-    weights = {name: each.elements for name, each in trial.workload.tensors.items() if each.role == "weight"}
-    written = {name for op in trial.workload.ops if op.phase == "UPDATE" for name in op.outputs}
-    trained = sum(size for name, size in weights.items() if {name, f"{name}.master"} & written)
-    return {"trained": 100 * trained / (sum(weights.values()) - trained)}
-
-
-def diagonals(trial: Trial) -> Mapping[str, float]:
-    """Weights left."""
-    weights = (each.elements for each in trial.workload.tensors.values() if each.role == "weight")
-    return {"gpt2-small": sum(weights) / 1e6}
-
-
 PREDICTIONS: dict[int, Predict] = {
-    1: progressive_gradient_flow, 2: hierarchical, 4: bidirectional, 5: adapters, 10: essential, 12: random_pruning,
-    19: gradual, 20: sparse_pretraining, 25: journey, 32: granet, 39: diagonals, 46: soups, 49: predefined, 52: dynamic,
-    53: lottery, 57: soft_masks,
+    1: progressive_gradient_flow, 2: hierarchical, 4: bidirectional, 10: essential, 12: random_pruning, 19: gradual,
+    20: sparse_pretraining, 25: journey, 32: granet, 46: soups, 49: predefined, 52: dynamic, 53: lottery,
+    57: soft_masks, **FACTORISED,
 }  # fmt: skip
