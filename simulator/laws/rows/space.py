@@ -237,8 +237,11 @@ def best_rows(gemm: Gemm, accelerator: Accelerator, objective: Objective = "late
             if before is not None and np.array_equal(before.m, blocks.m):
                 continue  # what is left has its room in fewer banks, too
             before = blocks
-            if not blocks.m.size or space.least(blocks, goal).min() >= least:
+            bound = space.least(blocks, goal)
+            if not (bound < least).any():
                 break  # neither do fewer banks hold any that is better
+            if criteria == (goal,):
+                blocks = blocks.at(bound < least)
             passes = few.full(few.lean(blocks, criteria[0]))
             if passes.m.size:
                 found = space.cost(passes.at(few.chosen(passes, criteria)))
