@@ -156,7 +156,15 @@ class Space:
         clock_hz, link = accelerator.technology.clock_hz, accelerator.dram_bytes_per_s
         walks = layer.groups * layer.samples * loops.strips * loops.channels * layer.filters
         one_set = walks * blocks.q * layer.kernel[1] * layer.output[1] / pe_rate(self.gemm, accelerator)
-        cycles = one_set / np.floor(self.sets(blocks.e) / blocks.r)
+        full_pes = one_set / np.floor(self.sets(blocks.e) / blocks.r)
+        # every filter's sums leave through the port, every filter comes over its bus, however many a pass takes
+        port = accelerator.buffer_of("output").port_bytes_per_cycle or math.inf
+        sums = layer.output[0] * accelerator.compute.accumulate_bits / 8 / port
+        bus = part_of(accelerator).filter_bus_bytes_per_cycle * 8 / self.gemm.weight.bits
+        rows = loops.strips * math.prod(layer.kernel) * blocks.q * blocks.r / bus
+        each = layer.groups * loops.channels * layer.filters
+        cycles = np.maximum(full_pes, each * layer.samples * sums * layer.output[1])
+        cycles = cycles + each * loops.samples * (rows + sums)
         if figure == "cycles":
             return cycles
         latency_s = np.maximum(cycles / clock_hz + (moved[0] + moved[2]) / link, sum(moved) / link)
@@ -237,7 +245,7 @@ def best_rows(gemm: Gemm, accelerator: Accelerator, objective: Objective = "late
             if before is not None and np.array_equal(before.m, blocks.m):
                 continue  # what is left has its room in fewer banks, too
             before = blocks
-            bound = space.least(blocks, goal)
+            bound = space.least(blocks, goal) * (1 - 1e-12)  # room for its rounding
             if not (bound < least).any():
                 break  # neither do fewer banks hold any that is better
             if criteria == (goal,):
