@@ -65,7 +65,7 @@ def _shortcuts(model: nn.Module, inputs: Any) -> dict[str, tuple[str, int]]:
     last one that gives as many places before the next norm of as many runs."""
     here = on_meta(model, training=False)
     linear = {target.layer: target.extent("k") for target in targets(here) if "c" in target.ranks}
-    called: list[tuple[str, int, Tensor | None]] = []
+    called: list[tuple[str, int, bool, Tensor]] = []
     hooks = []
     for path, module in here.named_modules():
         weight = getattr(module, "weight", None)
@@ -80,24 +80,25 @@ def _shortcuts(model: nn.Module, inputs: Any) -> dict[str, tuple[str, int]]:
         for hook in hooks:
             hook.remove()
     around = {id(each) for each in added.operands}
-    norms = [size for _, size, x in called if x is not None and id(x) in around]
+    norms = [size for _, size, is_norm, x in called if is_norm and id(x) in around]
     trunk = max(set(norms), key=norms.count, default=0)
     found: dict[str, tuple[str, int]] = {}
     last = ""
-    for path, size, x in called:
-        if x is not None and size == trunk:
-            last = path if id(x) in around else ""
-        elif last and size == trunk:
-            found[last] = path, size
+    done = False  # a result that is added as it is ends what a norm is for
+    for path, size, is_norm, x in called:
+        if is_norm and size == trunk:
+            last, done = path if id(x) in around else "", False
+        elif not is_norm and last and size == trunk and not done:
+            found[last], done = (path, size), id(x) in around
     return found
 
 
 def _note(
-    called: list[tuple[str, int, Tensor | None]], path: str, size: int, is_norm: bool, module: nn.Module,
+    called: list[tuple[str, int, bool, Tensor]], path: str, size: int, is_norm: bool, module: nn.Module,
     given: tuple[Any, ...], result: Any,
 ) -> None:  # fmt: skip
-    """Take down that a layer ran; of a norm, with its input."""
-    called.append((path, size, given[0] if is_norm else None))
+    """Take down that a layer ran, with the input of a norm and the result of others."""
+    called.append((path, size, is_norm, given[0] if is_norm else result))
 
 
 class _Added(TorchFunctionMode):

@@ -72,3 +72,11 @@ def test_a_quarter_less_has_so_many_parameters_and_products() -> None:
 def test_what_cannot_be_sliced_says_why(model: nn.Module, recipe: str, message: str) -> None:
     with pytest.raises(WorkloadError, match=message):
         prune(model, recipe, torch.zeros(1, 16))
+
+
+def test_a_head_as_wide_as_the_trunk_is_no_part_of_a_block() -> None:
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(16, 32), Block(32), nn.Linear(32, 32)).eval(), torch.randn(4, 16)
+    changed = slices(model, 0.25, inputs=x)
+    assert [each.layer for each in changed.account if "turned" in each.what] == ["1.mix", "1.down"]
+    assert changed.module(x).shape == (4, 32)

@@ -188,11 +188,13 @@ def encoder(batch: int = 1, tokens: int = 16, width: int = 32, depth: int = 2) -
             super().__init__()
             self.q, self.k, self.v, self.out = (nn.Linear(width, width, bias=False) for _ in range(4))
             self.up, self.down = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+            self.norm, self.last_norm = nn.LayerNorm(width), nn.LayerNorm(width)
 
         def forward(self, x: Tensor) -> Tensor:
-            heads = [each(x).unflatten(-1, (4, -1)).transpose(1, 2) for each in (self.q, self.k, self.v)]
+            rows = self.norm(x)
+            heads = [each(rows).unflatten(-1, (4, -1)).transpose(1, 2) for each in (self.q, self.k, self.v)]
             x = x + self.out(F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2))
-            return x + self.down(F.gelu(self.up(x)))
+            return x + self.down(F.gelu(self.up(self.last_norm(x))))
 
     class Encoder(nn.Module):
         def __init__(self) -> None:
