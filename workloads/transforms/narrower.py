@@ -57,7 +57,7 @@ def channel(
     if callable(keep):
         own = keep
         return resized(model, inputs, lambda found: {
-            group: wanted for group in found.groups if (wanted := own(group)) is not None
+            group: wanted for group in free(found, layers) if (wanted := own(group)) is not None
         }, choice, dense)  # fmt: skip
     share = keep
     return resized(model, inputs, lambda found: {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import mean
 from typing import Any
 
@@ -12,7 +13,7 @@ from zerocast.analysis.run.network import Network
 from zerocast.analysis.validate.suites.systems.factorised import FACTORISED
 from zerocast.analysis.validate.suites.systems.scoreboard import Predict
 from zerocast.analysis.validate.suites.systems.trial import NETWORKS, Trial, lowered, placed
-from zerocast.simulator import plain_gemm
+from zerocast.simulator import plain_gemm, simulate
 from zerocast.simulator.gpu import gpu_rows
 from zerocast.workloads import build, prune
 from zerocast.workloads.from_torch import capture_once
@@ -109,6 +110,24 @@ def predefined(trial: Trial) -> Mapping[str, float]:
         dense, narrow = (_macs(factory, arguments) for factory, arguments in cases)
         found[name] = round(100 * (1 - narrow / dense), 1)
     return found
+
+
+def narrow_language_models(trial: Trial) -> Mapping[str, float]:
+    """Parameters, operations and storage of language models with fewer dimensions, heads and features."""
+    del trial
+    hidden = lowered(Network("hf:meta-llama/Llama-2-7b-hf", "hidden:0.8", tokens=64))
+    layers = "@*layers.[4-9].*|*layers.[12][0-9].*"
+    grouped = lowered(Network("hf:meta-llama/Llama-3.1-8B", f"heads:0.75{layers}+ffn:0.75{layers}", tokens=64))
+    return {
+        "parameters": round(hidden.parameters / 1e9, 2), "macs": hidden.macs / 1e9,
+        "mib": 2 * hidden.parameters / 2**20, "grouped": grouped.parameters,
+    }  # fmt: skip
+
+
+def narrow_trunk(trial: Trial) -> Mapping[str, float]:
+    """Against the whole network on the same card."""
+    whole = simulate(lowered(replace(trial.network, prune=None)), trial.machine)
+    return {"speedup": whole.latency_s / trial.result.latency_s}
 
 
 def _macs(factory: str, arguments: tuple[tuple[str, Any], ...]) -> int:
@@ -217,7 +236,7 @@ def journey(trial: Trial) -> Mapping[str, float]:
 
 
 PREDICTIONS: dict[int, Predict] = {
-    1: progressive_gradient_flow, 2: hierarchical, 4: bidirectional, 10: essential, 12: random_pruning, 19: gradual,
-    20: sparse_pretraining, 25: journey, 32: granet, 46: soups, 49: predefined, 52: dynamic, 53: lottery,
-    57: soft_masks, **FACTORISED,
+    1: progressive_gradient_flow, 2: hierarchical, 4: bidirectional, 7: narrow_language_models, 10: essential,
+    12: random_pruning, 18: narrow_trunk, 19: gradual, 20: sparse_pretraining, 25: journey, 32: granet, 46: soups,
+    49: predefined, 52: dynamic, 53: lottery, 57: soft_masks, **FACTORISED,
 }  # fmt: skip
