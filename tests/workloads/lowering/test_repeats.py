@@ -28,14 +28,14 @@ def _causal(config: Any, **fields: Any) -> tuple[nn.Module, tuple[Any, ...]]:
 
 
 CAUSAL = {
-    "llama": (transformers.LlamaConfig, {"num_hidden_layers": 10}, (10, 3, 1)),
+    "llama": (transformers.LlamaConfig, {"num_hidden_layers": 7}, (7, 3, 1)),
     "sliding every other": (transformers.Gemma2Config, {"num_hidden_layers": 12}, (12, 6, 2)),
     "dense first": (
         transformers.DeepseekV2Config,
-        {"num_hidden_layers": 9, "first_k_dense_replace": 1, "n_routed_experts": 4, "num_experts_per_tok": 2,
+        {"num_hidden_layers": 7, "first_k_dense_replace": 1, "n_routed_experts": 2, "num_experts_per_tok": 1,
          "n_group": 1, "topk_group": 1, "moe_intermediate_size": 32, "kv_lora_rank": 16, "q_lora_rank": None,
          "qk_nope_head_dim": 16, "qk_rope_head_dim": 16, "v_head_dim": 16, "num_key_value_heads": 4},
-        (9, 3, 1),
+        (7, 3, 1),
     ),
 }  # fmt: skip
 
