@@ -41,10 +41,9 @@ def grouped_backward(grad, x, w, bias, stride, padding, dilation, transposed, ou
 
 
 def counted(model: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[float, float]:
-    """MACs that PyTorch counts, forward and of the whole step: convolutions and matrix products. It does not count embeddings, norms,
-    softmax, pooling, elementwise work, the loss or the optimizer, which are no einsums here either.
-    Attention is
-    run as plain products (MATH), because fused kernels recompute scores in their backward pass."""
+    """MACs that PyTorch counts, forward and of the whole step: convolutions and matrix products. It does not count
+    embeddings, norms, softmax, pooling, elementwise work, the loss or the optimizer, which are no einsums here either.
+    Attention is run as plain products (MATH), because fused kernels recompute scores in their backward pass."""
     custom = {torch.ops.aten.convolution_backward: grouped_backward}
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False, custom_mapping=custom) as counter:
         out = model(*inputs).sum()
