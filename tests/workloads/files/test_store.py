@@ -93,7 +93,7 @@ def rewritten(path: Path, **changes: object) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 99}, "format version 99, this program reads 3; capture it again"),
+        ({"version": 99}, "format version 99, this program reads 4; capture it again"),
         ({"format": "something"}, "is not a workload"),
         ({"ops": 3}, "is damaged"),
         ({"tensors": []}, "unknown tensor"),

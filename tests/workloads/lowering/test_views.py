@@ -4,7 +4,6 @@ nothing, any other moves each of its elements once, and the products of a traini
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext as _nothing
 from typing import Any
 
 import pytest
@@ -212,8 +211,8 @@ def test_what_cannot_be_followed_is_named(function: Callable, message: str, trai
     with pytest.raises(WorkloadError, match=message) as caught:
         capture(Call(function), torch.randn(SHAPE), training=training)
     assert "\n" not in str(caught.value)
-    with pytest.raises(WorkloadError) if "masked" in message else _nothing():
-        assert capture(Call(function), torch.randn(SHAPE), training=False, allow_unknown=True).unknown
+    priced = capture(Call(function), torch.randn(SHAPE), training=False, allow_unknown=True)
+    assert priced.unknown or priced.meta["skipped"]
 
 
 def _rotated(y: torch.Tensor) -> torch.Tensor:

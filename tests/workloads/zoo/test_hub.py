@@ -223,6 +223,8 @@ SAID: list[tuple[dict[str, Any], str]] = [
     ({"quant_method": "gptq", "bits": 4, "group_size": 128}, "fp16*int4"),
     ({"quant_method": "gptq", "bits": 8}, "fp16*int8"), ({"quant_method": "awq", "bits": 4}, "fp16*int4"),
     ({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "fp16*nf4"),
+    ({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4",
+      "bnb_4bit_use_double_quant": True}, "fp16*nf4-dq"),
     ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "fp16*int8"),
     ({"quant_method": "fp8", "weight_block_size": [128, 128], "activation_scheme": "dynamic"}, "fp8"),
     (_compressed({"num_bits": 4, "type": "int"}, None), "fp16*int4"), (_compressed(INTEGERS, INTEGERS), "int8"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from zerocast.workloads.dtypes import NORMAL
+from zerocast.workloads.dtypes import DOUBLE, NORMAL
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.zoo.hub.configurations import bare, configuration, is_hub_name, table
 
@@ -46,7 +46,9 @@ def _bitsandbytes(said: Said) -> str:
     """Its 8 bits are multiplied as whole numbers beside a few columns in 16 bits; here as 16 bits throughout."""
     if said.get("load_in_8bit"):
         return f"{PLAIN}*int8"
-    return f"{PLAIN}*{NORMAL if said.get('bnb_4bit_quant_type', 'fp4') == NORMAL else 'fp4'}"
+    double = DOUBLE if said.get("bnb_4bit_use_double_quant") else ""
+    named = f"{said.get('bnb_4bit_quant_type', 'fp4')}{double}"
+    return f"{PLAIN}*{named if named in NORMAL else 'fp4'}"
 
 
 def _compressed(said: Said) -> str:

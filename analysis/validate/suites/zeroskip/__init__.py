@@ -25,7 +25,7 @@ ENGINES = {
     "mcbbs": "MCBBS against its measured latencies",
 }
 """Engines and what each file computes: gated zeros, skipped activations, both operands, FPGA designs."""
-_MODULES = {"eyeriss_v1": "eyeriss.v1", "eyeriss_pe": "eyeriss.pe", "eyeriss_chip": "eyeriss.chip"}
+MODULES = {"eyeriss_v1": "eyeriss.v1", "eyeriss_pe": "eyeriss.pe", "eyeriss_chip": "eyeriss.chip"}
 """Where an engine is, in this folder, if not in the file of its name."""
 
 
@@ -46,5 +46,5 @@ def compare(say: Callable[[str], None], part: str | None = None) -> list[Compari
     rows: list[Comparison] = []
     for engine in [part] if part else list(ENGINES):
         say(ENGINES[engine])
-        rows += importlib.import_module(f"{__name__}.{_MODULES.get(engine, engine)}").compare()
+        rows += importlib.import_module(f"{__name__}.{MODULES.get(engine, engine)}").compare()
     return rows
