@@ -83,7 +83,8 @@ class Pruning:
 
     kept_dense: weights left dense, with the reason in words. changes_module: the layers or their shapes are others than
     the network's own. refresh: how the masks move; None where they stay. account: of the layers that were changed.
-    stored: types in which weights are kept, where these are narrower than what they are multiplied with.
+    stored: types in which weights are kept, where these are narrower than what they are multiplied with. smaller:
+    weights that are pruned by being smaller, without zeros.
     """
 
     recipe: str
@@ -93,6 +94,12 @@ class Pruning:
     refresh: Refresh | None = None
     account: tuple[Change, ...] = ()
     stored: Mapping[str, str] = field(default_factory=dict)
+    smaller: frozenset[str] = frozenset()
+
+    @property
+    def pruned(self) -> frozenset[str]:
+        """Weights with zeros, and those that became smaller."""
+        return self.smaller | set(self.layers)
 
     def then(self, other: Pruning) -> Pruning:
         """What this decided, and then another of what it left, whose patterns hold the zeros of both where both prune a
@@ -101,14 +108,13 @@ class Pruning:
             return other
         if self.refresh is not None and other.refresh is not None:
             raise WorkloadError(f"recipes {self.recipe!r} and {other.recipe!r} both move their masks; keep one of them")
-        layers = {**self.layers, **{n: layer for n, layer in other.layers.items() if layer != LayerPruning()}}
-        layers = {**other.layers, **layers}
-        kept = {**self.kept_dense, **other.kept_dense}
-        return Pruning(
-            f"{self.recipe}+{other.recipe}", layers, {name: why for name, why in kept.items() if name not in layers},
+        both = Pruning(
+            f"{self.recipe}+{other.recipe}", {**self.layers, **other.layers}, {**self.kept_dense, **other.kept_dense},
             self.changes_module or other.changes_module, self.refresh or other.refresh, self.account + other.account,
-            {**self.stored, **other.stored},
+            {**self.stored, **other.stored}, self.smaller | other.smaller,
         )  # fmt: skip
+        kept = {name: why for name, why in both.kept_dense.items() if name not in both.pruned}
+        return replace(both, kept_dense=kept)
 
 
 NOTHING_PRUNED = Pruning("dense")
@@ -121,8 +127,8 @@ def apply_pruning(forward: Workload, pruning: Pruning) -> Workload:
     weight that the workload does not have.
     """
     weights = {tensor.weight for tensor in forward.tensors.values()}
-    for name, layer in pruning.layers.items():
-        if name not in weights and layer != LayerPruning():  # a layer that became smaller may have another name since
+    for name in pruning.layers:
+        if name not in weights:
             raise WorkloadError(
                 f"recipe {pruning.recipe!r} names the weight {name!r}, which the model does not have; "
                 "apply the recipe to the same model"
@@ -134,11 +140,11 @@ def apply_pruning(forward: Workload, pruning: Pruning) -> Workload:
             op = replace(op, patterns={**op.patterns, 1: recipe.weight["FF"]})
         ops.append(op)
     layers = {
-        name: "" if name in pruning.layers else pruning.kept_dense.get(name, reason)
+        name: "" if name in pruning.pruned else pruning.kept_dense.get(name, reason)
         for name, reason in forward.layers.items()
     }
     meta = {**forward.meta, "recipe": pruning.recipe, "module_changed": pruning.changes_module}
     if pruning.account:
         meta["account"] = tuple(map(tuple, pruning.account))
-    found = {name: words for name, words in forward.found.items() if name not in pruning.layers}
+    found = {name: words for name, words in forward.found.items() if name not in pruning.pruned}
     return replace(forward, ops=tuple(ops), layers=layers, meta=meta, found=found)

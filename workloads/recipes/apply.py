@@ -57,13 +57,14 @@ def _transformed(
     known = TRANSFORMS[recipe.family]
     function = getattr(transforms, known.function)
     given = dict(recipe.arguments) | ({"inputs": inputs} if known.follows else {})
+    given |= {"dense": dense, "ends": ends} if known.scoped else {}
     try:
-        changed = function(model, **given, dense=dense, ends=ends)
+        changed = function(model, **given)
     except WorkloadError as error:
         raise WorkloadError(f"recipe {recipe.text!r}: {error}") from error
     return changed.module, Pruning(
-        recipe.text, dict.fromkeys(changed.cut, LayerPruning()), changed.left, True, account=changed.account,
-        stored=changed.stored,
+        recipe.text, {}, changed.left, True, account=changed.account, stored=changed.stored,
+        smaller=frozenset(changed.cut),
     )  # fmt: skip
 
 
@@ -103,13 +104,12 @@ def _pruned(
 def _still_there(before: Pruning, model: nn.Module, recipe: Recipe) -> Pruning:
     """What was decided of the weights that a transform left. Raises `WorkloadError` where it took one with zeros."""
     there = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    gone = [name for name in before.layers if name not in there]
-    if zeros := [name for name in gone if before.layers[name] != LayerPruning()]:
+    if gone := next((name for name in before.layers if name not in there), None):
         raise WorkloadError(
-            f"recipe {recipe.text!r} replaces {zeros[0]!r}, in which {before.recipe!r} left zeros; write it first"
+            f"recipe {recipe.text!r} replaces {gone!r}, in which {before.recipe!r} left zeros; write it first"
         )
-    layers = {name: layer for name, layer in before.layers.items() if name in there}
-    return replace(before, layers=layers, stored={n: kind for n, kind in before.stored.items() if n in there})
+    stored = {name: kind for name, kind in before.stored.items() if name in there}
+    return replace(before, stored=stored, smaller=before.smaller & there)
 
 
 def _with_zeros_of(before: Pruning, decided: Pruning, model: nn.Module) -> Pruning:
@@ -119,8 +119,6 @@ def _with_zeros_of(before: Pruning, decided: Pruning, model: nn.Module) -> Pruni
     real = {target.name: target for target in targets(model)} if not is_meta(model) else {}
     for name in set(before.layers) & set(layers):
         both = (before.layers[name], layers[name])
-        if LayerPruning() in both:
-            continue
         if name not in real or any(layer.generated_online or layer.output_gradient for layer in both):
             raise WorkloadError(
                 f"recipes {before.recipe!r} and {decided.recipe!r} both prune {name!r}, whose zeros only real weights "

@@ -16,7 +16,8 @@ class Transform(NamedTuple):
     """How a transform is spelled, what it does, what reads its fields, its function and the file that has it.
 
     Behind its fields, any transform takes the layers that it changes: `@GLOB`, or several with `|` between them. at:
-    the argument that these are. follows: whether it follows the graph, for which it is given the network's inputs.
+    the argument that these are. scoped: whether it is told which layers stay dense. follows: whether it follows the
+    graph, for which it is given the network's inputs.
     changes: whether it changes layers, and so comes before recipes that decide zeros in them. sparse: its first field
     is a sparsity, of static masks that its layers then get.
     """
@@ -27,15 +28,15 @@ class Transform(NamedTuple):
     function: str
     home: str
     at: str = "layers"
+    scoped: bool = True
     follows: bool = False
     changes: bool = True
     sparse: bool = False
 
 
-def _rank(fields: Fields) -> Arguments:
-    """A rank, or a share of each layer's smaller side."""
-    (text,) = fields.expect(1)
-    return {"rank": _rank_or_share(fields, text)}
+def _one(name: str, read: Callable[[Fields, str], Any]) -> Callable[[Fields], Arguments]:
+    """A reader of the only field, as the argument `name`."""
+    return lambda fields: {name: read(fields, *fields.expect(1))}
 
 
 def _rank_or_share(fields: Fields, text: str) -> float:
@@ -111,15 +112,9 @@ def _operations(fields: Fields) -> Arguments:
     return {"flops": _positive(fields, fields.option("flops", 1)), **_picked(fields, list(fields.plain))}
 
 
-def _paths(fields: Fields) -> Arguments:
+def _paths(_: Fields, text: str) -> tuple[str, ...]:
     """Layers, with commas between them."""
-    (text,) = fields.expect(1)
-    return {"layers": tuple(text.split(","))}
-
-
-def _blocks(fields: Fields) -> Arguments:
-    (text,) = fields.expect(1)
-    return {"blocks": fields.whole(text, 2)}
+    return tuple(text.split(","))
 
 
 def _rank_and_density(fields: Fields) -> Arguments:
@@ -138,57 +133,52 @@ def _adapter(fields: Fields) -> Arguments:
     return found | ({"layers": tuple(rest[0].split("|"))} if rest else {})
 
 
-def _factor(fields: Fields) -> Arguments:
-    (text,) = fields.expect(1)
+def _factor(fields: Fields, text: str) -> float:
     try:
         factor = float(text)
     except ValueError:
         factor = 0.0
     if not 1 < factor < 100:
         fields.refuse(f"{text!r} must be a number above 1")
-    return {"factor": factor}
+    return factor
 
 
-def _sparsity(fields: Fields) -> Arguments:
-    (text,) = fields.expect(1)
+def _sparsity(fields: Fields, text: str) -> float:
     share = fields.share(text)
     if not 0 < share < 1:
         fields.refuse(f"a sparsity lies between 0 and 1, not at {text}")
-    return {"sparsity": share}
+    return share
 
 
-def _wide(fields: Fields) -> Arguments:
+def _wider(fields: Fields, text: str) -> float:
     """All widths by the root of what sparsity saves (Sparse-IFT, sparse wide)."""
-    return {"factor": (1 / (1 - _sparsity(fields)["sparsity"])) ** 0.5}
+    return float((1 / (1 - _sparsity(fields, text))) ** 0.5)
 
 
-def _parallel(fields: Fields) -> Arguments:
+def _branches(fields: Fields, text: str) -> int:
     """As many branches as one is dense (Sparse-IFT, sparse parallel)."""
-    exact = 1 / (1 - _sparsity(fields)["sparsity"])
+    exact = 1 / (1 - _sparsity(fields, text))
     if abs(exact - round(exact)) > 1e-6 * exact:
         fields.refuse(f"{exact:.4g} branches are no whole number; give a sparsity such as 50%, 75%, 80% or 90%")
-    return {"count": round(exact)}
+    return round(exact)
 
 
-def _part(fields: Fields) -> Arguments:
-    (text,) = fields.expect(1)
-    return {"share": _positive(fields, fields.share(text))}
+def _part(fields: Fields, text: str) -> float:
+    return _positive(fields, fields.share(text))
 
 
-def _less(fields: Fields) -> Arguments:
-    (text,) = fields.expect(1)
+def _less(fields: Fields, text: str) -> float:
     share = fields.share(text)
     if share == 1:
         fields.refuse("a network needs hidden dimensions; give a share below 1")
-    return {"share": share}
+    return share
 
 
-def _bits(fields: Fields) -> Arguments:
-    (text,) = fields.expect(1)
+def _bits(fields: Fields, text: str) -> int:
     bits = fields.whole(text, 2)
     if bits > 8:
         fields.refuse(f"{bits} bits are no narrower than what weights are multiplied in; give 2 to 8")
-    return {"width": bits}
+    return bits
 
 
 def _nothing(fields: Fields) -> Arguments:
@@ -200,84 +190,86 @@ TRANSFORMS = {
     "channel": Transform(
         "channel:R[:inner][:global|random[:SEED]][:round=8][@GLOB|GLOB], channel:@PLAN.yaml, channel:@FILE.py:FUNCTION",
         "a share R of every coupled group of channels, heads and dimensions stays; inner: without those of shortcuts",
-        _places, "channel", "narrower", follows=True,
+        _places, "channel", "sizes.narrower", follows=True,
     ),
     "heads": Transform(
         "heads:R[@GLOB|GLOB]", "a share R (or a number) of the heads of every attention stays, with keys they share",
-        _number_of, "heads", "narrower", follows=True,
+        _number_of, "heads", "sizes.narrower", follows=True,
     ),
     "ffn": Transform(
         "ffn:R[@GLOB|GLOB]", "a share R (or a number) of the features inside every feed-forward block stays",
-        _number_of, "ffn", "narrower", follows=True,
+        _number_of, "ffn", "sizes.narrower", follows=True,
     ),
     "hidden": Transform(
         "hidden:N[@GLOB|GLOB]", "N (or a share) of the dimensions that shortcuts run along stay, the same everywhere",
-        _number_of, "hidden", "narrower", follows=True,
+        _number_of, "hidden", "sizes.narrower", follows=True,
     ),
     "target": Transform(
         "target:flops=R", "channel at the share that leaves a share R of the multiply-accumulates",
-        _operations, "target", "narrower", follows=True,
+        _operations, "target", "sizes.narrower", follows=True,
     ),
     "nested": Transform(
         "nested:R@width|depth", "the first share R of the channels of every group, or of the layers of every list",
-        _share, "nested", "subnetworks", "along", follows=True,
+        _share, "nested", "sizes.subnetworks", "along", follows=True,
     ),
     "erase": Transform(
-        "erase:LAYER[,LAYER]", "layers of a list, by path or glob, are taken out", _paths, "erase", "shorter"
+        "erase:LAYER[,LAYER]", "layers of a list, by path or glob, are taken out", _one("layers", _paths), "erase",
+        "sizes.shorter", scoped=False,
     ),
     "lowrank": Transform(
-        "lowrank:R", "each weight becomes two of rank R (0.25: a quarter of its smaller side)", _rank,
-        "lowrank", "factors",
+        "lowrank:R", "each weight becomes two of rank R (0.25: a quarter of its smaller side)",
+        _one("rank", _rank_or_share), "lowrank", "weights.factors",
     ),
     "monarch": Transform(
         "monarch:NB", "each linear layer becomes two of NB blocks on the diagonal, with a permutation between them",
-        _blocks, "monarch", "blocks",
+        _one("blocks", lambda fields, text: fields.whole(text, 2)), "monarch", "weights.blocks",
     ),
     "sparse+lowrank": Transform(
         "sparse+lowrank:R:D", "each linear weight becomes one of rank R plus a sparse one of density D (SLTrain)",
-        _rank_and_density, "sparse_lowrank", "factors",
+        _rank_and_density, "sparse_lowrank", "weights.factors",
     ),
     "lora": Transform(
         "lora:R[:GLOB|GLOB][:frozen|trained]",
         "adapters of rank R beside queries and values, or the layers named; all else is frozen, or trained still",
-        _adapter, "lora", "adapters",
+        _adapter, "lora", "weights.adapters",
     ),
-    "merge": Transform("merge", "adapters and factors become one weight again", _nothing, "merge", "adapters"),
+    "merge": Transform("merge", "adapters and factors become one weight again", _nothing, "merge", "weights.adapters"),
     "bypass": Transform(
-        "bypass:R", "beside each layer stands a small one of rank R, which recipes leave whole", _rank,
-        "bypass", "beside",
+        "bypass:R", "beside each layer stands a small one of rank R, which recipes leave whole",
+        _one("rank", _rank_or_share), "bypass", "weights.beside",
     ),
-    "bias": Transform("bias", "layers without a bias get one", _nothing, "bias", "beside"),
+    "bias": Transform("bias", "layers without a bias get one", _nothing, "bias", "weights.beside"),
     "widen": Transform(
-        "widen:F", "all widths but those of inputs and results grow by F", _factor, "widen", "wider", follows=True
+        "widen:F", "all widths but those of inputs and results grow by F", _one("factor", _factor), "widen",
+        "sizes.wider", follows=True,
     ),
     "ift-wide": Transform(
         "ift-wide:S", "Sparse-IFT: static masks of sparsity S in a network so much wider that operations stay",
-        _wide, "widen", "wider", follows=True, sparse=True,
+        _one("factor", _wider), "widen", "sizes.wider", follows=True, sparse=True,
     ),
     "ift-parallel": Transform(
         "ift-parallel:S", "Sparse-IFT: as many sparse branches in place of each layer as take its operations",
-        _parallel, "branches", "beside", sparse=True,
+        _one("count", _branches), "branches", "weights.beside", sparse=True,
     ),
     "ift-factorised": Transform(
         "ift-factorised:S", "Sparse-IFT: two sparse layers in place of each that take its operations",
-        _sparsity, "factorised", "factors", sparse=True,
+        _one("sparsity", _sparsity), "factorised", "weights.factors", sparse=True,
     ),
     "ift-doped": Transform(
         "ift-doped:S", "Sparse-IFT: a low rank beside each sparse layer that takes the operations saved",
-        _sparsity, "doped", "beside", sparse=True,
+        _one("sparsity", _sparsity), "doped", "weights.beside", sparse=True,
     ),
     "partial": Transform(
-        "partial:R", "the weights of a share R of each layer's inputs are trained, and nothing else (S2FT)", _part,
-        "partial", "parts",
+        "partial:R", "the weights of a share R of each layer's inputs are trained, and nothing else (S2FT)",
+        _one("share", _part), "partial", "weights.parts",
     ),
     "slice": Transform(
         "slice:R", "a share R of the dimensions of shortcuts goes; a square product stays in each (SliceGPT)",
-        _less, "slices", "slicing", follows=True,
+        _one("share", _less), "slices", "sizes.slicing", follows=True,
     ),
     "bits": Transform(
         "bits:B", "weights are stored in B bits, 2 to 8, with scales, and multiplied as the next type that arrays have",
-        _bits, "bits", "storage", changes=False,
+        _one("width", _bits), "bits", "storage", changes=False,
     ),
 }  # fmt: skip
 """Name -> transform."""

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
@@ -28,11 +28,21 @@ class Changed:
     stored: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Misfit:
+class Misfit(Exception):
     """Why a layer cannot be changed as asked."""
 
-    reason: str
+
+class Scope(TypedDict, total=False):
+    """Which layers a transform changes.
+
+    layers: names, last names, parents or globs of them; () for all but the first layer, the classifier and what is
+    shared with an embedding. dense: of those that it leaves. ends: whether first layer and classifier stay, None for
+    where no layers are named.
+    """
+
+    layers: Sequence[str]
+    dense: Sequence[str]
+    ends: bool | None
 
 
 def twin(model: nn.Module) -> nn.Module:
@@ -45,29 +55,21 @@ def twin(model: nn.Module) -> nn.Module:
     return copy.deepcopy(model, memo)
 
 
-def replaced(
-    model: nn.Module,
-    made: Callable[[Target], Any],
-    *,
-    layers: Sequence[str],
-    dense: Sequence[str],
-    ends: bool | None,
-) -> Changed:
+def replaced(model: nn.Module, made: Callable[[Target], Any], **scope: Unpack[Scope]) -> Changed:
     """A copy in which what `made` returns stands in place of each linear layer and convolution.
 
-    layers: names, last names, parents or globs of those that are replaced; () for all but the first layer, the
-    classifier and what is shared with an embedding. dense: of those that are not. ends: whether first layer and
-    classifier stay.
-    Raises `WorkloadError` for a name that matches nothing, and where nothing is replaced.
+    Layers of which `made` raises `Misfit` stay. Raises `WorkloadError` for a name that matches nothing, and where
+    nothing is replaced.
     """
     module = twin(model)
-    found, left = candidates(module, layers, dense, ends)
+    found, left = candidates(module, **scope)
     account: list[Change] = []
     misfits: dict[str, str] = {}
     for target in found:
-        made_of = made(target)
-        if isinstance(made_of, Misfit):
-            misfits[target.name] = made_of.reason
+        try:
+            made_of = made(target)
+        except Misfit as misfit:
+            misfits[target.name] = str(misfit)
             continue
         put(module, target.layer, made_of)
         account.append(change_of(target.layer, target.module, made_of, made_of.words))
@@ -79,9 +81,14 @@ def replaced(
 
 
 def candidates(
-    module: nn.Module, layers: Sequence[str], dense: Sequence[str], ends: bool | None, parts: bool = False
+    module: nn.Module,
+    *,
+    layers: Sequence[str] = (),
+    dense: Sequence[str] = (),
+    ends: bool | None = None,
+    parts: bool = False,
 ) -> tuple[list[Target], dict[str, str]]:
-    """The layers that may be changed, and the reasons of the others; arguments as of `replaced`.
+    """The layers of a `Scope` that may be changed, and the reasons of the others.
 
     parts: with weights that are no layer of their own, as recurrent ones.
     """

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import get_args, get_type_hints
+
 import pytest
 import torch
 from small_models import copies, mlp, unchanged
@@ -23,9 +26,15 @@ def seeded() -> None:
 
 @pytest.mark.parametrize("name", list(TRANSFORMS))
 def test_every_transform_has_its_function(name: str) -> None:
-    function = getattr(transforms, TRANSFORMS[name].function)
+    known = TRANSFORMS[name]
+    function = getattr(transforms, known.function)
     assert function.__doc__
-    assert {"dense", "ends"} <= set(function.__kwdefaults__)
+    parameters = inspect.signature(function).parameters
+    taken = {each for each, parameter in parameters.items() if parameter.kind is not parameter.VAR_KEYWORD}
+    for options in (get_type_hints(function)[each] for each in set(parameters) - taken):
+        taken |= set(get_args(options)[0].__annotations__)
+    assert known.scoped == ({"dense", "ends"} <= taken)
+    assert known.follows == ("inputs" in taken)
 
 
 def test_transforms_change_the_module_and_recipes_prune_what_is_there() -> None:
@@ -130,7 +139,7 @@ def test_bits_are_stored_and_the_later_of_two_counts() -> None:
 def test_what_a_later_step_takes_away_is_forgotten_but_no_zeros_are() -> None:
     model, x = mlp(16, 32, 24, 8), torch.randn(4, 16)
     changed, pruning = prune(model, "channel:0.5+lora:4:1+nm:2:4", x)
-    assert set(pruning.layers) == {"0.weight", "2.weight", "1.base.weight"}
+    assert pruning.pruned == {"0.weight", "2.weight", "1.base.weight"}
     assert capture(changed, x, pruning=pruning).macs == 4 * (16 * 16 + 16 * 12 + 4 * (16 + 12) + 12 * 8)
     zeros, before = prune(model, "nm:2:4")
     with pytest.raises(WorkloadError, match=r"'lora:4:1' replaces '1\.weight', in which 'nm:2:4' left zeros"):

@@ -49,7 +49,7 @@ def test_channel_removes_coupled_channels_and_nothing_that_matters() -> None:
     assert smaller.fc.weight.requires_grad
     assert torch.equal(smaller.norm.running_mean, torch.zeros(8))
     torch.testing.assert_close(smaller.eval()(x), model.eval()(x))
-    assert set(pruning.layers) == {f"{name}.weight" for name in ("stem", "conv1", "conv2", "depthwise", "fc")}
+    assert pruning.pruned == {f"{name}.weight" for name in ("stem", "conv1", "conv2", "depthwise", "fc")}
     assert not any(layer.weight for layer in pruning.layers.values())
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 from torch import nn
 
 from zerocast.workloads.errors import WorkloadError
-from zerocast.workloads.transforms.groups.order import EACH, Choice
-from zerocast.workloads.transforms.narrower import channel
-from zerocast.workloads.transforms.shorter import erase, last_layers
+from zerocast.workloads.transforms.groups.order import EACH
+from zerocast.workloads.transforms.sizes.narrower import Resizing, channel
+from zerocast.workloads.transforms.sizes.shorter import erase, last_layers
 from zerocast.workloads.transforms.surgery import Changed
 
 
@@ -19,17 +19,13 @@ def nested(
     model: nn.Module,
     share: float,
     *,
-    inputs: Any,
     along: Sequence[str] = ("width",),
-    choice: Choice = EACH,
-    dense: Sequence[str] = (),
-    ends: bool | None = None,
+    **how: Unpack[Resizing],
 ) -> Changed:
     """The sub-network of a network whose channels, or layers, are sorted: the first `share` of them.
 
     along: width, depth, or both.
     """
-    del ends
     if strange := [each for each in along if each not in ("width", "depth")]:
         raise WorkloadError(f"nothing is nested along {strange[0]!r}; write width or depth")
     account: tuple[Any, ...] = ()
@@ -42,5 +38,6 @@ def nested(
         model, account = changed.module, changed.account
     if "width" not in along:
         return Changed(model, account, left)
-    narrow = channel(model, share, inputs=inputs, choice=replace(choice, order="first"), dense=dense)
+    how["choice"] = replace(how.get("choice", EACH), order="first")
+    narrow = channel(model, share, **how)
     return replace(narrow, account=account + narrow.account)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +11,11 @@ from torch.nn import functional
 
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.recipes.targets import Target
-from zerocast.workloads.transforms.attention import FUSED, QUERIES_AND_VALUES, parts_of
-from zerocast.workloads.transforms.factors import rank_of
-from zerocast.workloads.transforms.layers import empty, like, matrix_of
-from zerocast.workloads.transforms.replacement import Replacement, is_linear
-from zerocast.workloads.transforms.surgery import Changed, Misfit, change_of, named, put, replaced, twin
+from zerocast.workloads.transforms.surgery import Changed, Scope, change_of, named, put, replaced, twin
+from zerocast.workloads.transforms.weights.attention import FUSED, QUERIES_AND_VALUES, parts_of
+from zerocast.workloads.transforms.weights.factors import rank_of
+from zerocast.workloads.transforms.weights.layers import empty, like, matrix_of
+from zerocast.workloads.transforms.weights.replacement import Replacement, must_be_linear
 
 SEED = 0
 """Of the random half of the adapters."""
@@ -25,29 +25,26 @@ def lora(
     model: nn.Module,
     rank: float,
     *,
-    layers: Sequence[str] = (),
     frozen: bool = True,
-    dense: Sequence[str] = (),
-    ends: bool | None = None,
+    **scope: Unpack[Scope],
 ) -> Changed:
     """Beside each linear layer W x stands up[out, rank] down[rank, in] x, zero at first (Hu et al., LoRA, 2021); W is
     trained no more.
 
-    rank, dense, ends: as of `lowrank`. layers: names or globs; () for queries and values. frozen: nothing but adapters
-    is trained, else what has none is.
+    rank: as of `lowrank`. Where no layers are named, adapters stand beside queries and values. frozen: nothing but
+    adapters is trained, else what has none is.
     """
-    pair = (*QUERIES_AND_VALUES, *FUSED)
+    pair, layers = (*QUERIES_AND_VALUES, *FUSED), scope.get("layers", ())
     found = layers or sorted({path.rpartition(".")[2] for path, _ in model.named_modules()} & set(pair))
+    scope["layers"] = found
     if not found:
         raise WorkloadError(f"{type(model).__name__} has no queries and values by name; name layers, as @*.dense")
 
-    def made(target: Target) -> nn.Module | Misfit:
-        own = rank_of(target, rank) if is_linear(target) else Misfit("adapters stand beside linear layers")
-        if isinstance(own, Misfit):
-            return own
-        return Lora(target, own, parts_of(target) if not layers else ("",))
+    def made(target: Target) -> Lora:
+        must_be_linear(target, "adapters stand beside linear layers")
+        return Lora(target, rank_of(target, rank), parts_of(target) if not layers else ("",))
 
-    changed = replaced(model, made, layers=found, dense=dense, ends=ends)
+    changed = replaced(model, made, **scope)
     adapters = [module for module in changed.module.modules() if isinstance(module, Lora)]
     for module in (changed.module,) if frozen else (each.base for each in adapters):
         module.requires_grad_(False)
@@ -56,15 +53,9 @@ def lora(
     return changed
 
 
-def merge(
-    model: nn.Module,
-    *,
-    layers: Sequence[str] = (),
-    dense: Sequence[str] = (),
-    ends: bool | None = None,
-) -> Changed:
-    """Adapters and factors become one weight again. layers, dense: names or globs of those that do, or do not."""
-    module = twin(model)
+def merge(model: nn.Module, **scope: Unpack[Scope]) -> Changed:
+    """Adapters and factors become one weight again, all of them where no layers are named."""
+    module, layers, dense = twin(model), scope.get("layers", ()), scope.get("dense", ())
     account = []
     for path, each in list(module.named_modules()):
         asked = not layers or any(named(path, glob) for glob in layers)

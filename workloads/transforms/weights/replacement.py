@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from zerocast.workloads.recipes.targets import Target
-from zerocast.workloads.transforms.layers import set_matrix
+from zerocast.workloads.transforms.surgery import Misfit
+from zerocast.workloads.transforms.weights.layers import set_matrix
 
 
-class Replacement(nn.Module):
+class Replacement(nn.Module, ABC):
     """A module in place of one layer. words: what it is, for the account."""
 
     words = ""
@@ -21,13 +23,13 @@ class Replacement(nn.Module):
         """Multiply-accumulates for each row of its input: each weight is used once."""
         return sum(weight.numel() for weight in self.parameters() if weight.dim() > 1)
 
+    @abstractmethod
     def matrix(self) -> Tensor:
         """The weight [outputs, inputs] of the one layer that computes the same."""
-        raise NotImplementedError
 
+    @abstractmethod
     def blank(self) -> Any:
         """A layer of the kind that it stands for, with its bias and any weight."""
-        raise NotImplementedError
 
     def merged(self) -> nn.Module:
         """One layer that computes the same."""
@@ -57,6 +59,7 @@ class OfLinear(Replacement):
         return layer
 
 
-def is_linear(target: Target) -> bool:
-    """Whether a weight is that of a linear layer, whichever way it lies."""
-    return set(target.ranks) == {"k", "c"}
+def must_be_linear(target: Target, why: str) -> None:
+    """Raises `Misfit` with a reason for a weight that is not a linear layer's, whichever way it lies."""
+    if set(target.ranks) != {"k", "c"}:
+        raise Misfit(why)

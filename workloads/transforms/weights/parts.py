@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from zerocast.workloads.recipes.targets import Target
-from zerocast.workloads.transforms.layers import matrix_of
-from zerocast.workloads.transforms.replacement import OfLinear, is_linear
-from zerocast.workloads.transforms.surgery import Changed, Misfit, replaced
+from zerocast.workloads.transforms.surgery import Changed, Scope, replaced
+from zerocast.workloads.transforms.weights.layers import matrix_of
+from zerocast.workloads.transforms.weights.replacement import OfLinear, must_be_linear
 
 
 def partial(
     model: nn.Module,
     share: float,
-    *,
-    layers: Sequence[str] = (),
-    dense: Sequence[str] = (),
-    ends: bool | None = None,
+    **scope: Unpack[Scope],
 ) -> Changed:
     """Of each linear layer the weights of a share of its inputs are trained, the first ones, and nothing else is.
 
     What an earlier call trains in part stays so (Yang et al., S2FT, 2024, who sort picked heads and channels to the
     front).
-
-    layers, dense, ends: as of `surgery.replaced`.
     """
 
-    def made(target: Target) -> nn.Module | Misfit:
-        if not is_linear(target):
-            return Misfit("a part of a linear layer's inputs is trained")
+    def made(target: Target) -> Partial:
+        must_be_linear(target, "a part of a linear layer's inputs is trained")
         return Partial(target, max(round(share * target.extent("c")), 1))
 
-    changed = replaced(model, made, layers=layers, dense=dense, ends=ends)
+    changed = replaced(model, made, **scope)
     changed.module.requires_grad_(False)
     for module in changed.module.modules():
         if isinstance(module, Partial):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -16,31 +15,22 @@ from zerocast.workloads.lowering.exporting.export import on_meta, without_data
 from zerocast.workloads.lowering.exporting.positional import positional
 from zerocast.workloads.pruning import Change
 from zerocast.workloads.recipes.targets import targets
-from zerocast.workloads.transforms.narrower import hidden
+from zerocast.workloads.transforms.sizes.narrower import Resizing, hidden
 from zerocast.workloads.transforms.surgery import Changed, put, twin
 
 GRAIN = 8
 """The authors' code rounds what is left of the hidden size down to a multiple of it."""
 
 
-def slices(
-    model: nn.Module,
-    share: float,
-    *,
-    inputs: Any,
-    layers: Sequence[str] = (),
-    dense: Sequence[str] = (),
-    ends: bool | None = None,
-) -> Changed:
+def slices(model: nn.Module, share: float, **how: Unpack[Resizing]) -> Changed:
     """A copy without a share of the dimensions that shortcuts run along, and in every shortcut of a block the product
     with a square matrix that turns them (Ashkboos et al., SliceGPT, ICLR 2024); at first it turns nothing.
 
     The matrix stands beside the layer that the shortcut is added to, as x (Q - 1): blocks keep their code, at the price
-    of one sum more than in the authors'. layers, dense, ends: as of `narrower.hidden`.
+    of one sum more than in the authors'.
     Raises `WorkloadError` for a network without blocks of a norm and a layer whose result a shortcut is added to.
     """
-    del ends
-    found = _shortcuts(model, inputs)
+    found = _shortcuts(model, how["inputs"])
     if not found:
         raise WorkloadError(f"{type(model).__name__} has no shortcuts around a norm and the layers behind it")
     width = next(iter(found.values()))[1]
@@ -48,7 +38,7 @@ def slices(
     if left < GRAIN:
         raise WorkloadError(f"of {width} hidden dimensions {share:.0%} less leave fewer than {GRAIN}")
     narrow = left < width
-    cut = hidden(model, left, inputs=inputs, layers=layers, dense=dense) if narrow else Changed(twin(model), (), {})
+    cut = hidden(model, left, **how) if narrow else Changed(twin(model), (), {})
     account = list(cut.account)
     for norm, (maker, _) in found.items():
         before, layer = (cut.module.get_submodule(path) for path in (norm, maker))

@@ -2,81 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
 
 from zerocast.workloads.errors import WorkloadError
-from zerocast.workloads.recipes.targets import STAYS, Target
-from zerocast.workloads.transforms.factors import rank_of
-from zerocast.workloads.transforms.layers import like, matrix_of
-from zerocast.workloads.transforms.replacement import Replacement
-from zerocast.workloads.transforms.surgery import Changed, Misfit, candidates, change_of, replaced, twin
+from zerocast.workloads.recipes.targets import STAYS
+from zerocast.workloads.transforms.surgery import Changed, Scope, candidates, change_of, replaced, twin
+from zerocast.workloads.transforms.weights.factors import rank_of, width_of
+from zerocast.workloads.transforms.weights.layers import like, matrix_of
+from zerocast.workloads.transforms.weights.replacement import Replacement
 
 
 def bypass(
     model: nn.Module,
     rank: float,
-    *,
-    layers: Sequence[str] = (),
-    dense: Sequence[str] = (),
-    ends: bool | None = None,
+    **scope: Unpack[Scope],
 ) -> Changed:
     """Beside each layer stands one of low rank, zero at first, which is trained too and which recipes leave whole.
 
-    rank, layers, dense, ends: as of `factors.lowrank`.
+    rank: as of `factors.lowrank`.
     """
-
-    def made(target: Target) -> nn.Module | Misfit:
-        own = rank_of(target, rank)
-        return own if isinstance(own, Misfit) else Beside(target.module, own)
-
-    return replaced(model, made, layers=layers, dense=dense, ends=ends)
+    return replaced(model, lambda target: Beside(target.module, rank_of(target, rank)), **scope)
 
 
 def doped(
     model: nn.Module,
     sparsity: float,
-    *,
-    layers: Sequence[str] = (),
-    dense: Sequence[str] = (),
-    ends: bool | None = None,
+    **scope: Unpack[Scope],
 ) -> Changed:
     """As `bypass`, at the rank whose multiplications are the share `sparsity` of the layer's own: they are as many as
     before once that is so sparse (Sparse-IFT, sparse doped)."""
-
-    def made(target: Target) -> nn.Module | Misfit:
-        rank = _rank_for(target, sparsity)
-        own = rank_of(target, rank)
-        return own if isinstance(own, Misfit) else Beside(target.module, own)
-
-    return replaced(model, made, layers=layers, dense=dense, ends=ends)
+    return replaced(model, lambda target: Beside(target.module, width_of(target, sparsity)), **scope)
 
 
 def branches(
     model: nn.Module,
     count: int,
-    *,
-    layers: Sequence[str] = (),
-    dense: Sequence[str] = (),
-    ends: bool | None = None,
+    **scope: Unpack[Scope],
 ) -> Changed:
     """Each layer becomes the sum of so many like it, each behind a ReLU (Sparse-IFT, sparse parallel)."""
-    return replaced(model, lambda target: Branches(target.module, count), layers=layers, dense=dense, ends=ends)
+    return replaced(model, lambda target: Branches(target.module, count), **scope)
 
 
 def bias(
     model: nn.Module,
-    *,
-    layers: Sequence[str] = (),
-    dense: Sequence[str] = (),
-    ends: bool | None = None,
+    **scope: Unpack[Scope],
 ) -> Changed:
     """Layers without a bias get one, zero at first, for what channels that are gone gave on average (FLAP)."""
     module = twin(model)
-    found, left = candidates(module, layers, dense, ends)
+    found, left = candidates(module, **scope)
     account = []
     for target in found:
         layer: Any = target.module
@@ -89,12 +65,6 @@ def bias(
     if not account:
         raise WorkloadError(f"{type(model).__name__} has no layer without a bias")
     return Changed(module, tuple(account), left)
-
-
-def _rank_for(target: Target, share: float) -> int:
-    """The rank at which two factors multiply that share of what the weight itself does."""
-    outputs, inputs = target.extent("k"), target.size // target.extent("k")
-    return max(round(share * inputs * outputs / (inputs + outputs)), 1)
 
 
 class Beside(Replacement):

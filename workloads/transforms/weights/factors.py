@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +10,9 @@ from torch.nn import functional
 from torch.nn.modules.conv import _ConvTransposeNd
 
 from zerocast.workloads.recipes.targets import Target
-from zerocast.workloads.transforms.layers import empty, like, matrix_of, set_matrix
-from zerocast.workloads.transforms.replacement import OfLinear, Replacement, is_linear
-from zerocast.workloads.transforms.surgery import Changed, Misfit, replaced
+from zerocast.workloads.transforms.surgery import Changed, Misfit, Scope, replaced
+from zerocast.workloads.transforms.weights.layers import empty, like, matrix_of, set_matrix
+from zerocast.workloads.transforms.weights.replacement import OfLinear, Replacement, must_be_linear
 
 SEED = 0
 """Of the places of sparse matrices."""
@@ -22,76 +21,65 @@ SEED = 0
 def lowrank(
     model: nn.Module,
     rank: float,
-    *,
-    layers: Sequence[str] = (),
-    dense: Sequence[str] = (),
-    ends: bool | None = None,
+    **scope: Unpack[Scope],
 ) -> Changed:
     """Each weight W[out, in] becomes up[out, rank] down[rank, in], the nearest one (its largest singular values); a
     convolution one of `rank` outputs, and a 1x1 convolution of these.
 
-    rank: below 1, a share of each layer's smaller side. layers, dense, ends: as of `surgery.replaced`.
+    rank: below 1, a share of each layer's smaller side.
     """
-
-    def made(target: Target) -> nn.Module | Misfit:
-        own = rank_of(target, rank)
-        return own if isinstance(own, Misfit) else LowRank(target.module, own)
-
-    return replaced(model, made, layers=layers, dense=dense, ends=ends)
+    return replaced(model, lambda target: LowRank(target.module, rank_of(target, rank)), **scope)
 
 
 def sparse_lowrank(
     model: nn.Module,
     rank: float,
     density: float,
-    *,
-    layers: Sequence[str] = (),
-    dense: Sequence[str] = (),
-    ends: bool | None = None,
+    **scope: Unpack[Scope],
 ) -> Changed:
     """Each weight becomes a low-rank product plus a sparse matrix at places that stay (Han et al., SLTrain, 2024).
 
-    rank, layers, dense, ends: as of `lowrank`. density: of the sparse matrix, int(density * weights) nonzeros.
+    rank: as of `lowrank`. density: of the sparse matrix, int(density * weights) nonzeros.
     """
 
-    def made(target: Target) -> nn.Module | Misfit:
-        own = rank_of(target, rank) if is_linear(target) else Misfit("a sparse and low-rank weight is a matrix")
-        return own if isinstance(own, Misfit) else SparseLowRank(target, own, density)
+    def made(target: Target) -> SparseLowRank:
+        must_be_linear(target, "a sparse and low-rank weight is a matrix")
+        return SparseLowRank(target, rank_of(target, rank), density)
 
-    return replaced(model, made, layers=layers, dense=dense, ends=ends)
+    return replaced(model, made, **scope)
 
 
 def factorised(
     model: nn.Module,
     sparsity: float,
-    *,
-    layers: Sequence[str] = (),
-    dense: Sequence[str] = (),
-    ends: bool | None = None,
+    **scope: Unpack[Scope],
 ) -> Changed:
     """Each layer becomes two with a ReLU between them, of a width d whose d (in + out) multiplications are as many as
-    before once both are so sparse (Sparse-IFT, sparse factorised); weights are new ones.
-
-    layers, dense, ends: as of `lowrank`.
-    """
-
-    def made(target: Target) -> nn.Module | Misfit:
-        fits = rank_of(target, 1)
-        outputs, inputs = target.extent("k"), target.size // target.extent("k")
-        width = round(inputs * outputs / (inputs + outputs) / (1 - sparsity))
-        return fits if isinstance(fits, Misfit) else Factorised(target.module, max(width, 1))
-
-    return replaced(model, made, layers=layers, dense=dense, ends=ends)
+    before once both are so sparse (Sparse-IFT, sparse factorised); weights are new ones."""
+    return replaced(model, lambda target: Factorised(target.module, width_of(target, 1 / (1 - sparsity))), **scope)
 
 
-def rank_of(target: Target, rank: float) -> int | Misfit:
-    """The rank of a layer's factors, where they can have it."""
+def sides_of(target: Target) -> tuple[int, int]:
+    """Outputs and inputs of a layer's weight as a matrix. Raises `Misfit` for one whose factors are others."""
     if "g" in target.ranks or isinstance(target.module, _ConvTransposeNd):
-        return Misfit("a grouped or transposed convolution has no factors of its own")
-    outputs, inputs = target.extent("k"), target.size // target.extent("k")
+        raise Misfit("a grouped or transposed convolution has no factors of its own")
+    return target.extent("k"), target.size // target.extent("k")
+
+
+def width_of(target: Target, share: float) -> int:
+    """The width between two factors that multiply that share of what the weight itself does."""
+    outputs, inputs = sides_of(target)
+    return max(round(share * inputs * outputs / (inputs + outputs)), 1)
+
+
+def rank_of(target: Target, rank: float) -> int:
+    """The rank of a layer's factors. Raises `Misfit` where they cannot have it."""
+    outputs, inputs = sides_of(target)
     most = min(outputs, inputs)
     own = max(round(rank * most), 1) if rank < 1 else int(rank)
-    return Misfit(f"rank {own} is above the smaller side of its {outputs} x {inputs} weights") if own > most else own
+    if own > most:
+        raise Misfit(f"rank {own} is above the smaller side of its {outputs} x {inputs} weights")
+    return own
 
 
 def nearest(matrix: Tensor, rank: int) -> tuple[Tensor, Tensor]:

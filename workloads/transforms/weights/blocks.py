@@ -2,45 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Unpack
 
 import torch
 from torch import Tensor, nn
 
 from zerocast.workloads.recipes.targets import Target
-from zerocast.workloads.transforms.attention import parts_of
-from zerocast.workloads.transforms.factors import nearest
-from zerocast.workloads.transforms.layers import empty, matrix_of
-from zerocast.workloads.transforms.replacement import OfLinear, is_linear
-from zerocast.workloads.transforms.surgery import Changed, Misfit, replaced
+from zerocast.workloads.transforms.surgery import Changed, Misfit, Scope, replaced
+from zerocast.workloads.transforms.weights.attention import parts_of
+from zerocast.workloads.transforms.weights.factors import nearest
+from zerocast.workloads.transforms.weights.layers import empty, matrix_of
+from zerocast.workloads.transforms.weights.replacement import OfLinear, must_be_linear
 
 
 def monarch(
     model: nn.Module,
     blocks: int,
-    *,
-    layers: Sequence[str] = (),
-    dense: Sequence[str] = (),
-    ends: bool | None = None,
+    **scope: Unpack[Scope],
 ) -> Changed:
     """Each weight of a linear layer becomes the nearest Monarch matrix (Dao et al., ICML 2022) of so many blocks.
 
     Each of the blocks x blocks parts of the weight that a block of inputs and one of outputs share has a low rank.
 
-    Queries, keys and values that one layer makes are three matrices. layers, dense, ends: as of `surgery.replaced`.
+    Queries, keys and values that one layer makes are three matrices.
     """
 
-    def made(target: Target) -> nn.Module | Misfit:
-        if not is_linear(target):
-            return Misfit("a Monarch matrix stands for a linear layer")
+    def made(target: Target) -> Monarch:
+        must_be_linear(target, "a Monarch matrix stands for a linear layer")
         parts = len(parts_of(target))
         inputs, outputs = target.extent("c"), target.extent("k") // parts
         between = min(inputs, outputs) // blocks
         if inputs % blocks or outputs % blocks or between % blocks:
-            return Misfit(f"its {outputs} x {inputs} weights do not divide into {blocks} blocks, twice")
+            raise Misfit(f"its {outputs} x {inputs} weights do not divide into {blocks} blocks, twice")
         return Monarch(target, blocks, parts)
 
-    return replaced(model, made, layers=layers, dense=dense, ends=ends)
+    return replaced(model, made, **scope)
 
 
 class Monarch(OfLinear):

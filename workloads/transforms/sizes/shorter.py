@@ -12,12 +12,11 @@ from zerocast.workloads.pruning import Change
 from zerocast.workloads.transforms.surgery import Changed, macs_of, twin
 
 
-def erase(model: nn.Module, layers: Sequence[str], *, dense: Sequence[str] = (), ends: bool | None = None) -> Changed:
+def erase(model: nn.Module, layers: Sequence[str]) -> Changed:
     """Layers of a list, by path or glob, are taken out: what goes in goes on to the next one.
 
     Raises `WorkloadError` for a name that matches none, and for a layer that is no member of a list.
     """
-    del dense, ends
     module = twin(model)
     paths = {path: each for path, each in module.named_modules() if path}
     gone: list[str] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Required, Unpack
 
 import torch
 from torch import nn
@@ -19,99 +19,74 @@ from zerocast.workloads.transforms.groups.finder import Coupled, Group, coupled
 from zerocast.workloads.transforms.groups.order import EACH, Choice
 from zerocast.workloads.transforms.groups.plans import Plan, asked_by, heads_of, read_plan
 from zerocast.workloads.transforms.groups.shrink import Masks, shrunk, width
-from zerocast.workloads.transforms.shorter import erase
-from zerocast.workloads.transforms.surgery import Changed, named
+from zerocast.workloads.transforms.sizes.shorter import erase
+from zerocast.workloads.transforms.surgery import Changed, Scope, named
 from zerocast.workloads.user_code.blame import line, place, reason
 
-Ask = Callable[[Coupled], Mapping[Group, Wanted]]
+Ask = Callable[[Coupled, Sequence[str]], Mapping[Group, Wanted]]
+"""What stays of each group of a network, of the layers that are named, or of all."""
 SUITS = 8
 """Widths of 16-bit products that are multiples of it run at full speed on tensor cores (16 bytes a load)."""
+
+
+class Resizing(Scope, total=False):
+    """How a network is resized: `inputs` that its forward takes, for its graph is followed, and which places stay.
+
+    layers, dense: those whose groups alone, or not, are resized. ends: nothing, as inputs and results stay.
+    """
+
+    inputs: Required[Any]
+    choice: Choice
 
 
 def channel(
     model: nn.Module,
     keep: float | str | Plan | Callable[[Group], Wanted | None],
     *,
-    inputs: Any,
     inner: bool = False,
-    choice: Choice = EACH,
-    layers: Sequence[str] = (),
-    dense: Sequence[str] = (),
-    ends: bool | None = None,
+    **how: Unpack[Resizing],
 ) -> Changed:
     """A share of the places of every coupled group: channels, heads, hidden dimensions; the network's results stay.
 
     keep: a share; a plan (glob of the layers that make them -> width, share, list of places, "heads:n" or "erase"), or
     the file of one (.yaml), or what a function of yours says of each group (a function, or "FILE.py:NAME"). inner: only
-    what no sum of two layers ties together. layers, dense: names, parents or globs of layers whose groups alone, or
-    not, are pruned.
+    what no sum of two layers ties together.
     """
-    del ends
     if isinstance(keep, str):
         keep = read_plan(keep)
     if isinstance(keep, Mapping):
         gone = [glob for glob, value in keep.items() if value == "erase"]
         model = erase(model, gone).module if gone else model
         plan = {glob: value for glob, value in keep.items() if value != "erase"}
-        return resized(model, inputs, lambda found: asked_by(plan, found), choice, dense)
+        return resized(model, lambda found, layers: asked_by(plan, found), **how)
     if callable(keep):
         own = keep
-        return resized(model, inputs, lambda found: {
+        return resized(model, lambda found, layers: {
             group: wanted for group in free(found, layers) if (wanted := own(group)) is not None
-        }, choice, dense)  # fmt: skip
+        }, **how)  # fmt: skip
     share = keep
-    return resized(model, inputs, lambda found: {
+    return resized(model, lambda found, layers: {
         group: share for group in free(found, layers) if not (inner and group.kind in ("hidden", "heads"))
-    }, choice, dense)  # fmt: skip
+    }, **how)  # fmt: skip
 
 
-def heads(
-    model: nn.Module,
-    keep: float,
-    *,
-    inputs: Any,
-    choice: Choice = EACH,
-    layers: Sequence[str] = (),
-    dense: Sequence[str] = (),
-    ends: bool | None = None,
-) -> Changed:
+def heads(model: nn.Module, keep: float, **how: Unpack[Resizing]) -> Changed:
     """A share of the heads of every attention, or a number of them; queries that share keys and values go with them."""
-    del ends
-    return resized(model, inputs, lambda found: {
+    return resized(model, lambda found, layers: {
         group: heads_of(group, keep) for group in free(found, layers, "heads")
-    }, choice, dense)  # fmt: skip
+    }, **how)  # fmt: skip
 
 
-def ffn(
-    model: nn.Module,
-    keep: float,
-    *,
-    inputs: Any,
-    choice: Choice = EACH,
-    layers: Sequence[str] = (),
-    dense: Sequence[str] = (),
-    ends: bool | None = None,
-) -> Changed:
+def ffn(model: nn.Module, keep: float, **how: Unpack[Resizing]) -> Changed:
     """A share, or a number, of the features between the linear layers of every feed-forward block."""
-    del ends
-    return resized(model, inputs, lambda found: dict.fromkeys(free(found, layers, "ffn"), keep), choice, dense)
+    return resized(model, lambda found, layers: dict.fromkeys(free(found, layers, "ffn"), keep), **how)
 
 
-def hidden(
-    model: nn.Module,
-    keep: float,
-    *,
-    inputs: Any,
-    choice: Choice = EACH,
-    layers: Sequence[str] = (),
-    dense: Sequence[str] = (),
-    ends: bool | None = None,
-) -> Changed:
+def hidden(model: nn.Module, keep: float, **how: Unpack[Resizing]) -> Changed:
     """A share, or a number, of the dimensions that shortcuts run along, by one choice for all layers; where the network
     returns them, its results become as narrow."""
-    del ends
 
-    def ask(found: Coupled) -> dict[Group, Wanted]:
+    def ask(found: Coupled, layers: Sequence[str]) -> dict[Group, Wanted]:
         trunks = free(found, layers, "hidden", outputs=True)
         widths = sorted({group.size for group in trunks})
         if isinstance(keep, int) and len(widths) > 1:
@@ -119,24 +94,13 @@ def hidden(
             raise WorkloadError(f"the network has trunks of {listed} channels; give a share, such as hidden:0.75")
         return dict.fromkeys(trunks, keep)
 
-    return resized(model, inputs, ask, choice, dense)
+    return resized(model, ask, **how)
 
 
-def target(
-    model: nn.Module,
-    flops: float,
-    *,
-    inputs: Any,
-    choice: Choice = EACH,
-    layers: Sequence[str] = (),
-    dense: Sequence[str] = (),
-    ends: bool | None = None,
-) -> Changed:
+def target(model: nn.Module, flops: float, **how: Unpack[Resizing]) -> Changed:
     """As `channel`, by the one share at which that share of the multiply-accumulates is left."""
-    del ends
-    return resized(
-        model, inputs, lambda found: share_for(found, free(found, layers), flops, choice.grain), choice, dense
-    )
+    grain = how.get("choice", EACH).grain
+    return resized(model, lambda found, layers: share_for(found, free(found, layers), flops, grain), **how)
 
 
 def free(found: Coupled, layers: Sequence[str], kind: str = "", outputs: bool = False) -> list[Group]:
@@ -154,19 +118,29 @@ def free(found: Coupled, layers: Sequence[str], kind: str = "", outputs: bool = 
     ]  # fmt: skip
 
 
-def resized(model: nn.Module, inputs: Any, ask: Ask, choice: Choice, dense: Sequence[str]) -> Changed:
-    """A copy with the places cut out that `ask` gives up; groups of the layers in `dense` stay whole."""
+def resized(
+    model: nn.Module,
+    ask: Ask,
+    *,
+    inputs: Any,
+    choice: Choice = EACH,
+    layers: Sequence[str] = (),
+    dense: Sequence[str] = (),
+    ends: bool | None = None,
+) -> Changed:
+    """A copy with the places cut out that `ask` gives up, see `Resizing`."""
+    del ends
     if inputs is None:
         raise WorkloadError("follows channels through the graph; give example_inputs")
-    layers = targets(model)
-    reasons = kept_dense(model, layers, dense, first=False, last=True)
+    weights = targets(model)
+    reasons = kept_dense(model, weights, dense, first=False, last=True)
     if not is_meta(model):
-        check_finite(layers)
+        check_finite(weights)
     given = positional(model, inputs)
     _run(model, given, "does not run on example_inputs", "give inputs that its forward takes")
     found = coupled(model, given)
-    stay = {target.layer for target in layers if reasons.get(target.name, "").startswith("asked for")}
-    asked = {group: wanted for group, wanted in ask(found).items() if not stay & set(group.makers)}
+    stay = {target.layer for target in weights if reasons.get(target.name, "").startswith("asked for")}
+    asked = {group: wanted for group, wanted in ask(found, layers).items() if not stay & set(group.makers)}
     masks = masks_of(model, found, asked, choice)
     if not masks:
         raise WorkloadError(_nothing(found, asked))
