@@ -309,7 +309,7 @@ def _sources(
 ) -> tuple[dict[str, Value], dict[str, Origin]]:
     """Values of the graph's placeholders: weights, buffers and inputs, under the names their owner gave
     them; and where those that are no inputs come from, with the data that `model` has."""
-    holders = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+    holders = {node.name: node for node in program.graph.find_nodes(op="placeholder")}
     values: dict[str, Value] = {}
     origins: dict[str, Origin] = {}
     for spec in program.graph_signature.input_specs:

@@ -288,23 +288,33 @@ def _unknown(call: Call) -> Any:
     return results if isinstance(call.out, (list, tuple)) else results[0]
 
 
+def region(node: Node) -> tuple[GraphModule | None, dict[str, Any]]:
+    """The graph that a higher-order operator runs in place, None where there is none, and what it is called with, by
+    the names of its placeholders."""
+    for at, each in enumerate(node.args):
+        inner = getattr(node.graph.owning_module, str(each.target), None) if _is_attribute(each) else None  # type: ignore[union-attr]
+        if isinstance(inner, GraphModule):
+            holders = [holder.name for holder in inner.graph.find_nodes(op="placeholder")]
+            return inner, dict(zip(holders, node.args[at + 1 :], strict=True))
+    return None, {}
+
+
+def _is_attribute(argument: Any) -> bool:
+    return isinstance(argument, Node) and argument.op == "get_attr"
+
+
 def _subgraph(build: Builder, node: Node, known: dict[Node, Any]) -> Any:
     """A region under no_grad or autocast: its graph is walked in place."""
-    arguments = _resolve(node.args, known)
-    at = next((i for i, item in enumerate(arguments) if isinstance(item, GraphModule)), None)
-    if at is None or str(node.target) not in ("wrap_with_set_grad_enabled", "wrap_with_autocast"):
+    graph, given = region(node)
+    if graph is None or str(node.target) not in ("wrap_with_set_grad_enabled", "wrap_with_autocast"):
         raise WorkloadError(
             f"model {build.model!r}: control flow ({node.target}) cannot be lowered; write the branch taken instead"
         )
-    graph = arguments[at]
-    holders = [inner.name for inner in graph.graph.nodes if inner.op == "placeholder"]
-    origins = [build.origins.get(given) if isinstance(given, Node) else None for given in node.args[at + 1 :]]
-    results = walk(
-        build, graph, dict(zip(holders, arguments[at + 1 :], strict=True)), dict(zip(holders, origins, strict=True))
-    )
+    origins = {name: build.origins.get(each) if isinstance(each, Node) else None for name, each in given.items()}
+    results = walk(build, graph, {name: _resolve(each, known) for name, each in given.items()}, origins)
     if cause := next((build.skipped[inner] for inner in graph.graph.nodes if inner in build.skipped), ""):
         return _skip(build, node, cause)
     returned = graph.graph.output_node().args[0]
     inner = returned if isinstance(returned, (list, tuple)) else (returned,)
-    build.origins[node] = tuple(build.origins.get(each) for each in inner)  # type: ignore[call-overload]
+    build.origins[node] = tuple(build.origins.get(each) for each in inner)  # type: ignore[call-overload, arg-type]
     return torch.utils._pytree.tree_map_only(Value, stop, results) if is_no_grad(node) else results

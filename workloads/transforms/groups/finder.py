@@ -21,7 +21,7 @@ from torch.fx import GraphModule, Node
 from torch.utils._pytree import tree_leaves, tree_map
 
 from zerocast.workloads.lowering.exporting.export import export
-from zerocast.workloads.lowering.walk import owner
+from zerocast.workloads.lowering.walk import owner, region
 from zerocast.workloads.transforms.groups.axes import (
     Axis,
     Fixed,
@@ -120,7 +120,7 @@ def _sources(
         **dict(model.named_parameters(remove_duplicate=False)),
         **dict(model.named_buffers(remove_duplicate=False)),
     }
-    values = {node.name: node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder"}
+    values = {node.name: node.meta.get("val") for node in program.graph.find_nodes(op="placeholder")}
     found: dict[str, tuple[Axes | None, bool]] = {}
     for spec in program.graph_signature.input_specs:
         value = values.get(spec.arg.name)
@@ -173,12 +173,9 @@ class _Follower:
         if node.target is operator.getitem:
             return known[node.args[0]][node.args[1]]  # type: ignore[index]
         if isinstance(node.target, torch._ops.HigherOrderOperator):
-            at = next((place for place, each in enumerate(node.args) if isinstance(axes(each), GraphModule)), None)
-            if at is not None:
-                inner: GraphModule = axes(node.args[at])
-                names = [each.name for each in inner.graph.nodes if each.op == "placeholder"]
-                given = [(axes(each), each in constant) for each in node.args[at + 1 :]]
-                return self.walk(inner, dict(zip(names, given, strict=True)))
+            inner, given = region(node)
+            if inner is not None:
+                return self.walk(inner, {name: (axes(each), each in constant) for name, each in given.items()})
         if not isinstance(node.target, torch._ops.OpOverload):
             return None
         return self._by_rule(_step(node, axes, constant, self.products))
