@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from zerocast.accelerators import Accelerator
+    from zerocast.analysis.run.network import Network
     from zerocast.simulator.cards import Layout
 
 _OPTION = typer.Option
@@ -111,6 +112,26 @@ def with_cards(settings: list[str] | None, accelerator: str, tensor_parallel: in
     if load(accelerator).gpu is None:
         raise AnalysisError(f"--tensor-parallel: {accelerator} is no GPU; describe several cores as levels of memory")
     return [*(settings or ()), f"gpu.cards={tensor_parallel}"]
+
+
+def network_of(
+    model: str,
+    *,
+    model_arguments: list[str] | None,
+    dense: list[str] | None,
+    checkpoint: list[str] | None = None,
+    own: Mapping[str, str] | None = None,
+    **options: Any,
+) -> Network:
+    """The network that a command is asked for. own: the command's options for sizes of the input, as of `arguments_of`.
+
+    Raises `AnalysisError` for arguments of the model that are wrong.
+    """
+    from zerocast.analysis.run.network import Network
+    from zerocast.analysis.run.values import OWN_OPTIONS, arguments_of
+
+    arguments = arguments_of(model_arguments or (), OWN_OPTIONS if own is None else own)
+    return Network(model, arguments=arguments, dense=tuple(dense or ()), checkpoint=tuple(checkpoint or ()), **options)
 
 
 def values_of(

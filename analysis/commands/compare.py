@@ -22,6 +22,7 @@ from zerocast.analysis.commands.command_line import (
     Weights,
     listed,
     load_accelerator,
+    network_of,
     sizes_of,
 )
 
@@ -66,13 +67,12 @@ def compare_command(
     from zerocast.analysis.compare import Question, ask, rank
     from zerocast.analysis.compare.picture import write_page
     from zerocast.analysis.errors import AnalysisError
-    from zerocast.analysis.run.network import Network, check, title_of
-    from zerocast.analysis.run.values import arguments_of
+    from zerocast.analysis.run.network import check, title_of
 
     recipes = listed("--prune", prune)
-    network = Network(model, None, training, optimizer=optimizer, update=update, checkpoint=tuple(checkpoint or ()),
-                      tokens=tokens, image=image, cache=cache, weights=weights,
-                      arguments=arguments_of(model_arguments or ()), dense=tuple(dense or ()))  # fmt: skip
+    network = network_of(model, training=training, optimizer=optimizer, update=update, checkpoint=checkpoint,
+                         tokens=tokens, image=image, cache=cache, weights=weights, dense=dense,
+                         model_arguments=model_arguments)  # fmt: skip
     machines = [load_accelerator(name, settings) for name in listed("--accelerator", accelerator)]
     if regime is not None:
         machines = _under_regimes(machines, listed("--regime", regime))

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import torch
 from torch import nn
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
 
 
 class Residual(nn.Module):
@@ -50,3 +53,13 @@ def copies(model: nn.Module) -> dict[str, torch.Tensor]:
 
 def unchanged(model: nn.Module, before: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def counted(model: nn.Module, inputs: tuple[Any, ...], training: bool) -> int:
+    """Multiply-accumulates as PyTorch runs them product by product (its one kernel for a CPU is not counted)."""
+    with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
+        with torch.set_grad_enabled(training):
+            results = [out for out in tree_leaves(model(*inputs)) if out.requires_grad]
+        if training:
+            sum(out.sum() for out in results).backward()  # type: ignore[union-attr]
+    return counter.get_total_flops() // 2

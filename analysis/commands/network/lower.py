@@ -24,6 +24,7 @@ from zerocast.analysis.commands.command_line import (
     Training,
     Update,
     Weights,
+    network_of,
     writable,
 )
 
@@ -60,9 +61,8 @@ def lower_command(
     from zerocast.analysis.commands.printing.console import progress
     from zerocast.analysis.commands.printing.explanation import print_nodes
     from zerocast.analysis.errors import AnalysisError
-    from zerocast.analysis.run.network import Network, explained
+    from zerocast.analysis.run.network import explained
     from zerocast.analysis.run.network import lower as lower_network
-    from zerocast.analysis.run.values import arguments_of
 
     if out is None and not (explain or flops):
         raise AnalysisError("lower: give --out FILE.npz to write to, --explain or --flops, or several of them")
@@ -70,9 +70,11 @@ def lower_command(
         writable(out, "a workload file", [".npz"])
     if masks and (trace is None or training):
         raise AnalysisError("--masks belongs to --trace, and to inference: those of training are not recorded")
-    network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, masks,
-                      tokens, image, arguments_of(model_arguments or ()), tuple(dense or ()), cache,
-                      weights, update, tuple(checkpoint or ()), mask_update)  # fmt: skip
+    network = network_of(
+        model, prune=prune, training=training, batch=batch, optimizer=optimizer, dtype=dtype, trace=trace, masks=masks,
+        allow_unknown=allow_unknown, tokens=tokens, image=image, cache=cache, weights=weights, update=update,
+        checkpoint=checkpoint, mask_update=mask_update, dense=dense, model_arguments=model_arguments,
+    )  # fmt: skip
     if explain:
         with progress() as steps:
             nodes = explained(network, steps)

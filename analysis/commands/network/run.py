@@ -40,6 +40,7 @@ from zerocast.analysis.commands.command_line import (
     Weights,
     layout_of,
     load_accelerator,
+    network_of,
     values_of,
     with_cards,
 )
@@ -90,15 +91,16 @@ def run_command(
 
     The network is pruned by a recipe and compared with its dense self, best mapped, on the same accelerator.
     """
-    from zerocast.analysis.run.network import Network
-    from zerocast.analysis.run.values import arguments_of, one_of
+    from zerocast.analysis.run.values import one_of
     from zerocast.analysis.why import Asked
 
     one_of("--fidelity", fidelity, FIDELITIES)
     one_of("--objective", objective, OBJECTIVES)
-    network = Network(model, prune, training, batch, optimizer, dtype, allow_unknown, trace, fidelity == "tile",
-                      tokens, image, arguments_of(model_arguments or ()), tuple(dense or ()), cache,
-                      weights, update, tuple(checkpoint or ()), mask_update)  # fmt: skip
+    network = network_of(
+        model, prune=prune, training=training, batch=batch, optimizer=optimizer, dtype=dtype, trace=trace,
+        allow_unknown=allow_unknown, masks=fidelity == "tile", tokens=tokens, image=image, cache=cache, weights=weights,
+        update=update, checkpoint=checkpoint, mask_update=mask_update, dense=dense, model_arguments=model_arguments,
+    )  # fmt: skip
     machine = load_accelerator(accelerator, with_cards(settings, accelerator, tensor_parallel), regime)
     layout = layout_of(machine, pipeline, data_parallel, micro_batches)
     asked = Asked(network, accelerator, values_of(settings, accelerator, tensor_parallel, regime), {

@@ -17,6 +17,7 @@ from zerocast.analysis.commands.command_line import (
     TensorParallel,
     Weights,
     load_accelerator,
+    network_of,
     sizes_of,
     with_cards,
     writable,
@@ -55,14 +56,14 @@ def serve_command(
     Time to the first token, time and energy of each one after, tokens per second, memory, the largest batch that fits.
     """
     from zerocast.analysis.commands.printing.console import output, progress
-    from zerocast.analysis.run.network import Network, check
-    from zerocast.analysis.run.values import arguments_of
+    from zerocast.analysis.run.network import check
     from zerocast.analysis.serve import serve
 
     if out is not None:
         writable(out, "a table")
-    arguments = arguments_of(model_arguments or (), {"batch": "--batch", "tokens": "--prompt", "cache": "--prompt"})
-    network = Network(model, prune, dtype=dtype, arguments=arguments, dense=tuple(dense or ()), weights=weights)
+    own = {"batch": "--batch", "tokens": "--prompt", "cache": "--prompt"}
+    network = network_of(model, prune=prune, dtype=dtype, weights=weights, dense=dense, own=own,
+                         model_arguments=model_arguments)  # fmt: skip
     check(network)
     machine = load_accelerator(accelerator, with_cards(settings, accelerator, tensor_parallel), regime)
     with progress() as steps:

@@ -24,6 +24,7 @@ from zerocast.analysis.commands.command_line import (
     TensorParallel,
     Tokens,
     Update,
+    network_of,
     values_of,
 )
 
@@ -66,8 +67,7 @@ def train_command(
     """
     from zerocast.analysis.commands.printing.console import output, progress
     from zerocast.analysis.errors import AnalysisError
-    from zerocast.analysis.run.network import Network
-    from zerocast.analysis.run.values import OWN_OPTIONS, arguments_of
+    from zerocast.analysis.run.values import OWN_OPTIONS
     from zerocast.analysis.train import train
     from zerocast.analysis.train.picture import write_picture
     from zerocast.workloads.schedules import parse_schedule
@@ -75,9 +75,9 @@ def train_command(
     if out.exists() and not out.is_dir():
         raise AnalysisError(f"--out {str(out)!r} is a file; name a folder")
     parsed = parse_schedule(schedule, recipe)
-    arguments = arguments_of(model_arguments or (), OWN_OPTIONS | {"cache": ""})
-    network = Network(model, None, True, batch, optimizer, dtype, tokens=tokens, image=image, arguments=arguments,
-                      dense=tuple(dense or ()), update=update, checkpoint=tuple(checkpoint or ()))  # fmt: skip
+    network = network_of(model, training=True, batch=batch, optimizer=optimizer, dtype=dtype, tokens=tokens,
+                         image=image, update=update, checkpoint=checkpoint, dense=dense,
+                         model_arguments=model_arguments, own=OWN_OPTIONS | {"cache": ""})  # fmt: skip
     values = values_of(settings, accelerator, tensor_parallel, regime)
     with progress() as announce:
         trained = train(network, parsed, steps, accelerator, out, settings=values, announce=announce)

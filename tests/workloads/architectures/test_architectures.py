@@ -3,26 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pytest
 import torch
+from small_models import counted
 from small_networks import KINDS, REFUSED, detector, open_ended_detector
-from torch import nn
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
 from zerocast.accelerators import load
 from zerocast.simulator import simulate
 from zerocast.workloads import WorkloadError, capture
-
-
-def counted(model: nn.Module, inputs: tuple[Any, ...], training: bool) -> int:
-    with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(training):
-        results = [out for out in tree_leaves(model(*inputs)) if out.requires_grad]
-        if training:
-            sum(out.sum() for out in results).backward()  # type: ignore[union-attr]
-    return counter.get_total_flops() // 2
 
 
 @pytest.mark.parametrize("training", [False, True])

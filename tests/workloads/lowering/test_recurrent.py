@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 import torch
+from small_models import counted
 from torch import nn
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
 from zerocast.accelerators import load
 from zerocast.simulator import simulate
@@ -63,16 +60,6 @@ KINDS: dict[str, tuple[nn.Module, tuple[torch.Tensor, ...]]] = {
     "without a batch": (nn.LSTM(INPUTS, STATES), (X[:, 0],)),
     "last state": (LastState(), (TURNED,)), "frozen": (Frozen(), (X,)), "started": (Started(), (X, torch.zeros(2, 8))),
 }  # fmt: skip
-
-
-def counted(model: nn.Module, inputs: tuple[Any, ...], training: bool) -> int:
-    """As PyTorch runs them product by product; the one kernel that it has for a CPU is not counted."""
-    with torch.backends.mkldnn.flags(enabled=False), FlopCounterMode(display=False) as counter:
-        with torch.set_grad_enabled(training):
-            results = [out for out in tree_leaves(model(*inputs)) if out.requires_grad]
-        if training:
-            sum(out.sum() for out in results).backward()  # type: ignore[union-attr]
-    return counter.get_total_flops() // 2
 
 
 @pytest.mark.parametrize("training", [False, True])
