@@ -276,9 +276,14 @@ class Workload:
         return round(sum(op.macs * op.share for op in self.einsums))
 
     @property
+    def weights(self) -> tuple[Tensor, ...]:
+        """The network's own weights: what is made of one that is there itself, too, is no further one."""
+        return tuple(t for t in self.tensors.values() if t.role == "weight" and t.made_of not in self.tensors)
+
+    @property
     def parameters(self) -> int:
         """Number of weights."""
-        return sum(t.elements for t in self.tensors.values() if t.role == "weight")
+        return sum(weight.elements for weight in self.weights)
 
     @property
     def scale_bytes(self) -> float:

@@ -83,7 +83,7 @@ def published_step(workload: Workload) -> Count:
 
 def weights_of(workload: Workload) -> dict[str, tuple[int, Pattern]]:
     """Elements of each weight, and the zeros under which the forward pass sees it."""
-    found = {t.name: (t.elements, t.pattern) for t in workload.tensors.values() if t.role == "weight"}
+    found = {weight.name: (weight.elements, weight.pattern) for weight in workload.weights}
     for op in workload.einsums:
         name = workload.tensors[op.inputs[1]].weight
         if op.phase == "FF" and name in found:

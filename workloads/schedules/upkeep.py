@@ -69,5 +69,4 @@ def swapped_weights(step: Workload) -> float:
 def kept_weights(workload: Workload) -> float:
     """Weights that the forward pass uses, nonzeros of those that a recipe prunes."""
     shares = kept_shares(workload)
-    weights = (tensor for tensor in workload.tensors.values() if tensor.role == "weight")
-    return sum(shares.get(weight.name, 1.0) * weight.elements for weight in weights)
+    return sum(shares.get(weight.name, 1.0) * weight.elements for weight in workload.weights)

@@ -200,6 +200,19 @@ def test_parts_of_a_packed_weight_are_weights() -> None:
     assert workload.parameters == 24 * 16
 
 
+def test_a_copy_of_a_weight_is_no_further_weight() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(6, 16))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return F.linear(x, self.weight.abs()) + F.linear(x, self.weight)
+
+    for training in (False, True):
+        assert capture(Twice(), X, training=training).parameters == 6 * 16
+
+
 def test_zeros_of_the_first_of_two_weights_count_too() -> None:
     class Factors(nn.Module):
         def __init__(self) -> None:
