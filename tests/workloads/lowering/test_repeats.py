@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zerocast.workloads import Workload, capture
+from zerocast.workloads import Workload, capture, from_torch
 from zerocast.workloads.lowering.exporting.blocks import Repeat, lengthened
+from zerocast.workloads.lowering.exporting.export import export
 from zerocast.workloads.lowering.exporting.repeats import cut, equal, repeats
 
 transformers = pytest.importorskip("transformers")
@@ -45,12 +46,18 @@ def _ops_and_more(workload: Workload) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("name", CAUSAL)
-def test_a_few_layers_tell_the_others(name: str) -> None:
+def test_a_few_layers_tell_the_others(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     config, fields, (layers, kept, period) = CAUSAL[name]
     model, inputs = _causal(config, **fields)
     (found,) = repeats(model)
     assert (found.layers, found.kept, found.period) == (layers, kept, period)
-    assert _ops_and_more(capture(model, inputs, equal_layers_once=True)) == _ops_and_more(capture(model, inputs))
+    asked: list[int] = []
+    monkeypatch.setattr(
+        from_torch, "export", lambda *given: asked.append(len(model.get_submodule(found.path))) or export(*given)
+    )
+    short = capture(model, inputs, equal_layers_once=True)
+    assert asked == [kept]  # what the few layers told was enough
+    assert _ops_and_more(short) == _ops_and_more(capture(model, inputs))
 
 
 def test_encoder_and_decoder_are_each_cut_and_whole_again_afterwards() -> None:
