@@ -270,6 +270,21 @@ def test_a_pass_that_does_not_fit_names_level_operand_and_bytes(
         best_rows(given(ALEXNET["CONV3"][0], **fixed), eyeriss)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_no_pass_of_a_block_is_below_its_bound(eyeriss: Accelerator, seed: int) -> None:
+    """Bounds leave blocks out of a search, so that one above the true least would lose the best pass."""
+    rng = random.Random(seed)
+    kernel, output = rng.choice([1, 3]), rng.randint(4, 20)
+    gemm = convolution(rng.randint(1, 3), rng.randint(2, 24), output + kernel - 1, rng.randint(2, 24), kernel, output)
+    space = Space(gemm, eyeriss, row_layer(gemm))
+    blocks = space.blocks(space.grid())
+    for at in rng.sample(range(blocks.m.size), min(blocks.m.size, 20)):
+        block = blocks.at(np.array([at]))
+        cost = space.cost(space.full(block))
+        for figure in ("dram_bytes", "cycles", "latency_s", "movement_j", "energy_j", "edp"):
+            assert float(space.least(block, figure)[0]) <= float(getattr(cost, figure).min()) * (1 + 1e-12)
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("objective", ["energy", "edp", "cycles"])
 def test_objectives_take_the_least_of_the_whole_space(eyeriss: Accelerator, seed: int, objective: Objective) -> None:
