@@ -41,7 +41,10 @@ def compare_command(
     model: Annotated[str, typer.Argument(help="Zoo name, hf:NAME_OR_DIR or path/to/file.py:factory.")],
     accelerator: Annotated[str, _OPTION("--accelerator", help="Templates or YAML files, as A,B,C.")],
     prune: Annotated[str, _OPTION("--prune", help="Recipes, as dense,nm:2:4,magnitude:0.2.")] = "dense",
-    dtype: Annotated[str, _OPTION("--dtype", help="Types of all floating tensors, as bf16,fp8,w4a16.")] = "fp16",
+    dtype: Annotated[
+        str | None,
+        _OPTION("--dtype", help="Types of all floating tensors, as bf16,fp8,w4a16; the network's own, else fp16."),
+    ] = None,
     batch: Annotated[str | None, _OPTION("--batch", help="Samples in one step, as 1,8,64.")] = None,
     training: Annotated[bool, _OPTION("--training", help="A training step, not inference.")] = False,
     optimizer: Optimizer = None,
@@ -78,7 +81,7 @@ def compare_command(
         machines = _under_regimes(machines, listed("--regime", regime))
     question = Question(
         network, machines, recipes,
-        listed("--dtype", dtype), [None] if batch is None else sizes_of("--batch", batch),
+        [None] if dtype is None else listed("--dtype", dtype), [None] if batch is None else sizes_of("--batch", batch),
     )  # fmt: skip
     for case in question.cases():
         check(replace(network, prune=None if case.recipe == "dense" else case.recipe, batch=case.batch,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from zerocast.accelerators import Accelerator
-from zerocast.analysis.run.network import Network, Steps, lower, silent
+from zerocast.analysis.run.network import Network, Steps, lower, own_type, silent
 from zerocast.simulator import Result, SimulationError, simulate
 from zerocast.workloads import WorkloadError
 
@@ -41,28 +41,29 @@ class Tried:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A network, and what is free: recipes, data types, batches and accelerators."""
+    """A network, and what is free: recipes, data types (None for the network's own), batches and accelerators."""
 
     network: Network
     accelerators: Sequence[Accelerator]
     recipes: Sequence[str] = (DENSE,)
-    dtypes: Sequence[str] = ("fp16",)
+    dtypes: Sequence[str | None] = (None,)
     batches: Sequence[int | None] = (None,)
 
     def cases(self) -> Iterator[Case]:
         """All of them, accelerators innermost."""
         for recipe, dtype, batch in product(self.recipes, self.dtypes, self.batches):
             for accelerator in self.accelerators:
-                yield Case(accelerator.name, recipe, dtype, batch)
+                yield Case(accelerator.name, recipe, dtype or own_type(self.network), batch)
 
 
 def ask(question: Question, steps: Steps) -> Iterator[Tried]:
     """Price the cases one after another, in their order. What cannot be lowered or priced comes with its reason."""
     for recipe, dtype, batch in product(question.recipes, question.dtypes, question.batches):
         network = replace(question.network, prune=None if recipe == DENSE else recipe, dtype=dtype, batch=batch)
-        cases = [(Case(machine.name, recipe, dtype, batch), machine) for machine in question.accelerators]
+        named = dtype or own_type(network)
+        cases = [(Case(machine.name, recipe, named, batch), machine) for machine in question.accelerators]
         try:
-            with steps(f"capture {recipe}, {dtype}" + ("" if batch is None else f", batch {batch}")):
+            with steps(f"capture {recipe}, {named}" + ("" if batch is None else f", batch {batch}")):
                 workload = lower(network, silent)
         except WorkloadError as error:
             yield from (Tried(case, None, str(error)) for case, _ in cases)

@@ -28,6 +28,10 @@ Step = Callable[[int, int], None]
 """Told how many parts of a step are done, and how many there are."""
 
 
+PLAIN = "fp16"
+"""Type of a network whose configuration names none."""
+
+
 class Steps(Protocol):
     """Announces the long steps: `with steps("simulate") as step` gives the callback to report to."""
 
@@ -116,7 +120,7 @@ def check(network: Network) -> None:
     if network.dense and network.prune is None and network.schedule is None:
         raise AnalysisError("--dense: names layers that a recipe leaves alone; give the recipe with --prune")
     _check_training(network)
-    types_of(network.dtype or "fp16", network.training)
+    types_of(network.dtype or PLAIN, network.training)
     if network.schedule is not None or network.steps is not None:
         _check_run(network)
     elif network.prune is not None:
@@ -189,7 +193,7 @@ def _lower(network: Network, steps: Steps) -> Workload:
     with steps("capture"):
         return capture(
             module, inputs, name=title_of(network.model), training=network.training, pruning=pruning,
-            optimizer=network.optimizer or "sgd_momentum", dtype=network.dtype or _own_type(network, checkpoint),
+            optimizer=network.optimizer or "sgd_momentum", dtype=network.dtype or own_type(network, checkpoint),
             allow_unknown=network.allow_unknown, weights=None if is_loaded else checkpoint,
             as_stored=None if network.dtype else checkpoint, equal_layers_once=network.is_of_hub,
             per_layer=network.update == PER_LAYER, checkpoints=network.checkpoint,
@@ -206,7 +210,7 @@ def explained(network: Network, steps: Steps) -> list[ExplainedNode]:
     check(network)
     module, inputs = built(network, steps)
     with steps("explain"):
-        return explain(module, inputs, dtype=network.dtype or "fp16", allow_unknown=network.allow_unknown)
+        return explain(module, inputs, dtype=network.dtype or own_type(network), allow_unknown=network.allow_unknown)
 
 
 def built(network: Network, steps: Steps) -> tuple[Any, Any]:
@@ -229,9 +233,11 @@ def _checkpoint(network: Network) -> Checkpoint | None:
     return None if path is None else open_checkpoint(path)
 
 
-def _own_type(network: Network, checkpoint: Checkpoint | None) -> str:
-    """The type of a network for which none was asked: that of its configuration, whose weights' is given by those that
-    lie beside it, tensor by tensor; else fp16."""
+def own_type(network: Network, checkpoint: Checkpoint | None = None) -> str:
+    """The type of a network for which none was asked: that of its configuration, whose weights' is given by those of
+    `checkpoint`, tensor by tensor; else fp16. Raises `WorkloadError` where the configuration's has no price."""
+    if not network.is_of_hub:
+        return PLAIN
     from zerocast.workloads.zoo.hub import quantised_type
 
     own = quantised_type(network.model)

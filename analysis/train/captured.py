@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from zerocast.analysis.run.network import Network, Steps, built, check, lower, title_of
+from zerocast.analysis.run.network import Network, Steps, built, check, lower, own_type, title_of
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.ir import Workload
 from zerocast.workloads.pruning import NOTHING_PRUNED
@@ -57,7 +57,7 @@ class Lowering:
             with steps("capture"):
                 self._captured[network] = capture_once(
                     module, inputs, name=title_of(network.model), training=network.training,
-                    optimizer=network.optimizer or "sgd_momentum", dtype=network.dtype or "fp16",
+                    optimizer=network.optimizer or "sgd_momentum", dtype=network.dtype or own_type(network),
                     allow_unknown=network.allow_unknown, equal_layers_once=network.is_of_hub,
                     per_layer=network.update == PER_LAYER, checkpoints=network.checkpoint,
                     mask_update=network.mask_update or "amortised",

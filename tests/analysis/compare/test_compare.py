@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ import pytest
 from zerocast.accelerators import load
 from zerocast.analysis.cli import main
 from zerocast.analysis.compare import Case, Question, Ranked, ask, pays_from, rank
-from zerocast.analysis.run.network import Network, silent
+from zerocast.analysis.run.network import Network, lower, silent
+from zerocast.analysis.train.captured import Lowering
+from zerocast.simulator import simulate
+from zerocast.workloads import WorkloadError
 
 CASES = ["--accelerator", "sat-vcu1525,nvidia-h100-sxm", "--prune", "dense,nm:2:8", "--dtype", "fp16,int8"]
 
@@ -114,3 +118,21 @@ def test_a_network_that_cannot_be_lowered_has_a_reason() -> None:
 def test_mistakes(words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "resnet9", *words, "--out", str(tmp_path)]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_quantised_network_is_compared_and_trained_in_the_type_that_its_configuration_says(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(n_layer=1, n_embd=32, n_head=2, vocab_size=64, architectures=["GPT2LMHeadModel"])
+    config.quantization_config = {"quant_method": "gptq", "bits": 4}
+    config.save_pretrained(tmp_path)
+    network = Network(f"hf:{tmp_path}", tokens=8)
+    machine = load("nvidia-a100-sxm-80g")
+    (tried,) = ask(Question(network, [machine]), silent)
+    bytes_read = [
+        simulate(lower(replace(network, dtype=dtype), silent), machine).to_pandas()["dram_weight_bytes"].sum()
+        for dtype in ("fp16*int4", "fp16")
+    ]
+    assert tried.case.dtype == "fp16*int4" and tried.result is not None
+    assert tried.result.to_pandas()["dram_weight_bytes"].sum() == bytes_read[0] < bytes_read[1]
+    with pytest.raises(WorkloadError, match="int4"):
+        Lowering()(replace(network, training=True), silent)
