@@ -14,7 +14,6 @@ from typing import Any
 
 from zerocast.accelerators import Accelerator, load
 from zerocast.analysis.run.network import Network, silent
-from zerocast.analysis.run.values import arguments_of
 from zerocast.analysis.train import Trained, train
 from zerocast.analysis.train.captured import Lowering
 from zerocast.simulator import Result, simulate
@@ -45,10 +44,11 @@ class Trial:
     @cached_property
     def network(self) -> Network:
         """The network that it names."""
-        known = {name: value for name, value in self.asked.items() if name in Network.__dataclass_fields__}
-        known |= {"dense": tuple(self.asked.get("dense") or ()),
-                  "arguments": arguments_of(self.asked.get("model_arguments") or ())}  # fmt: skip
-        return Network(**known)
+        from zerocast.analysis.commands.command_line import network_of
+
+        lists = {name: self.asked.get(name) for name in ("dense", "checkpoint", "model_arguments")}
+        known = {name: self.asked[name] for name in Network.__dataclass_fields__ if name in self.asked}
+        return network_of(**(known | lists))
 
     @cached_property
     def values(self) -> dict[str, Any]:
