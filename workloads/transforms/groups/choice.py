@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 from zerocast.workloads.errors import WorkloadError
@@ -14,7 +13,7 @@ from zerocast.workloads.recipes.targets import is_meta
 from zerocast.workloads.transforms.groups.axes import Rank, resolve
 from zerocast.workloads.transforms.groups.finder import Coupled, Group
 from zerocast.workloads.transforms.groups.order import Choice
-from zerocast.workloads.transforms.groups.shrink import macs_of
+from zerocast.workloads.transforms.groups.shrink import held, macs_of
 
 Wanted = float | int | Sequence[int]
 """Of a group: how many places stay, which share of them (a float), or which ones by number (one as often as it is
@@ -101,8 +100,7 @@ def _scores(model: nn.Module, found: Coupled, group: Group, choice: Choice) -> n
 
 def _squares(model: nn.Module, found: Coupled, name: str, dim: int, rank: Rank) -> Any:
     """Sums of squares of a matrix or kernel over all but the places of a rank; None where it has no data or is none."""
-    path, _, last = name.rpartition(".")
-    tensor: torch.Tensor = getattr(model.get_submodule(path), last)
+    tensor = held(model, name)
     if tensor.is_meta or tensor.dim() < 2 or not tensor.is_floating_point():
         return None
     sums = tensor.detach().double().square().movedim(dim, 0).flatten(1).sum(1).cpu().numpy()

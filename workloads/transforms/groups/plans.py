@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import runpy
 from collections.abc import Callable, Mapping
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +50,7 @@ def asked_by(plan: Plan, found: Coupled) -> dict[Group, Wanted]:
     asked: dict[Group, Wanted] = {}
     by: dict[Group, tuple[str, str]] = {}
     for glob, value in plan.items():
-        matched = [(group, layer) for group in free for layer in group.makers if _is(layer, glob)]
+        matched = [(group, layer) for group in free for layer in group.makers if named(layer, glob)]
         if not matched:
             raise WorkloadError(_unmatched(glob, found))
         if returned := [layer for group, layer in matched if group.output]:
@@ -66,12 +65,8 @@ def asked_by(plan: Plan, found: Coupled) -> dict[Group, Wanted]:
     return asked
 
 
-def _is(layer: str, glob: str) -> bool:
-    return fnmatchcase(layer, glob) or named(layer, glob)
-
-
 def _unmatched(glob: str, found: Coupled) -> str:
-    stay = [each for each in found.products if _is(each.layer, glob) and each.outer is not None]
+    stay = [each for each in found.products if named(each.layer, glob) and each.outer is not None]
     if stay:
         axis = stay[0].outer
         assert axis is not None

@@ -52,18 +52,19 @@ def shrunk(model: nn.Module, found: Coupled, masks: Masks, all_numbers: bool = F
     """
     memo: dict[int, Any] = {}
     for name, axes in found.weights.items():
-        tensor = _held(model, name)
+        tensor = held(model, name)
         keeps = [kept(axis, masks) for axis in axes]
         if id(tensor) not in memo:
             memo[id(tensor)] = _cut(tensor, keeps)
-    for held in (*model.parameters(), *model.buffers()):
-        memo.setdefault(id(held), _alike(held, held.detach()))
+    for each in (*model.parameters(), *model.buffers()):
+        memo.setdefault(id(each), _alike(each, each.detach()))
     smaller = copy.deepcopy(model, memo)
     _set_widths(smaller, found, masks, all_numbers)
     return smaller
 
 
-def _held(model: nn.Module, name: str) -> torch.Tensor:
+def held(model: nn.Module, name: str) -> torch.Tensor:
+    """The parameter or buffer of a name."""
     path, _, last = name.rpartition(".")
     tensor: torch.Tensor = getattr(model.get_submodule(path), last)
     return tensor
