@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from zerocast.analysis.errors import AnalysisError
-from zerocast.workloads.ir import Einsum, Index, Op, Tensor, Workload
+from zerocast.workloads.ir import Einsum, Index, Op, Tensor, Vector, Workload
 from zerocast.workloads.patterns import DENSE
 
 _OF_THE_RECIPE = ("weight", "gradient", "constant")
@@ -22,9 +22,15 @@ def has_zeros(workload: Workload) -> bool:
     return any(not pattern.is_dense and _of_the_recipe(tensors[name]) for name, pattern in seen)
 
 
-def has_moving_masks(workload: Workload) -> bool:
-    """True where some ops run in a share of the steps alone, which change masks."""
-    return any(op.share != 1 for op in workload.ops)
+def holds_no_dense(workload: Workload) -> str:
+    """Why the dense network does not follow from a pruned one, "" where it does."""
+    if workload.meta.get("module_changed"):
+        return "which changed its layers: it has no dense network inside"
+    if any(op.share != 1 for op in workload.ops):
+        return "whose masks move: its ops are those of the mean step"
+    if any(_updates_a_part(op, workload) for op in workload.ops):
+        return "and updates what is not pruned alone: it has no states of all weights"
+    return ""
 
 
 def without_zeros(workload: Workload) -> Workload:
@@ -33,18 +39,12 @@ def without_zeros(workload: Workload) -> Workload:
     Measured zeros of activations belong to the network and stay, unless no recipe made others: then it is they whose
     worth is asked for, and the baseline has none.
 
-    Raises `AnalysisError` for a recipe that changed layers or their shapes, and for one whose masks
-    move.
+    Raises `AnalysisError` for a workload that `holds_no_dense`.
     """
-    if workload.meta.get("module_changed"):
+    if why := holds_no_dense(workload):
         raise AnalysisError(
-            f"workload {workload.name!r} was pruned by {workload.meta['recipe']!r}, which changed its layers: "
-            "it has no dense network inside; save the dense one too and give it as --baseline FILE.npz"
-        )
-    if has_moving_masks(workload):
-        raise AnalysisError(
-            f"workload {workload.name!r} was pruned by {workload.meta['recipe']!r}, whose masks move: its ops are "
-            "those of the mean step; save the dense one too and give it as --baseline FILE.npz"
+            f"workload {workload.name!r} was pruned by {workload.meta['recipe']!r}, {why}; save the dense one too and "
+            "give it as --baseline FILE.npz"
         )
     if workload.meta.get("trace") and workload.meta.get("recipe") == "dense":
         return _all_dense(workload)
@@ -65,6 +65,14 @@ def same_work(workload: Workload, other: Workload, origin: str) -> Workload:
     if unlike := [f"{what} {theirs} against {ours} of the run" for what, ours, theirs in pairs if theirs != ours]:
         raise AnalysisError(f"--baseline {origin!r}: {', '.join(unlike)}; save the same work as baseline")
     return other
+
+
+def _updates_a_part(op: Op, workload: Workload) -> bool:
+    """Whether an op updates some of the places of a weight."""
+    if not isinstance(op, Vector) or op.phase != "UPDATE":
+        return False
+    weight = workload.tensors[op.outputs[0]]
+    return weight.role == "weight" and op.elements < weight.elements
 
 
 def _selects(op: Op) -> bool:

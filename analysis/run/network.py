@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from zerocast.accelerators import Accelerator
 from zerocast.analysis.errors import AnalysisError
-from zerocast.analysis.run.baseline import has_moving_masks, has_zeros, same_work, without_zeros
+from zerocast.analysis.run.baseline import has_zeros, holds_no_dense, same_work, without_zeros
 from zerocast.analysis.run.values import one_of
 from zerocast.simulator import Result, SimulationError, simulate
 from zerocast.simulator.products.given import read_page
@@ -258,8 +258,9 @@ def baseline_of(network: Network, workload: Workload, wanted: str | None, steps:
     if wanted is None and not (changed or has_zeros(workload) or workload.meta.get("trace")):
         return None
     if wanted in (None, "dense"):
-        again = (changed or has_moving_masks(workload)) and not network.is_saved
-        return lower(replace(network, prune=None, dense=()), steps) if again else without_zeros(workload)
+        if holds_no_dense(workload) and not network.is_saved:
+            return lower(replace(network, prune=None, dense=()), steps)
+        return without_zeros(workload)
     if network.is_saved:
         raise AnalysisError(f"--baseline {wanted!r}: a saved workload compares with dense, none or FILE.npz")
     return lower(replace(network, prune=wanted), steps)
