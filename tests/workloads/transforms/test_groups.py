@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from zerocast.workloads import build, capture
 from zerocast.workloads.errors import WorkloadError
+from zerocast.workloads.lowering.exporting.export import _know_caches
 from zerocast.workloads.recipes import prune
 from zerocast.workloads.transforms import channel
 from zerocast.workloads.transforms.groups.finder import Group, coupled
@@ -362,3 +363,17 @@ def test_a_ranking_over_all_layers_needs_weights_and_a_share() -> None:
         prune(model, "channel:0.5:global", inputs)
     with pytest.raises(WorkloadError, match="global takes a share of all channels together"):
         prune(Gated(), "channel:4:global", IMAGE)
+
+
+def test_what_pytorch_has_learnt_to_take_apart_changes_nothing() -> None:
+    """A capture of a network that is fed a cache makes caches containers for the rest of the process."""
+    transformers = pytest.importorskip("transformers")
+    with torch.device("meta"):
+        model = transformers.LlamaForCausalLM(transformers.LlamaConfig(
+            hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, vocab_size=64,
+        ))  # fmt: skip
+    _know_caches((transformers.DynamicCache(),))
+    ids = torch.zeros(1, 4, dtype=torch.long)
+    narrow = prune(model, "ffn:0.5", ids)[0]
+    assert narrow.get_parameter("model.layers.0.mlp.gate_proj.weight").shape == (24, 32)
+    assert model.config.use_cache and narrow.config.use_cache

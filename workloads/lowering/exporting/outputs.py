@@ -28,14 +28,14 @@ def asked_for(model: nn.Module) -> nn.Module:
     forward = model.forward
 
     @wraps(forward)
-    def tensors_of(*arguments: Any, **options: Any) -> Any:
-        return _tensors(forward(*arguments, **options))
+    def asked(*arguments: Any, **options: Any) -> Any:
+        return tensors_of(forward(*arguments, **options))
 
-    model.forward = tensors_of
+    model.forward = asked
     return model
 
 
-def _tensors(output: Any) -> Any:
+def tensors_of(output: Any) -> Any:
     """The output with a dataclass as a mapping and any other object that is no container of PyTorch's as None; as it
     is where no tensor would be left, so that torch.export says what it is."""
     plain = _unpacked(output)

@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_leaves
 
 from zerocast.workloads.errors import WorkloadError
 from zerocast.workloads.lowering.exporting.export import on_meta, without_data
+from zerocast.workloads.lowering.exporting.outputs import tensors_of
 from zerocast.workloads.lowering.exporting.positional import positional
 from zerocast.workloads.pruning import Change
 from zerocast.workloads.recipes.targets import check_finite, is_meta, kept_dense, targets
@@ -164,14 +165,14 @@ def _check(smaller: nn.Module, inputs: tuple[Any, ...], found: Coupled, masks: M
 
 
 def _run(model: nn.Module, inputs: tuple[Any, ...], what: str, remedy: str) -> list[tuple[int, ...]]:
-    """Shapes of what the model returns; without data, where it runs so.
+    """Shapes of the tensors that the model returns; without data, where it runs so.
 
     Raises `WorkloadError` where it does not run.
     """
     for here, given in ((on_meta(model, training=False), without_data(inputs)), (model, inputs)):
         try:
             with torch.no_grad():
-                leaves = tree_leaves(here(*given))
+                leaves = tree_leaves(tensors_of(here(*given)))
             return [tuple(leaf.shape) for leaf in leaves if isinstance(leaf, torch.Tensor)]
         except Exception as error:
             problem = error
