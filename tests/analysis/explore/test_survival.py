@@ -29,9 +29,9 @@ from zerocast.analysis.explore.show.table import read_table
 
 ROOT = Path(__file__).parents[3]
 COMMAND = [sys.executable, "-c", "import sys; from zerocast.analysis.cli import main; sys.exit(main())"]
-LARGE = (("compute.rows: [16, 32]", "compute.rows: {from: 4, to: 28, step: 2}"),
+LARGE = (("compute.rows: [16, 32]", "compute.rows: {from: 4, to: 28, step: 1}"),
          ("compute.cols: [16, 32]", "compute.cols: {from: 4, to: 28, step: 2}"))  # fmt: skip
-DESIGNS = 13 * 13 * 3
+DESIGNS = 25 * 13 * 3
 
 
 def start(space: Path, out: Path, *more: str) -> subprocess.Popen[str]:
