@@ -160,8 +160,10 @@ def _check(smaller: nn.Module, inputs: tuple[Any, ...], found: Coupled, masks: M
     shapes = _run(smaller, inputs, "does not run with fewer channels", remedy)
     expected = [tuple(width(axis, masks) for axis in axes) for axes in found.outputs]
     if shapes != expected:
-        words = f"gives outputs of shapes {shapes} instead of {expected} with fewer channels"
-        raise WorkloadError(f"{type(smaller).__name__} {words}; {remedy}")
+        pairs = zip(shapes, expected, strict=False)
+        wrong = next((f"an output of shape {own} in place of {due}" for own, due in pairs if own != due),
+                     f"{len(shapes)} outputs in place of {len(expected)}")  # fmt: skip
+        raise WorkloadError(f"{type(smaller).__name__} gives {wrong} with fewer channels; {remedy}")
 
 
 def _run(model: nn.Module, inputs: tuple[Any, ...], what: str, remedy: str) -> list[tuple[int, ...]]:
